@@ -1,0 +1,128 @@
+"""Small pieces that the StyleGAN2-type networks share: equalised layers, the FIR filter, activations.
+
+Weights are kept as the public checkpoints keep them: unit-variance "raw" tensors, scaled at run time by
+1/sqrt(fan_in) (equalised learning rate, Karras et al. 2018). Activations may run in float32, bfloat16 or float16;
+a weight is cast to the dtype of the activation where it is used, so parameters and optimiser state stay float32.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SQRT2 = math.sqrt(2.0)
+# The filter [1, 3, 3, 1] of StyleGAN2. It is a constant of the architecture: files that drop it lose nothing.
+FIR_TAPS = (1.0, 3.0, 3.0, 1.0)
+
+
+def fir_filter(gain: float = 1.0) -> Tensor:
+    """The normalised 4x4 filter outer([1,3,3,1]) / 64, times `gain`."""
+    taps = torch.tensor(FIR_TAPS)
+    kernel = torch.outer(taps, taps)
+    return kernel * (gain / float(kernel.sum()))
+
+
+def leaky_relu(x: Tensor, gain: float = SQRT2) -> Tensor:
+    """leaky_relu(x, 0.2) * gain; the gain sqrt(2) keeps the variance (StyleGAN2, section B)."""
+    return F.leaky_relu(x, 0.2) * gain
+
+
+def activate(x: Tensor, bias: Tensor, clamp: float | None = None) -> Tensor:
+    """Bias, leaky ReLU with gain sqrt(2), optional clamp to [-clamp, clamp].  x: [B,C,H,W], bias: [C]."""
+    x = x + bias.to(x.dtype).view(1, -1, 1, 1)
+    if torch.is_grad_enabled() and x.requires_grad:
+        x = leaky_relu(x)
+    else:  # nothing else holds this tensor: save two passes over memory
+        x = F.leaky_relu_(x, 0.2).mul_(SQRT2)
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+class Fir(nn.Module):
+    """Depthwise 4x4 FIR convolution with constant taps; optional stride for filtered downsampling.
+
+    `pad` is (before, after) on both axes. The buffer is not part of the state dict.
+    """
+
+    def __init__(self, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> None:
+        super().__init__()
+        self.pad, self.stride = pad, stride
+        self.register_buffer("taps", fir_filter(gain)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels, (before, after) = x.shape[1], self.pad
+        weight = self.taps.to(x.dtype).expand(channels, 1, 4, 4)
+        if before == after:
+            return F.conv2d(x, weight, stride=self.stride, padding=before, groups=channels)
+        x = F.pad(x, (before, after, before, after))
+        return F.conv2d(x, weight, stride=self.stride, groups=channels)
+
+
+class FirUpsample(nn.Module):
+    """Doubles height and width: zero insertion, FIR with gain 4, padding (2, 1), as one transposed convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("taps", fir_filter(4.0)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        weight = self.taps.to(x.dtype).expand(channels, 1, 4, 4)
+        return F.conv_transpose2d(x, weight, stride=2, padding=1, groups=channels)
+
+
+class EqualLinear(nn.Module):
+    """Linear layer with equalised learning rate.
+
+    y = x (W * lr_multiplier / sqrt(in))^T + b * lr_multiplier, then leaky ReLU * sqrt(2) if `activation`.
+    The stored weight has standard deviation 1 / lr_multiplier at initialisation.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias_init: float = 0.0, lr_multiplier: float = 1.0,
+                 activation: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((out_features,), float(bias_init)))
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = (self.weight * self.weight_gain).to(x.dtype)
+        bias = (self.bias * self.bias_gain if self.bias_gain != 1.0 else self.bias).to(x.dtype)
+        x = F.linear(x, weight, bias)
+        return leaky_relu(x) if self.activation else x
+
+
+class EqualConv2d(nn.Module):
+    """Convolution with equalised learning rate; optional bias and leaky ReLU, optional filtered downsampling by 2.
+
+    With `down`, a FIR blur comes first (pad (2,2) for 3x3, (1,1) for 1x1), then the convolution with stride 2;
+    for 1x1 the blur itself strides, which gives the same numbers for a quarter of the work.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = True,
+                 activation: bool = False, down: bool = False, clamp: float | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.gain = 1.0 / math.sqrt(in_channels * kernel_size * kernel_size)
+        self.padding = 0 if down else kernel_size // 2
+        self.stride = 2 if down and kernel_size > 1 else 1
+        self.activation, self.clamp = activation, clamp
+        self.fir = None
+        if down:
+            self.fir = Fir((2, 2)) if kernel_size == 3 else Fir((1, 1), stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.fir is not None:
+            x = self.fir(x)
+        weight = (self.weight * self.gain).to(x.dtype)
+        x = F.conv2d(x, weight, stride=self.stride, padding=self.padding)
+        if self.activation:
+            return activate(x, self.bias, self.clamp)
+        if self.bias is not None:
+            x = x + self.bias.to(x.dtype).view(1, -1, 1, 1)
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)

@@ -1,0 +1,299 @@
+"""The StyleGAN2 generator (Karras et al. 2020b, "Analyzing and Improving the Image Quality of StyleGAN").
+
+Plain torch operations for CPU, CUDA and MPS. A modulated convolution is computed as scale-in / scale-out: activations
+times style, one ordinary convolution with the shared weight, times the demodulation factor. That equals the grouped
+form of the paper (eq. 1-3), works for any batch, and keeps one dense convolution per layer.
+
+Parameter names follow the NVIDIA PyTorch files (`synthesis.b64.conv0.affine.weight` ...), so a converted checkpoint
+can be compared tensor by tensor; the FIR filters are constants and not stored.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InputError, MismatchError
+from .ops import EqualLinear, Fir, FirUpsample, activate
+
+NOISE_MODES = ("const", "none", "random")
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Everything that is needed to rebuild a generator.
+
+    channels: feature maps at 4, 8, ..., resolution pixels. clamp: limit of activations (256 in NVIDIA's fp16 files).
+    c_dim > 0 makes the mapping conditional on a label vector.
+    """
+
+    resolution: int
+    channels: tuple[int, ...]
+    z_dim: int = 512
+    w_dim: int = 512
+    c_dim: int = 0
+    mapping_layers: int = 8
+    mapping_lr_multiplier: float = 0.01
+    embed_features: int | None = None
+    clamp: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(int(c) for c in self.channels))
+        r = self.resolution
+        if r < 8 or r & (r - 1):
+            raise InputError(f"A StyleGAN2 resolution is a power of two from 8 up, found {r}.")
+        if len(self.channels) != int(math.log2(r)) - 1:
+            raise InputError(f"{r} px needs {int(math.log2(r)) - 1} channel counts (4 px to {r} px), "
+                             f"found {len(self.channels)}: {self.channels}.")
+
+    @property
+    def num_ws(self) -> int:
+        """Style vectors that one picture takes: 2 log2(resolution) - 2 (18 at 1024)."""
+        return 2 * int(math.log2(self.resolution)) - 2
+
+    @staticmethod
+    def config_f_channels(resolution: int, base: int = 32768, maximum: int = 512) -> tuple[int, ...]:
+        """min(maximum, base / r) for r = 4 ... resolution; base 32768 is config-f, 16384 NVIDIA's `paper256`."""
+        return tuple(min(maximum, base // r) for r in (2**i for i in range(2, int(math.log2(resolution)) + 1)))
+
+
+def normalize_2nd_moment(x: Tensor) -> Tensor:
+    """x / sqrt(mean(x^2)) over the last axis ("PixelNorm" of the latent)."""
+    return x * (x.square().mean(dim=-1, keepdim=True) + 1e-8).rsqrt()
+
+
+class MappingNetwork(nn.Module):
+    """z [B,z_dim] (and label c [B,c_dim]) -> ws [B,num_ws,w_dim], all rows equal before truncation."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        embed = (config.embed_features or config.w_dim) if config.c_dim > 0 else 0
+        if config.c_dim > 0:
+            self.embed = EqualLinear(config.c_dim, embed)
+        width = config.z_dim + embed
+        for i in range(config.mapping_layers):
+            layer = EqualLinear(width, config.w_dim, lr_multiplier=config.mapping_lr_multiplier, activation=True)
+            setattr(self, f"fc{i}", layer)
+            width = config.w_dim
+        self.num_layers, self.c_dim, self.z_dim = config.mapping_layers, config.c_dim, config.z_dim
+        self.num_ws = config.num_ws
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+
+    def forward(self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0,
+                truncation_cutoff: int | None = None) -> Tensor:
+        """truncation: w_avg + psi (w - w_avg), on the first `truncation_cutoff` rows only when one is given."""
+        ws = self.w(z, c)[:, None, :].repeat(1, self.num_ws, 1)
+        if truncation_psi == 1.0:
+            return ws
+        rows = self.num_ws if truncation_cutoff is None else truncation_cutoff
+        return torch.cat([self.w_avg.lerp(ws[:, :rows], truncation_psi), ws[:, rows:]], dim=1)
+
+    def w(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """z [B,z_dim] -> w [B,w_dim], not truncated and not broadcast."""
+        if z.dim() != 2 or z.shape[1] != self.z_dim:
+            raise MismatchError(f"z has shape {tuple(z.shape)}, this generator expects [B,{self.z_dim}].")
+        x = normalize_2nd_moment(z.float())
+        if self.c_dim > 0:
+            if c is None or tuple(c.shape) != (z.shape[0], self.c_dim):
+                found = "no label" if c is None else f"a label of shape {tuple(c.shape)}"
+                raise MismatchError(f"This generator is conditional: found {found}, expected c [B,{self.c_dim}].")
+            x = torch.cat([x, normalize_2nd_moment(self.embed(c.float()))], dim=1)
+        for i in range(self.num_layers):
+            x = getattr(self, f"fc{i}")(x)
+        return x
+
+
+def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, up: Fir | None = None) -> Tensor:
+    """Demodulated 3x3 convolution, scale-in / scale-out.
+
+    x [B,I,H,W], raw weight [O,I,3,3], style [B,I]; `up` is the blur that follows a stride-2 transposed convolution.
+    y = d * conv(s x), d = rsqrt(sum_ik (s_i w_oik)^2 + 1e-8), with w scaled by 1/sqrt(fan_in).
+    """
+    gain = 1.0 / math.sqrt(weight[0].numel())
+    if x.dtype == torch.float16:
+        # float16 overflows at 65504. Demodulation cancels any common factor, so weight and style are brought to
+        # at most 1 / sqrt(fan_in) and 1 beforehand (as NVIDIA's networks do).
+        weight = weight * (gain / weight.abs().amax(dim=(1, 2, 3), keepdim=True))
+        style = style / style.abs().amax(dim=1, keepdim=True)
+    else:
+        style = style * gain
+    demod = (style.square() @ weight.square().sum(dim=(2, 3)).t() + 1e-8).rsqrt()
+    x = x * style.to(x.dtype)[:, :, None, None]
+    weight = weight.to(x.dtype)
+    if up is None:
+        x = F.conv2d(x, weight, padding=1)
+    else:
+        x = up(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
+    return x * demod.to(x.dtype)[:, :, None, None]
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, up: bool,
+                 clamp: float | None) -> None:
+        super().__init__()
+        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.fir = Fir((1, 1), gain=4.0) if up else None
+        self.resolution, self.clamp = resolution, clamp
+
+    def forward(self, x: Tensor, style: Tensor, noise: str, generator: torch.Generator | None) -> Tensor:
+        x = modulated_conv(x, self.weight, style, self.fir)
+        if noise == "random":
+            grid = torch.randn(x.shape[0], 1, self.resolution, self.resolution, generator=generator,
+                               device=generator.device if generator is not None else x.device).to(x.device)
+            x = x + (grid * self.noise_strength).to(x.dtype)
+        elif noise == "const":
+            x = x + (self.noise_const * self.noise_strength).to(x.dtype)
+        return activate(x, self.bias, self.clamp)
+
+
+class ToRGB(nn.Module):
+    """1x1 modulated convolution to RGB without demodulation.
+
+    The style multiplies the tiny weight instead of the features: one matrix product per sample, no scaled copy.
+    """
+
+    def __init__(self, in_channels: int, w_dim: int, clamp: float | None) -> None:
+        super().__init__()
+        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
+        self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(3))
+        self.gain, self.clamp = 1.0 / math.sqrt(in_channels), clamp
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        weight = (self.weight.view(1, 3, c) * (style * self.gain)[:, None, :]).to(x.dtype)      # [B,3,C]
+        if x.is_contiguous():
+            rgb = torch.bmm(weight, x.reshape(b, c, h * w)).view(b, 3, h, w)
+        else:  # channels_last: pixels are rows already
+            pixels = x.permute(0, 2, 3, 1).reshape(b, h * w, c)
+            rgb = torch.bmm(pixels, weight.transpose(1, 2)).view(b, h, w, 3).permute(0, 3, 1, 2)
+        rgb = rgb.float() + self.bias.view(1, 3, 1, 1)
+        return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution: [upsampling layer,] layer, and its share of the RGB pyramid."""
+
+    def __init__(self, in_channels: int, out_channels: int, config: GeneratorConfig, resolution: int) -> None:
+        super().__init__()
+        if in_channels == 0:
+            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+        else:
+            self.conv0 = SynthesisLayer(in_channels, out_channels, config.w_dim, resolution, True, config.clamp)
+        self.conv1 = SynthesisLayer(out_channels, out_channels, config.w_dim, resolution, False, config.clamp)
+        self.torgb = ToRGB(out_channels, config.w_dim, config.clamp)
+        self.upsample = FirUpsample() if in_channels else None
+        self.dtype = torch.float32
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """Style consumers in StyleSpace order."""
+        return [m for m in (getattr(self, "conv0", None), self.conv1, self.torgb) if m is not None]
+
+    def forward(self, x: Tensor | None, rgb: Tensor | None, styles: list[Tensor], noise: str,
+                generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        styles = list(styles)
+        if x is None:
+            x = self.const.to(self.dtype)[None].expand(styles[0].shape[0], -1, -1, -1)
+            x = x.contiguous(memory_format=torch.channels_last)
+        else:
+            x = self.conv0(x.to(self.dtype), styles.pop(0), noise, generator)
+        x = self.conv1(x, styles.pop(0), noise, generator)
+        y = self.torgb(x, styles.pop(0))
+        return x, y if rgb is None else y + self.upsample(rgb)
+
+
+class SynthesisNetwork(nn.Module):
+    """ws [B,num_ws,w_dim], or StyleSpace vectors, -> image [B,3,R,R], nominally in [-1,1] and not clamped."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = 0
+        for i, channels in enumerate(config.channels):
+            setattr(self, f"b{4 * 2**i}", SynthesisBlock(width, channels, config, 4 * 2**i))
+            width = channels
+
+    @property
+    def blocks(self) -> list[SynthesisBlock]:
+        return [getattr(self, f"b{4 * 2**i}") for i in range(len(self.config.channels))]
+
+    def set_precision(self, dtype: torch.dtype, num_resolutions: int = 4) -> None:
+        """Run the `num_resolutions` highest resolutions in `dtype` (StyleGAN2-ADA's scheme), the rest in float32.
+
+        float16 should go with `clamp=256`; bfloat16 needs no clamp. Parameters stay float32.
+        """
+        blocks = self.blocks
+        for i, block in enumerate(blocks):
+            block.dtype = dtype if i >= len(blocks) - num_resolutions else torch.float32
+
+    def style_dims(self) -> list[int]:
+        """Lengths of the StyleSpace vectors, in order conv1, rgb, then (conv0, conv1, rgb) per resolution."""
+        return [layer.affine.weight.shape[0] for block in self.blocks for layer in block.layers]
+
+    def styles(self, ws: Tensor) -> list[Tensor]:
+        """ws -> StyleSpace (Wu et al. 2021): the modulation vectors [B,C_i], 26 of them at 1024."""
+        expected = (self.config.num_ws, self.config.w_dim)
+        if ws.dim() != 3 or tuple(ws.shape[1:]) != expected:
+            raise MismatchError(f"The latent has shape {tuple(ws.shape)}, this generator expects "
+                                f"[B,{expected[0]},{expected[1]}]; was it made for another generator?")
+        out, first = [], 0
+        for block in self.blocks:
+            # A block's ToRGB shares its row of ws with the first layer of the next block.
+            out += [layer.affine(ws[:, first + i]) for i, layer in enumerate(block.layers)]
+            first += len(block.layers) - 1
+        return out
+
+    def forward(self, ws: Tensor | None = None, noise: str = "const", generator: torch.Generator | None = None,
+                styles: list[Tensor] | None = None) -> Tensor:
+        """Image [B,3,R,R].
+
+        noise: "const" (the stored noise maps), "none", or "random" (drawn from `generator` when one is given).
+        Give either `ws` or `styles` (for StyleSpace edits). Raises InputError or MismatchError.
+        """
+        if noise not in NOISE_MODES:
+            raise InputError(f"Unknown noise mode {noise!r}; choose one of {', '.join(NOISE_MODES)}.")
+        if (ws is None) == (styles is None):
+            raise InputError("Give either ws or styles to synthesis, not both and not neither.")
+        if styles is None:
+            styles = self.styles(ws)
+        elif [s.shape[-1] for s in styles] != self.style_dims():
+            raise MismatchError(f"{len(styles)} style vectors of lengths {[s.shape[-1] for s in styles]} given, "
+                                f"this generator takes {self.style_dims()}.")
+        x = rgb = None
+        for block in self.blocks:
+            count = len(block.layers)
+            x, rgb = block(x, rgb, styles[:count], noise, generator)
+            styles = styles[count:]
+        return rgb
+
+
+class Generator(nn.Module):
+    """StyleGAN2: G(z) = synthesis(mapping(z)). See `MappingNetwork` and `SynthesisNetwork` for the arguments."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.z_dim, self.w_dim, self.c_dim = config.z_dim, config.w_dim, config.c_dim
+        self.num_ws, self.resolution = config.num_ws, config.resolution
+        self.mapping = MappingNetwork(config)
+        self.synthesis = SynthesisNetwork(config)
+
+    @property
+    def w_avg(self) -> Tensor:
+        """Mean of w over z, [w_dim]; the centre of truncation."""
+        return self.mapping.w_avg
+
+    def forward(self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, noise: str = "const",
+                generator: torch.Generator | None = None) -> Tensor:
+        return self.synthesis(self.mapping(z, c, truncation_psi), noise=noise, generator=generator)
