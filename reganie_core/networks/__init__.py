@@ -1,1 +1,87 @@
-"""One architecture a file: what does each network compute?"""
+"""One architecture a file: what does each network compute?
+
+:func:`build` makes a network from the ``config`` of one of our files; :func:`describe` writes such a ``config``.
+Modules are imported when they are first needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from ..errors import CorruptCheckpointError, InputError, UnsupportedCheckpointError
+
+__all__ = ["build", "config_class", "describe", "network_class"]
+
+# kind of file -> type name -> module of this package; the config class is the type name + "Config".
+_ENCODERS = {
+    "Encoder4Editing": "encoders",
+    "GradualStyleEncoder": "encoders",
+    "SingleStyleCodeEncoder": "encoders",
+    "LightEncoder": "light_encoder",
+}
+_TYPES: dict[str, dict[str, str]] = {
+    "generator": {"Generator": "stylegan2"},
+    "discriminator": {"Discriminator": "discriminator"},
+    "encoder": _ENCODERS,
+    "rectifier": {"Rectifier": "rectifier"},
+    "attributes": {"AttributeNet": "attribute_net"},
+    "identity": {"AttributeNet": "attribute_net"},
+}
+# The IR-SE-50 encoders share one config class.
+_CONFIGS = dict.fromkeys(("Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder"), "StyleEncoderConfig")
+
+
+def _module(kind: str, name: object) -> Any:
+    if kind not in _TYPES:
+        raise UnsupportedCheckpointError(f"No network of kind {str(kind)[:60]!r} is known; known: {', '.join(_TYPES)}.")
+    if not isinstance(name, str) or name not in _TYPES[kind]:
+        raise UnsupportedCheckpointError(
+            f"Unknown {kind} type {str(name)[:60]!r}; this version knows {', '.join(_TYPES[kind])}. "
+            "The file may come from a newer version."
+        )
+    return import_module(f".{_TYPES[kind][name]}", __name__)
+
+
+def network_class(kind: str, name: str) -> type[nn.Module]:
+    """The class of a network. Raises :class:`UnsupportedCheckpointError` for a kind or type that is not known."""
+    return getattr(_module(kind, name), name)
+
+
+def config_class(kind: str, name: str) -> type:
+    """The frozen dataclass that configures it."""
+    return getattr(_module(kind, name), _CONFIGS.get(name, f"{name}Config"))
+
+
+def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
+    """A network with fresh weights from ``{"type": class name, **fields of its config}``.
+
+    Raises :class:`UnsupportedCheckpointError` for an unknown kind, type or field, and
+    :class:`CorruptCheckpointError` for values that no such network can have.
+    """
+    fields = dict(config)
+    name = fields.pop("type", None)
+    cls, config_cls = network_class(kind, name), config_class(kind, name)  # type: ignore[arg-type]
+    known = {f.name for f in dataclasses.fields(config_cls)}
+    unknown = sorted(str(key)[:60] for key in fields if key not in known)
+    if unknown:
+        raise UnsupportedCheckpointError(
+            f"The configuration of this {name} holds {', '.join(unknown[:5])}, which this version does not know; "
+            f"known: {', '.join(sorted(known))}."
+        )
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    try:
+        return cls(config_cls(**fields))
+    except (InputError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise CorruptCheckpointError(f"The configuration of this {name} makes no network: {error}") from error
+
+
+def describe(network: nn.Module) -> dict[str, Any]:
+    """``{"type": class name, **fields}`` of a network's ``config``, ready for JSON; :func:`build` takes it back."""
+    fields = dataclasses.asdict(network.config)  # type: ignore[call-overload]
+    listed = {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
+    return {"type": type(network).__name__, **listed}

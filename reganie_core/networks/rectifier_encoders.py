@@ -1,0 +1,128 @@
+"""E_p and E_d of the rectifier: the residual encoder of the swapping autoencoder (Park et al. 2020), as ReGANIE cites.
+
+FromRGB, then one residual block per downsampling with blurred (antialiased) stride-2 convolutions, reflection
+padding and equalised learning rate. E_d adds two heads: the spatial code sp and the global vector gl.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .modulation import ACTIVATION_GAIN, EqualisedConv, EqualisedLinear, unit_rms
+
+__all__ = ["DeltaCode", "DeltaEncoder", "GlobalHead", "PictureEncoder", "PrimaryCode", "ResidualDown", "blur_down"]
+
+
+class PrimaryCode(NamedTuple):
+    """What E_p says about the edited inversion: ``f_x [B,C,h,w]``, and finer maps (finest first) for ``primary_skips``."""
+
+    f_x: Tensor
+    skips: tuple[Tensor, ...] = ()
+
+
+class DeltaCode(NamedTuple):
+    """What E_d says about the difference image: ``sp [B,sp_channels,h,w]`` and ``gl [B,gl_dim]`` (unit RMS).
+
+    One of them is None where the ablation leaves its modulation out.
+    """
+
+    sp: Tensor | None
+    gl: Tensor | None
+
+
+def blur_down(x: Tensor, kernel: Tensor, pad: tuple[int, int], stride: int) -> Tensor:
+    """Depthwise [1,2,1] blur with reflected ``pad`` (before, after) on both axes and ``stride``."""
+    x = F.pad(x, (*pad, *pad), mode="reflect")
+    return F.conv2d(x, kernel.to(x.dtype).expand(x.shape[1], 1, 3, 3), stride=stride, groups=x.shape[1])
+
+
+class ResidualDown(nn.Module):
+    """Residual block that halves the size: ``(res + skip) / sqrt 2`` with both halves blurred before subsampling."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = EqualisedConv(in_channels, in_channels, 3, padding=1, activate=True, gain=ACTIVATION_GAIN)
+        # Activation gain sqrt 2 times the residual sum's 1 / sqrt 2.
+        self.conv2 = EqualisedConv(in_channels, out_channels, 3, stride=2, activate=True, gain=1.0)
+        self.skip = EqualisedConv(in_channels, out_channels, 1, bias=False, gain=1.0 / math.sqrt(2.0))
+        taps = torch.tensor([1.0, 2.0, 1.0]) / 4.0
+        self.register_buffer("kernel", torch.outer(taps, taps)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B,in,H,W]`` to ``[B,out,H/2,W/2]``."""
+        main = self.conv2(blur_down(self.conv1(x), self.kernel, (2, 1), 1))
+        return main + self.skip(blur_down(x, self.kernel, (1, 0), 2))
+
+
+class PictureEncoder(nn.Module):
+    """Trunk shared by E_p and E_d: ``[B,3,R,R]`` to ``[B,channels[-1],r,r]`` with r = R / 2^(len(channels) - 1)."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.from_rgb = EqualisedConv(3, channels[0], 1, activate=True, gain=ACTIVATION_GAIN)
+        self.blocks = nn.ModuleList(ResidualDown(a, b) for a, b in zip(channels, channels[1:], strict=False))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Every map from full size to the code's size, finest first."""
+        maps = [self.from_rgb(images)]
+        for block in self.blocks:
+            maps.append(block(maps[-1]))
+        return maps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The last map only; the finer ones are freed on the way."""
+        x = self.from_rgb(images)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class GlobalHead(nn.Module):
+    """gl: stride-2 valid convolutions, mean over space, equalised linear, unit RMS."""
+
+    def __init__(self, in_channels: int, channels: tuple[int, ...], gl_dim: int) -> None:
+        super().__init__()
+        widths = (in_channels, *channels)
+        self.convs = nn.ModuleList(
+            EqualisedConv(a, b, 3, stride=2, activate=True, gain=ACTIVATION_GAIN)
+            for a, b in zip(widths, channels, strict=False)
+        )
+        self.linear = EqualisedLinear(widths[-1], gl_dim)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Pooling and projection ``[B,C,h,w]`` to ``[B,gl_dim]``; the order of the positions does not matter."""
+        return unit_rms(self.linear(features.to(self.linear.weight.dtype).mean((2, 3))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Trunk features ``[B,C,r,r]`` to ``[B,gl_dim]`` in the weights' dtype."""
+        for conv in self.convs:
+            x = conv(x)
+        return self.project(x)
+
+
+class DeltaEncoder(PictureEncoder):
+    """E_d: difference image ``[B,3,R,R]`` in [-2,2], not rescaled, to :class:`DeltaCode`."""
+
+    def __init__(
+        self, channels: tuple[int, ...], sp_channels: int | None, gl_channels: tuple[int, ...], gl_dim: int | None
+    ) -> None:
+        super().__init__(channels)
+        top = channels[-1]
+        self.sp_head = None
+        if sp_channels is not None:
+            self.sp_head = nn.Sequential(
+                EqualisedConv(top, top, 1, activate=True, gain=ACTIVATION_GAIN), EqualisedConv(top, sp_channels, 1)
+            )
+        self.gl_head = None if gl_dim is None else GlobalHead(top, gl_channels, gl_dim)
+
+    def forward(self, delta: Tensor) -> DeltaCode:
+        """sp stays unnormalised and in the activations' dtype, gl has unit RMS and the weights' dtype."""
+        x = super().forward(delta)
+        sp = None if self.sp_head is None else self.sp_head(x)
+        gl = None if self.gl_head is None else self.gl_head(x)
+        return DeltaCode(sp, gl)
