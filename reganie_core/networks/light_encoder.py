@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +84,7 @@ class LightEncoder(nn.Module):
         self.config = config
         c = config
         self.stem = EqualisedConv(3, c.channels[0], 3, padding=1, activate=True, gain=ACTIVATION_GAIN)
-        self.blocks = nn.ModuleList(ResidualDown(a, b) for a, b in zip(c.channels, c.channels[1:], strict=False))
+        self.blocks = nn.ModuleList(ResidualDown(a, b) for a, b in pairwise(c.channels))
         # Coarse to fine: 4, 8 and 16 px.
         self.taps = nn.ModuleList(Tap(c.channels[-1 - i], c.tap_channels, c.features, i) for i in range(3))
         self.base = EqualisedLinear(c.features, c.w_dim)

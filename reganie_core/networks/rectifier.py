@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -155,7 +156,7 @@ class PictureDecoder(nn.Module):
         c = config
         widths = (c.encoder_channels[-1], *(c.body_channels,) * c.body_blocks, *c.decoder_channels)
         self.blocks = nn.ModuleList(
-            DecoderBlock(a, b, i >= c.body_blocks, c) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            DecoderBlock(a, b, i >= c.body_blocks, c) for i, (a, b) in enumerate(pairwise(widths))
         )
         self.merges = nn.ModuleList()
         if c.primary_skips:
