@@ -13,6 +13,7 @@ __all__ = [
     "MismatchError",
     "NotFoundError",
     "ReganieError",
+    "ReganieWarning",
     "UnsafeCheckpointError",
     "UnsafePathError",
     "UnsupportedCheckpointError",
@@ -58,3 +59,7 @@ class UnsupportedCheckpointError(CheckpointError):
 
 class WrongKindError(CheckpointError):
     """A readable file of another kind, for example an encoder where a generator is needed."""
+
+
+class ReganieWarning(UserWarning):
+    """Something works but is probably not what a person wants, for example networks of different trainings."""

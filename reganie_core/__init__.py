@@ -1,0 +1,60 @@
+"""ReGANIE: edit a real picture through a StyleGAN without losing what the StyleGAN cannot express.
+
+The names below load on first use, so that importing the package costs nothing and changes nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "load_generator": "checkpoints",
+    "load_discriminator": "checkpoints",
+    "load_encoder": "checkpoints",
+    "load_rectifier": "checkpoints",
+    "inspect": "checkpoints",
+    "convert": "checkpoints",
+    "load_editor": "editing",
+    "Target": "editing",
+    "Control": "editing",
+    "parse_edits": "editing",
+    "format_edits": "editing",
+    "load_domain": "domains",
+    "Domain": "domains",
+    "edit": "pipeline",
+    "EditResult": "pipeline",
+    "Latent": "latents",
+    "ReganieError": "errors",
+    "ReganieWarning": "errors",
+}
+_MODULES = frozenset({
+    "checkpoints", "domains", "editing", "errors", "images", "inversion", "latents", "metrics", "networks", "paths",
+    "pipeline", "portraits", "rectify", "sheets",
+})
+
+__all__ = [*_NAMES, "portraits", "__version__"]  # noqa: PLE0604 - literal names, held in one table
+
+if TYPE_CHECKING:
+    from . import portraits
+    from .checkpoints import convert, inspect, load_discriminator, load_encoder, load_generator, load_rectifier
+    from .domains import Domain, load_domain
+    from .editing import Control, Target, format_edits, load_editor, parse_edits
+    from .errors import ReganieError, ReganieWarning
+    from .latents import Latent
+    from .pipeline import EditResult, edit
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for (PEP 562)."""
+    if name in _NAMES:
+        return getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES, *_MODULES})

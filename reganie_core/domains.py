@@ -1,0 +1,203 @@
+"""A domain: the networks of one kind of picture, as one folder with a ``domain.json`` that names its files.
+
+``{"format_version": "1", "name": "portraits", "resolution": 64, "generator": "generator.safetensors", "encoder": ...,
+"directions": ..., "dystyle": ..., "styleclip": ..., "rectifier": ..., "examples": ["examples/hat.png", ...]}``;
+every part may be missing, every name is relative to the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .editing import load_editor
+from .editing.protocol import Editor, EditValue, describe_controls
+from .errors import CorruptCheckpointError, InputError, NotFoundError, ReganieError, ReganieWarning
+from .inversion.e4e import check_pair
+from .paths import safe_join
+
+__all__ = ["PARTS", "Domain", "check_provenance", "load_domain", "load_manifest", "packaged_domains"]
+
+MANIFEST = "domain.json"
+MAX_MANIFEST = 1 << 20
+MAX_EXAMPLES = 256
+PARTS: tuple[str, ...] = ("generator", "encoder", "dystyle", "styleclip", "directions", "rectifier")
+PACKAGED = {"portraits": Path(__file__).resolve().parent / "portraits" / "weights"}
+
+
+@dataclass
+class Domain:
+    """The networks of one domain; each may be None.
+
+    Attributes:
+        generator, encoder, rectifier: networks in evaluation mode.
+        dystyle, styleclip, directions: editors (:class:`reganie_core.editing.Editor`).
+        name, folder, resolution, examples: from the manifest; examples are existing pictures in the folder.
+    """
+
+    generator: nn.Module | None = None
+    encoder: nn.Module | None = None
+    dystyle: Editor | None = None
+    styleclip: Editor | None = None
+    directions: Editor | None = None
+    rectifier: nn.Module | None = None
+    name: str = "unnamed"
+    folder: Path | None = None
+    resolution: int | None = None
+    examples: list[Path] = field(default_factory=list)
+
+    @property
+    def editors(self) -> dict[str, Editor]:
+        """The editors present, in the order they are asked."""
+        return {part: editor for part in ("dystyle", "directions", "styleclip") if (editor := getattr(self, part))}
+
+    def require(self, *parts: str) -> None:
+        """Raise :class:`NotFoundError` naming what the domain lacks."""
+        missing = [part for part in parts if getattr(self, part) is None]
+        if missing:
+            where = f" Add its file to {self.folder / MANIFEST}." if self.folder else ""
+            raise NotFoundError(
+                f"The domain {self.name} has no {' and no '.join(missing)}, which this step "
+                f"needs.{where}"
+            )
+
+    def editor_for(self, edits: Mapping[str, EditValue]) -> Editor:
+        """The first editor that knows every control named in ``edits``.
+
+        Raises:
+            NotFoundError: the domain has no editor.
+            InputError: none knows them all; the message lists every editor's controls with their ranges.
+        """
+        if not self.editors:
+            raise NotFoundError(f"The domain {self.name} has no editor; add directions to its {MANIFEST}.")
+        for editor in self.editors.values():
+            if set(edits) <= {control.name for control in editor.controls}:
+                return editor
+        listing = "; ".join(f"{part}: {describe_controls(editor.controls)}" for part, editor in self.editors.items())
+        names = ", ".join(ascii(name)[:80] for name in edits)
+        raise InputError(f"No editor of the domain {self.name} has the controls {names}. It has {listing}.")
+
+    def to(self, device: torch.device | str) -> Domain:
+        """Move everything to a device; returns itself."""
+        for part in PARTS:
+            value = getattr(self, part)
+            if value is not None and hasattr(value, "to"):
+                value.to(device)
+        return self
+
+
+def packaged_domains() -> list[str]:
+    """Names of the domains that ship with this package and are complete enough to have a manifest."""
+    return [name for name, folder in PACKAGED.items() if (folder / MANIFEST).is_file()]
+
+
+def _folder(name: str | os.PathLike[str]) -> Path:
+    if isinstance(name, str) and name in PACKAGED:
+        return PACKAGED[name]
+    return Path(name)
+
+
+def load_manifest(name: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
+    """The folder of a domain and its checked manifest; no network is read.
+
+    Every file name in the result has passed :func:`safe_join`.
+
+    Raises:
+        NotFoundError: no such domain or folder, or a file the manifest names is missing.
+        CorruptCheckpointError: the manifest is no JSON object of the expected form.
+        UnsafePathError: a name that leaves the folder.
+    """
+    folder = _folder(name)
+    path = folder / MANIFEST
+    if not path.is_file():
+        known = ", ".join(PACKAGED)
+        raise NotFoundError(
+            f"There is no domain at {folder} ({MANIFEST} is missing). Give a packaged domain ({known}) or a "
+            "folder."
+        )
+    text = path.read_bytes()[: MAX_MANIFEST + 1]
+    try:
+        manifest = json.loads(text) if len(text) <= MAX_MANIFEST else None
+    except (ValueError, RecursionError) as error:
+        raise CorruptCheckpointError(f"{path} is no valid JSON: {str(error)[:200]}.") from error
+    if not isinstance(manifest, dict) or str(manifest.get("format_version")) != "1":
+        raise CorruptCheckpointError(f'{path} must be a JSON object with "format_version": "1".')
+    title, examples = manifest.get("name", folder.name), manifest.get("examples", [])
+    if not isinstance(title, str) or not 0 < len(title) <= 64 or not title.isprintable():
+        raise CorruptCheckpointError(f'{path}: "name" must be a printable text of at most 64 characters.')
+    if not isinstance(examples, list) or len(examples) > MAX_EXAMPLES:
+        raise CorruptCheckpointError(f'{path}: "examples" must be a list of at most {MAX_EXAMPLES} file names.')
+    for part in PARTS:
+        entry = manifest.get(part)
+        if entry is not None and not safe_join(folder, entry).is_file():
+            raise NotFoundError(f"The {part} of the domain {title} is missing: {entry} is not in {folder}.")
+    for example in examples:
+        safe_join(folder, example)
+    manifest["name"] = title
+    manifest["examples"] = examples
+    return folder, manifest
+
+
+def load_domain(name: str | os.PathLike[str] = "portraits", device: torch.device | str = "cpu") -> Domain:
+    """Load a packaged domain by name or a folder with a ``domain.json``.
+
+    Warns (:class:`ReganieWarning`) when the rectifier was trained with other networks than these.
+
+    Raises:
+        NotFoundError, CorruptCheckpointError, UnsafePathError: see :func:`load_manifest`.
+        MismatchError: generator and encoder do not belong together.
+        CheckpointError: a file that cannot be read.
+    """
+    from . import checkpoints
+
+    folder, manifest = load_manifest(name)
+    loaders = {
+        "generator": checkpoints.load_generator,
+        "encoder": checkpoints.load_encoder,
+        "rectifier": checkpoints.load_rectifier,
+    }
+    parts: dict[str, Any] = {}
+    for part in PARTS:
+        if manifest.get(part) is None:
+            continue
+        try:
+            parts[part] = loaders.get(part, load_editor)(safe_join(folder, manifest[part]), device=device)
+        except ReganieError as error:
+            error.args = (f"The {part} of the domain {manifest['name']}: {error}",)
+            raise
+    examples = [path for entry in manifest["examples"] if (path := safe_join(folder, entry)).is_file()]
+    generator = parts.get("generator")
+    domain = Domain(**parts, name=manifest["name"], folder=folder, examples=examples,
+                    resolution=getattr(generator, "resolution", manifest.get("resolution")))
+    if domain.generator is not None and domain.encoder is not None:
+        check_pair(domain.generator, domain.encoder)
+    if domain.rectifier is not None:
+        check_provenance(domain.rectifier, generator=domain.generator, encoder=domain.encoder)
+    return domain
+
+
+def check_provenance(rectifier: nn.Module, **networks: nn.Module | Editor | None) -> list[str]:
+    """Warn for each network that is not the one the rectifier was trained with, naming both; returns the sentences.
+
+    Compares ``rectifier.provenance["fingerprints"][name]`` with ``network.fingerprint``; silent where one is unknown.
+    """
+    provenance = getattr(rectifier, "provenance", None)
+    trained = provenance.get("fingerprints", {}) if isinstance(provenance, Mapping) else {}
+    sentences = []
+    for name, network in networks.items():
+        wanted = trained.get(name) if isinstance(trained, Mapping) else None
+        found = getattr(network, "fingerprint", None)
+        if wanted and found and wanted != found:
+            sentence = (f"The rectifier was trained with {name} {str(wanted)[:32]}, but this is {name} {found}; "
+                        "expect weaker results, or use the networks it was trained with.")
+            warnings.warn(sentence, ReganieWarning, stacklevel=3)
+            sentences.append(sentence)
+    return sentences

@@ -1,0 +1,164 @@
+"""What every latent editor looks like: named controls with units and ranges, and one ``edit`` method."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from ..errors import InputError
+
+__all__ = ["Control", "EditValue", "Editor", "Target", "check_edits", "describe_controls"]
+
+NAME = re.compile(r"\w[\w.\-]{0,63}")
+KINDS = ("numeric", "binary")
+MAX_TEXT = 300
+
+
+@dataclass(frozen=True)
+class Target:
+    """An absolute value of a control, in its unit (``yaw=@-15``); plain numbers are changes."""
+
+    value: float | Tensor
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, Tensor) and not math.isfinite(self.value):
+            raise InputError(f"A target must be a finite number, found {self.value}.")
+
+
+EditValue = float | bool | Tensor | Target
+
+
+@dataclass(frozen=True)
+class Control:
+    """One thing an editor can change.
+
+    Attributes:
+        name: letters, digits, ``_ . -``; at most 64 characters.
+        kind: ``"numeric"`` or ``"binary"`` (on / off).
+        minimum, maximum: range of the attribute in ``unit``; also the largest sensible change.
+        unit: for example "degrees"; empty for plain numbers.
+        default: value of an average picture.
+        description: one line of plain text for people.
+    """
+
+    name: str
+    kind: str = "numeric"
+    minimum: float = -1.0
+    maximum: float = 1.0
+    unit: str = ""
+    default: float = 0.0
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise InputError(
+                f"{ascii(self.name)[:80]} is no control name; use letters, digits, '_', '.', '-', at most "
+                "64 of them."
+            )
+        if self.kind not in KINDS:
+            raise InputError(
+                f"Control {self.name}: kind must be one of {', '.join(KINDS)}, found "
+                f"{ascii(self.kind)[:80]}."
+            )
+        numbers = (self.minimum, self.maximum, self.default)
+        if not all(isinstance(v, int | float) and math.isfinite(v) for v in numbers) or self.minimum >= self.maximum:
+            raise InputError(f"Control {self.name}: needs finite minimum < maximum and default, found {numbers}.")
+        for field in ("unit", "description"):
+            text = getattr(self, field)
+            if not isinstance(text, str) or len(text) > MAX_TEXT or not all(c.isprintable() for c in text):
+                raise InputError(
+                    f"Control {self.name}: {field} must be one printable line of at most {MAX_TEXT} "
+                    "characters."
+                )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Control:
+        """Build from a file's metadata; unknown keys are ignored, wrong ones raise InputError."""
+        if not isinstance(data, Mapping) or "name" not in data:
+            raise InputError(f"A control must be an object with a name, found {ascii(data)[:80]}.")
+        return cls(**{key: data[key] for key in cls.__dataclass_fields__ if key in data})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; :meth:`from_dict` reads them back."""
+        return asdict(self)
+
+    @property
+    def range_text(self) -> str:
+        """For example ``-30..30 degrees`` or ``on|off``."""
+        if self.kind == "binary":
+            return "on|off"
+        return f"{self.minimum:g}..{self.maximum:g}" + (f" {self.unit}" if self.unit else "")
+
+
+@runtime_checkable
+class Editor(Protocol):
+    """Latent -> latent. ``edit`` is differentiable in ``ws`` and works on batches."""
+
+    controls: Sequence[Control]
+    accepts_targets: bool
+
+    def edit(self, ws: Tensor, edits: Mapping[str, EditValue]) -> Tensor:
+        """``ws [B,num_ws,w_dim]`` and edits -> edited codes of the same shape.
+
+        A number (or a tensor ``[B]``) is a change in the control's unit, :class:`Target` an absolute value, and a
+        bool sets a binary control. No edits return ``ws`` unchanged.
+        """
+        ...
+
+
+def describe_controls(controls: Sequence[Control]) -> str:
+    """All names with their ranges on one line, for messages."""
+    return ", ".join(f"{c.name} ({c.range_text})" for c in controls) or "none"
+
+
+def check_edits(editor: Editor, edits: Mapping[str, EditValue]) -> dict[str, tuple[Control, EditValue]]:
+    """Look up every edit's control and refuse what the editor cannot do.
+
+    Raises:
+        InputError: an unknown control (the message lists names and ranges), a target the editor or its range does not
+            accept, a bool for a numeric control, or a number that is not finite.
+    """
+    known = {control.name: control for control in editor.controls}
+    found: dict[str, tuple[Control, EditValue]] = {}
+    for name, value in edits.items():
+        if name not in known:
+            raise InputError(
+                f"There is no control {ascii(name)[:80]}. This editor has: "
+                f"{describe_controls(editor.controls)}."
+            )
+        control = known[name]
+        if isinstance(value, Target):
+            if not editor.accepts_targets:
+                raise InputError(
+                    f"{name}=@... asks for an absolute value, but this editor adds linear directions, which only know "
+                    f"changes; write {name}=+1 or {name}=-1 instead."
+                )
+            _check_target(control, value)
+        elif isinstance(value, bool):
+            if control.kind != "binary":
+                raise InputError(f"{name} is a number ({control.range_text}); on and off are for binary controls.")
+        elif isinstance(value, Tensor):
+            if value.ndim > 1 or not value.is_floating_point() or not bool(value.isfinite().all()):
+                raise InputError(
+                    f"{name}: a tensor of changes must be finite floats of shape [B], found "
+                    f"{list(value.shape)}."
+                )
+        elif not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"{name}: a change must be a finite number, found {ascii(value)[:80]}.")
+        found[name] = (control, value)
+    return found
+
+
+def _check_target(control: Control, target: Target) -> None:
+    value = target.value
+    low, high = (float(value.min()), float(value.max())) if isinstance(value, Tensor) else (value, value)
+    if not (control.minimum <= low and high <= control.maximum):
+        raise InputError(
+            f"{control.name}=@{high:g} lies outside its range {control.minimum:g}..{control.maximum:g} "
+            f"{control.unit}."
+        )

@@ -1,0 +1,45 @@
+"""One pass of an encoder: w = E(X), X^ = G(w) (Tov et al. 2021, Richardson et al. 2021)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import MismatchError
+from ..images import Fit
+from ..images import fit as fit_square
+from ..latents import Latent, synthesize
+from .protocol import Inversion
+
+__all__ = ["check_pair", "encode", "invert"]
+
+
+def check_pair(generator: nn.Module, encoder: nn.Module) -> None:
+    """Raise :class:`MismatchError` when the encoder was made for another generator (by the size of its codes)."""
+    wanted, found = (generator.num_ws, generator.w_dim), (encoder.num_ws, encoder.w_dim)
+    if wanted != found:
+        raise MismatchError(
+            f"The encoder gives {found[0]} style vectors of {found[1]}, the generator (at {generator.resolution} "
+            f"pixels) takes {wanted[0]} of {wanted[1]}: the encoder was made for another generator. Choose a matching pair."
+        )
+
+
+def encode(generator: nn.Module, encoder: nn.Module, images: Tensor, chunk: int = 8) -> Latent:
+    """E(images) for ``[B,3,H,W]`` in [-1,1] -> :class:`Latent` that belongs to ``generator``; ``chunk`` at a time."""
+    check_pair(generator, encoder)
+    ws = torch.cat([encoder(part) for part in images.split(max(1, chunk))]).float()
+    return Latent(ws, generator=getattr(generator, "fingerprint", None))
+
+
+def invert(generator: nn.Module, encoder: nn.Module, images: Tensor, *, fit: Fit = "error",
+           noise: str = "const", chunk: int = 8) -> Inversion:
+    """Invert ``[B,3,H,W]`` in [-1,1]; pictures are first brought to the generator's square by :func:`images.fit`.
+
+    Raises:
+        InputError: pictures that cannot be used (shape, range, not square with fit "error").
+        MismatchError: the encoder belongs to another generator.
+    """
+    check_pair(generator, encoder)
+    prepared = fit_square(images, generator.resolution, fit)
+    latent = encode(generator, encoder, prepared, chunk)
+    return Inversion(latent, synthesize(generator, latent, noise, chunk), prepared)

@@ -1,0 +1,225 @@
+"""What a latent code is: W+ vectors, what was added to them in StyleSpace, and which generator they belong to."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import CorruptCheckpointError, InputError, MismatchError
+from .images import clamp
+
+__all__ = ["Latent", "concatenate", "load_latent", "save_latent", "synthesize"]
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A batch of latent codes.
+
+    Attributes:
+        ws: ``[B,num_ws,w_dim]``; W is W+ with equal rows.
+        offsets: StyleSpace additions, index of the style vector -> ``[B,channels]`` (StyleCLIP's global edits chain).
+        changes: additions to the generator's own parameters for each image, name -> ``[B,*shape]`` (pivotal tuning).
+        generator: fingerprint of the generator they belong to; None when unknown.
+    """
+
+    ws: Tensor
+    offsets: Mapping[int, Tensor] = field(default_factory=dict)
+    changes: Mapping[str, Tensor] = field(default_factory=dict)
+    generator: str | None = None
+
+    def __post_init__(self) -> None:
+        ws = self.ws
+        if not isinstance(ws, Tensor) or ws.ndim != 3 or 0 in ws.shape or not ws.is_floating_point():
+            found = list(ws.shape) if isinstance(ws, Tensor) else type(ws).__name__
+            raise InputError(f"A latent holds floats [B,num_ws,w_dim], found {found}.")
+        for name, tensor in (*self.offsets.items(), *self.changes.items()):
+            if tensor.shape[:1] != self.ws.shape[:1]:
+                raise InputError(
+                    f"Latent part {name} is for {list(tensor.shape[:1])} images, the codes are "
+                    f"{self.batch}."
+                )
+
+    @property
+    def batch(self) -> int:
+        """Number of codes."""
+        return self.ws.shape[0]
+
+    @property
+    def num_ws(self) -> int:
+        """Style vectors per code."""
+        return self.ws.shape[1]
+
+    @property
+    def w_dim(self) -> int:
+        """Length of a style vector."""
+        return self.ws.shape[2]
+
+    def with_ws(self, ws: Tensor) -> Latent:
+        """The same latent with edited codes; offsets and changes stay."""
+        return replace(self, ws=ws)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Latent:
+        offsets = {index: function(tensor) for index, tensor in self.offsets.items()}
+        changes = {name: function(tensor) for name, tensor in self.changes.items()}
+        return replace(self, ws=function(self.ws), offsets=offsets, changes=changes)
+
+    def to(self, device: torch.device | str) -> Latent:
+        """The latent on another device."""
+        return self._map(lambda tensor: tensor.to(device))
+
+    def __getitem__(self, index: int | slice | Sequence[int]) -> Latent:
+        """Some of the codes; the batch dimension stays."""
+        if isinstance(index, int):
+            if not -self.batch <= index < self.batch:
+                raise IndexError(f"Code {index} of a latent with {self.batch}.")
+            index = [index % self.batch]
+        rows = index if isinstance(index, slice) else list(index)
+        return self._map(lambda tensor: tensor[rows])
+
+    def __len__(self) -> int:
+        return self.batch
+
+    def repeat_interleave(self, times: int) -> Latent:
+        """Each code ``times`` times, image-major: the order in which one difference serves several edits."""
+        return self._map(lambda tensor: tensor.repeat_interleave(times, 0))
+
+    def check(self, generator: nn.Module) -> None:
+        """Raise :class:`MismatchError` unless the codes belong to ``generator``: sizes, fingerprints when known."""
+        if (self.num_ws, self.w_dim) != (generator.num_ws, generator.w_dim):
+            raise MismatchError(
+                f"The latent has {self.num_ws} style vectors of {self.w_dim}, the generator takes {generator.num_ws} "
+                f"of {generator.w_dim}: it was made for another generator. Invert the picture again with this one."
+            )
+        found = getattr(generator, "fingerprint", None)
+        if self.generator and found and self.generator != found:
+            raise MismatchError(
+                f"The latent belongs to generator {self.generator}, but this is generator {found}. Use the one it was "
+                "made with, or invert the picture again."
+            )
+
+
+def concatenate(latents: Sequence[Latent]) -> Latent:
+    """One batch from several latents of the same generator; missing offsets and changes count as zero.
+
+    Raises:
+        InputError: nothing to concatenate.
+        MismatchError: different generators or sizes.
+    """
+    if not latents:
+        raise InputError("There is no latent to concatenate.")
+    first = latents[0]
+    owners = {latent.generator for latent in latents} - {None}
+    if len(owners) > 1 or len({latent.ws.shape[1:] for latent in latents}) > 1:
+        shapes = sorted({tuple(latent.ws.shape[1:]) for latent in latents})
+        raise MismatchError(f"Latents of different generators cannot be joined: {sorted(owners)}, sizes {shapes}.")
+
+    def join(parts: list[Mapping[Any, Tensor]]) -> dict[Any, Tensor]:
+        shapes = {key: tensor for part in parts for key, tensor in part.items()}
+        return {
+            key: torch.cat([
+                part[key] if key in part else like.new_zeros(latent.batch, *like.shape[1:])
+                for part, latent in zip(parts, latents, strict=True)
+            ])
+            for key, like in shapes.items()
+        }
+
+    return replace(
+        first,
+        ws=torch.cat([latent.ws for latent in latents]),
+        offsets=join([latent.offsets for latent in latents]),
+        changes=join([latent.changes for latent in latents]),
+        generator=owners.pop() if owners else None,
+    )
+
+
+def synthesize(generator: nn.Module, latent: Latent, noise: str = "const", chunk: int = 8) -> Tensor:
+    """G(latent) -> ``[B,3,R,R]`` clamped to [-1,1], ``chunk`` images at a time; differentiable in the codes.
+
+    Raises:
+        MismatchError: the latent belongs to another generator, or its offsets do not fit.
+    """
+    latent.check(generator)
+    if latent.changes:
+        return torch.cat([_synthesize_changed(generator, latent[i], noise) for i in range(latent.batch)])
+    pictures = [_synthesize_plain(generator, latent[i : i + chunk], noise) for i in range(0, latent.batch, chunk)]
+    return clamp(torch.cat(pictures))
+
+
+def _synthesize_plain(generator: nn.Module, latent: Latent, noise: str) -> Tensor:
+    if not latent.offsets:
+        return generator.synthesis(latent.ws, noise=noise).float()
+    styles = list(generator.synthesis.styles(latent.ws))
+    for index, offset in latent.offsets.items():
+        if not 0 <= index < len(styles) or styles[index].shape != offset.shape:
+            raise MismatchError(
+                f"The StyleSpace offset {index} of shape {list(offset.shape)} does not fit this "
+                "generator."
+            )
+        styles[index] = styles[index] + offset
+    return generator.synthesis(styles=styles, noise=noise).float()
+
+
+class _Plain(nn.Module):
+    """The plain synthesis as a module, so that ``functional_call`` can run it with other parameters."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, latent: Latent, noise: str) -> Tensor:
+        return _synthesize_plain(self.generator, latent, noise)
+
+
+def _synthesize_changed(generator: nn.Module, latent: Latent, noise: str) -> Tensor:
+    """One image by a generator whose parameters are changed for this image only."""
+    own = dict(generator.named_parameters())
+    bad = [name for name, change in latent.changes.items() if name not in own or own[name].shape != change.shape[1:]]
+    if bad:
+        raise MismatchError(f"The latent changes parameters this generator does not have: {', '.join(bad[:3])}.")
+    changed = {f"generator.{name}": own[name] + change[0] for name, change in latent.changes.items()}
+    plain = replace(latent, changes={})
+    return clamp(torch.func.functional_call(_Plain(generator), changed, (plain, noise)))
+
+
+def save_latent(latent: Latent, path: str | os.PathLike[str], provenance: Mapping[str, Any] | None = None) -> None:
+    """Write a latent as our safetensors (kind "latent"); exact float32 values."""
+    from .checkpoints import save_checkpoint
+
+    tensors = {"ws": latent.ws.detach().cpu().float()}
+    tensors |= {f"offset.{index}": tensor.detach().cpu().float() for index, tensor in latent.offsets.items()}
+    tensors |= {f"change.{name}": tensor.detach().cpu().float() for name, tensor in latent.changes.items()}
+    config = {"num_ws": latent.num_ws, "w_dim": latent.w_dim, "batch": latent.batch, "generator": latent.generator}
+    save_checkpoint(path, "latent", config, tensors, dict(provenance or {}))
+
+
+def load_latent(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Latent:
+    """Read what :func:`save_latent` wrote.
+
+    Raises:
+        ReganieError: what ``read_checkpoint`` raises.
+        CorruptCheckpointError: tensors or metadata that make no latent.
+    """
+    from .checkpoints import read_checkpoint
+
+    checkpoint = read_checkpoint(path, "latent")
+    offsets: dict[int, Tensor] = {}
+    changes: dict[str, Tensor] = {}
+    for name, tensor in checkpoint.tensors.items():
+        index = re.fullmatch(r"offset\.(\d{1,3})", name)
+        if index:
+            offsets[int(index[1])] = tensor
+        elif name.startswith("change."):
+            changes[name.removeprefix("change.")] = tensor
+    owner = checkpoint.config.get("generator")
+    if "ws" not in checkpoint.tensors or not (owner is None or isinstance(owner, str)):
+        raise CorruptCheckpointError(f"{os.path.basename(path)} is of kind latent but holds no codes.")
+    try:
+        return Latent(checkpoint.tensors["ws"], offsets, changes, owner).to(device)
+    except InputError as error:
+        raise CorruptCheckpointError(f"{os.path.basename(path)} holds an unusable latent: {error}") from error

@@ -1,0 +1,121 @@
+"""File names are data: what a graph, an API call or a manifest may name, and how files are written.
+
+Every name that a person at the keyboard did not type goes through :func:`safe_join` before it is read or written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from .errors import InputError, UnsafePathError
+
+__all__ = ["MAX_NAME", "atomic_write", "check_name", "refuse_overwriting_inputs", "safe_join"]
+
+MAX_NAME = 512
+MAX_PART = 200
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _shown(name: object) -> str:
+    """The name as it may appear in a message: escaped and short."""
+    text = ascii(str(name))
+    return text if len(text) <= 80 else text[:77] + "...'"
+
+
+def check_name(name: str) -> tuple[str, ...]:
+    """Split a relative name into its parts, or raise.
+
+    Both ``/`` and ``\\`` separate parts on every system, so that a manifest means the same everywhere.
+
+    Raises:
+        UnsafePathError: not a text, empty, longer than 512 characters, control characters, absolute, with a drive or
+            a colon, or with a ``..`` part.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise UnsafePathError(f"A file name must be a non-empty text, found {_shown(name)}.")
+    if len(name) > MAX_NAME:
+        raise UnsafePathError(
+            f"The file name {_shown(name)} has {len(name)} characters; at most {MAX_NAME} are "
+            "allowed."
+        )
+    if _CONTROL_CHARACTERS.search(name):
+        raise UnsafePathError(f"The file name {_shown(name)} contains control characters; use a plain relative name.")
+    windows = PureWindowsPath(name)
+    if PurePosixPath(name).is_absolute() or windows.drive or windows.root or ":" in name:
+        raise UnsafePathError(
+            f"The file name {_shown(name)} is absolute or names a drive; use a name relative to its "
+            "folder."
+        )
+    parts = tuple(part for part in re.split(r"[\\/]+", name) if part not in ("", "."))
+    if not parts or any(part.strip(" .") == "" or part == ".." for part in parts):
+        raise UnsafePathError(
+            f"The file name {_shown(name)} leaves its folder ('..' or empty parts); use a name inside "
+            "it."
+        )
+    if any(len(part.encode("utf-8", "surrogatepass")) > MAX_PART for part in parts):
+        raise UnsafePathError(f"The file name {_shown(name)} has a part longer than {MAX_PART} bytes.")
+    return parts
+
+
+def safe_join(root: str | os.PathLike[str], name: str) -> Path:
+    """The path of ``name`` inside ``root``; existing or not, it never leaves ``root``, also not through links.
+
+    Raises:
+        UnsafePathError: the name is refused by :func:`check_name`, or a link on its way leads out of ``root``.
+    """
+    base = Path(root).resolve()
+    path = base.joinpath(*check_name(name))
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UnsafePathError(f"The file name {_shown(name)} cannot be resolved inside its folder: {error}.") from error
+    if resolved != base and base not in resolved.parents:
+        raise UnsafePathError(
+            f"The file name {_shown(name)} is a link that leaves its folder; put the file itself "
+            "there."
+        )
+    return path
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it replaces ``path``, on any error it is removed.
+
+    The temporary name keeps the suffix, so writers that look at it (PIL) choose the right format.
+
+    Raises:
+        InputError: the folder of ``path`` does not exist or cannot be written.
+    """
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".part-", suffix=target.suffix, dir=target.parent or Path("."))
+    except OSError as error:
+        raise InputError(
+            f"Cannot write to the folder {target.parent}: {error.strerror}. Create it or choose "
+            "another."
+        ) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # mkstemp makes private files; a picture is for sharing
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def refuse_overwriting_inputs(output: str | os.PathLike[str], inputs: list[str | os.PathLike[str]]) -> None:
+    """Raise :class:`InputError` when ``output`` is one of the ``inputs`` (also through links or another spelling)."""
+    out = Path(output)
+    for item in inputs:
+        source = Path(item)
+        if source.exists() and out.exists() and os.path.samefile(source, out):
+            raise InputError(f"The output {out} is also an input; choose another name for the result.")
