@@ -31,13 +31,17 @@ def leaky_relu(x: Tensor, gain: float = SQRT2) -> Tensor:
 
 
 def activate(x: Tensor, bias: Tensor, clamp: float | None = None) -> Tensor:
-    """Bias, leaky ReLU with gain sqrt(2), optional clamp to [-clamp, clamp].  x: [B,C,H,W], bias: [C]."""
-    x = x + bias.to(x.dtype).view(1, -1, 1, 1)
-    if torch.is_grad_enabled() and x.requires_grad:
-        x = leaky_relu(x)
-    else:  # nothing else holds this tensor: save two passes over memory
-        x = F.leaky_relu_(x, 0.2).mul_(SQRT2)
-    return x if clamp is None else x.clamp(-clamp, clamp)
+    """Bias, leaky ReLU with gain sqrt(2), optional clamp to [-clamp, clamp].  x: [B,C,H,W], bias: [C].
+
+    `x` comes already multiplied by sqrt(2): lrelu(c y) = c lrelu(y) for c > 0, so the caller folds the gain into its
+    weight and a pass over the picture is saved. Without a graph `x` is overwritten.
+    """
+    bias = (bias * SQRT2).to(x.dtype).view(1, -1, 1, 1)
+    if torch.is_grad_enabled():
+        x = F.leaky_relu(x + bias, 0.2)
+        return x if clamp is None else x.clamp(-clamp, clamp)
+    x = F.leaky_relu_(x.add_(bias), 0.2)
+    return x if clamp is None else x.clamp_(-clamp, clamp)
 
 
 class Fir(nn.Module):
@@ -54,10 +58,13 @@ class Fir(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         channels, (before, after) = x.shape[1], self.pad
         weight = self.taps.to(x.dtype).expand(channels, 1, 4, 4)
-        if before == after:
-            return F.conv2d(x, weight, stride=self.stride, padding=before, groups=channels)
-        x = F.pad(x, (before, after, before, after))
-        return F.conv2d(x, weight, stride=self.stride, groups=channels)
+        if before != after:
+            x = F.pad(x, (before, after, before, after))
+        padding = before if before == after else 0
+        if self.stride == 1 or not torch.is_grad_enabled():
+            return F.conv2d(x, weight, stride=self.stride, padding=padding, groups=channels)
+        # On CPU the backward pass of a strided depthwise convolution takes about ten times that of a plain one.
+        return F.conv2d(x, weight, padding=padding, groups=channels)[:, :, ::self.stride, ::self.stride]
 
 
 class FirUpsample(nn.Module):
@@ -108,7 +115,7 @@ class EqualConv2d(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        self.gain = 1.0 / math.sqrt(in_channels * kernel_size * kernel_size)
+        self.gain = (SQRT2 if activation else 1.0) / math.sqrt(in_channels * kernel_size * kernel_size)
         self.padding = 0 if down else kernel_size // 2
         self.stride = 2 if down and kernel_size > 1 else 1
         self.activation, self.clamp = activation, clamp

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
-from .ops import EqualLinear, Fir, FirUpsample, activate
+from .ops import SQRT2, EqualLinear, Fir, FirUpsample, activate
 
 NOISE_MODES = ("const", "none", "random")
 
@@ -112,6 +112,7 @@ def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, up: Fir | None = No
 
     x [B,I,H,W], raw weight [O,I,3,3], style [B,I]; `up` is the blur that follows a stride-2 transposed convolution.
     y = d * conv(s x), d = rsqrt(sum_ik (s_i w_oik)^2 + 1e-8), with w scaled by 1/sqrt(fan_in).
+    The result carries the activation's gain sqrt(2) already (see :func:`activate`).
     """
     gain = 1.0 / math.sqrt(weight[0].numel())
     if x.dtype == torch.float16:
@@ -128,7 +129,8 @@ def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, up: Fir | None = No
         x = F.conv2d(x, weight, padding=1)
     else:
         x = up(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
-    return x * demod.to(x.dtype)[:, :, None, None]
+    demod = (demod * SQRT2).to(x.dtype)[:, :, None, None]
+    return x * demod if torch.is_grad_enabled() else x.mul_(demod)
 
 
 class SynthesisLayer(nn.Module):
@@ -150,9 +152,9 @@ class SynthesisLayer(nn.Module):
         if noise == "random":
             grid = torch.randn(x.shape[0], 1, self.resolution, self.resolution, generator=generator,
                                device=generator.device if generator is not None else x.device).to(x.device)
-            x = x + (grid * self.noise_strength).to(x.dtype)
+            x = x + (grid * (self.noise_strength * SQRT2)).to(x.dtype)
         elif noise == "const":
-            x = x + (self.noise_const * self.noise_strength).to(x.dtype)
+            x = x + (self.noise_const * (self.noise_strength * SQRT2)).to(x.dtype)
         return activate(x, self.bias, self.clamp)
 
 
