@@ -1,0 +1,96 @@
+"""A small convolutional network that reads attributes from a picture, and whose features compare pictures.
+
+It serves four purposes in a domain without public networks: labels for edit directions, the perceptual loss,
+the identity-free part of the metrics, and (trained with another seed on other data) the judge of the tables.
+No normalisation layers: they cost time on few cores and tie a sample to its batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import InputError, MismatchError
+from .ops import EqualConv2d, EqualLinear
+
+
+@dataclass(frozen=True)
+class AttributeNetConfig:
+    """numeric / binary: names read. mean / std: of the numeric labels, in their units. channels: one per scale."""
+
+    resolution: int
+    channels: tuple[int, ...]
+    numeric: tuple[str, ...]
+    binary: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    hidden: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "numeric", "binary", "mean", "std"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not len(self.numeric) == len(self.mean) == len(self.std):
+            raise InputError(f"{len(self.numeric)} numeric attributes need as many means and standard deviations, "
+                             f"found {len(self.mean)} and {len(self.std)}.")
+
+
+class AttributeNet(nn.Module):
+    """Images [B,3,R,R] in [-1,1] -> {name: [B]}: numeric in their units, binary as probabilities."""
+
+    def __init__(self, config: AttributeNetConfig) -> None:
+        super().__init__()
+        self.config, self.resolution = config, config.resolution
+        self.dtype = torch.float32
+        widths = config.channels
+        self.stem = EqualConv2d(3, widths[0], 3, activation=True)
+        self.convs = nn.ModuleList(
+            EqualConv2d(widths[max(i - 1, 0)], width, 3, activation=True) for i, width in enumerate(widths))
+        self.downs = nn.ModuleList(EqualConv2d(width, width, 3, activation=True, down=True) for width in widths)
+        size = config.resolution >> len(widths)
+        self.fc = EqualLinear(widths[-1] * size * size, config.hidden, activation=True)
+        self.out = EqualLinear(config.hidden, len(config.numeric) + len(config.binary))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Feature maps, finest first: [B,C_i,R/2^i,R/2^i], in the network's dtype."""
+        if images.shape[-1] != self.resolution or images.shape[-2] != self.resolution:
+            raise MismatchError(f"The attribute network reads {self.resolution} px pictures, found "
+                                f"{images.shape[-1]}x{images.shape[-2]}; resize them first.")
+        x = self.stem(images.to(self.dtype).contiguous(memory_format=torch.channels_last))
+        out = []
+        for conv, down in zip(self.convs, self.downs, strict=True):
+            x = conv(x)
+            out.append(x)
+            x = down(x)
+        return [*out, x]
+
+    def logits(self, images: Tensor) -> Tensor:
+        """[B, numeric + binary]: standardised numeric values, then logits of the binary attributes (float32)."""
+        return self.out(self.fc(self.features(images)[-1].float().flatten(1)))
+
+    def embedding(self, images: Tensor) -> Tensor:
+        """[B,hidden], the last hidden layer; used for distances between sets of pictures."""
+        return self.fc(self.features(images)[-1].float().flatten(1))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        y, n = self.logits(images), len(self.config.numeric)
+        values = {name: y[:, i] * self.config.std[i] + self.config.mean[i]
+                  for i, name in enumerate(self.config.numeric)}
+        values.update({name: torch.sigmoid(y[:, n + i]) for i, name in enumerate(self.config.binary)})
+        return values
+
+
+def feature_distance(net: AttributeNet, a: Tensor, b: Tensor) -> Tensor:
+    """Perceptual distance [B] in the manner of LPIPS (Zhang et al. 2018), on a network of the domain.
+
+    Features are unit-normalised over channels; squared differences are summed over channels and averaged over
+    space, then over layers. It is not LPIPS: no ImageNet network is involved, and numbers do not compare with it.
+    """
+    total = torch.zeros(a.shape[0], device=a.device)
+    layers_a, layers_b = net.features(a), net.features(b)
+    for x, y in zip(layers_a, layers_b, strict=True):
+        x, y = (F.normalize(t.float(), dim=1, eps=1e-6) for t in (x, y))
+        total = total + (x - y).square().sum(dim=1).mean(dim=(1, 2))
+    return total / len(layers_a)

@@ -1,0 +1,1 @@
+"""Training and evaluation; `python trainer/train.py --help` is the manual."""

@@ -1,0 +1,112 @@
+"""Typed configuration: dataclass defaults < JSON file < `key=value` on the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from reganie_core.errors import InputError, NotFoundError
+
+C = TypeVar("C", bound="StageConfig")
+
+
+@dataclass
+class StageConfig:
+    """What every stage shares. Lengths are counted in thousands of images (kimg), never in minutes."""
+
+    total_kimg: float = 100.0          # stop after this many thousand images
+    batch: int = 16
+    seed: int = 0                      # everything random is a function of (seed, images seen so far)
+    lr: float = 0.002
+    beta1: float = 0.0
+    beta2: float = 0.99
+    lr_decay_from: float = 1.0         # fraction of total_kimg after which lr falls linearly to 0; 1 = constant
+    ema_kimg: float = 2.0              # half-life of the moving average of weights
+    dtype: str = "float32"             # activations: float32 or bfloat16 (CPUs with AVX512-BF16 / AMX, GPUs)
+    threads: int = 0                   # CPU threads; 0 leaves PyTorch's choice. Use 1 on a busy machine
+    device: str = "cpu"
+    tick_kimg: float = 1.0             # a status line this often
+    sheet_kimg: float = 10.0           # a sample sheet this often
+    save_minutes: float = 3.0          # a resumable checkpoint this often
+    init_from: str = ""                # start from the weights of a .safetensors of the same kind
+
+    def validate(self) -> None:
+        """Raise InputError for values that cannot train."""
+        if self.batch < 1 or self.total_kimg <= 0:
+            raise InputError(f"batch ({self.batch}) and total_kimg ({self.total_kimg}) must be positive.")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise InputError(f"dtype is float32 or bfloat16, found {self.dtype!r}.")
+
+
+def _convert(text: str, kind: Any, key: str) -> Any:
+    """The text of `key=value` as the type of the dataclass field."""
+    origin = typing.get_origin(kind)
+    try:
+        if kind is bool:
+            if text.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
+                raise ValueError(text)
+            return text.lower() in ("true", "1", "yes", "on")
+        if kind in (int, float, str):
+            return kind(text)
+        if origin is tuple:
+            inner = typing.get_args(kind)[0]
+            return tuple(_convert(part.strip(), inner, key) for part in text.split(",") if part.strip())
+        if origin is dict:
+            return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{key}={text}: expected {kind if origin else kind.__name__}.") from error
+    raise InputError(f"{key} cannot be given on the command line; put it into a JSON file and use --config.")
+
+
+def _from_json(value: Any, kind: Any, key: str) -> Any:
+    """A JSON value checked against the type of the dataclass field."""
+    origin = typing.get_origin(kind)
+    if origin is tuple and isinstance(value, list):
+        inner = typing.get_args(kind)[0]
+        return tuple(_from_json(v, inner, key) for v in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, origin or kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    raise InputError(f"{key} is {value!r} in the config file, expected {kind if origin else kind.__name__}.")
+
+
+def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:
+    """Defaults of `cls`, then the JSON file, then `key=value` overrides; unknown keys are errors that list the known."""
+    kinds = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]
+    values: dict[str, Any] = {}
+
+    def check(key: str, source: str) -> None:
+        if key not in known:
+            raise InputError(f"Unknown option {key!r} in {source}. Known: {', '.join(known)}.")
+
+    if file:
+        path = Path(file)
+        if not path.is_file():
+            raise NotFoundError(f"No config file {path}; the shipped ones are in trainer/configs.")
+        try:
+            data = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path} is not valid JSON: {error}.") from error
+        for key, value in data.items():
+            check(key, str(path))
+            values[key] = _from_json(value, kinds[key], key)
+    for item in overrides:
+        key, sep, text = item.partition("=")
+        if not sep:
+            raise InputError(f"{item!r} is not of the form key=value.")
+        check(key, "the command line")
+        values[key] = _convert(text, kinds[key], key)
+    config = cls(**values)
+    config.validate()
+    return config
+
+
+def to_dict(config: StageConfig) -> dict[str, Any]:
+    """JSON-ready form of a config."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))

@@ -1,0 +1,35 @@
+"""Frozen networks that a stage only uses: perceptual features, attribute readers, editors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from reganie_core.checkpoints import fingerprint, read_checkpoint
+from reganie_core.networks import build
+from reganie_core.networks.attribute_net import AttributeNet, feature_distance
+
+
+class Features:
+    """An attribute network as perceptual loss and attribute reader."""
+
+    def __init__(self, net: AttributeNet, name: str) -> None:
+        self.net, self.fingerprint = net, name
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Perceptual distance [B] of pictures in [-1,1]; see `feature_distance`."""
+        return feature_distance(self.net, a, b)
+
+    def read(self, images: Tensor) -> dict[str, Tensor]:
+        """Attributes {name: [B]} in their units."""
+        return self.net(images)
+
+
+def load_attributes(path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Features:
+    """An attribute network from its file, frozen."""
+    checkpoint = read_checkpoint(path, kind="attributes")
+    net = build("attributes", checkpoint.config)
+    net.load_state_dict(checkpoint.tensors)
+    net.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    net.dtype = dtype
+    return Features(net, fingerprint(checkpoint.tensors))

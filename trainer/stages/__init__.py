@@ -1,0 +1,19 @@
+"""One file per stage; `STAGES` maps the name on the command line to it."""
+
+from __future__ import annotations
+
+import importlib
+
+STAGES = {
+    "generator": ("generator", "GeneratorStage"),
+    "attributes": ("attributes", "AttributesStage"),
+    "encoder": ("encoder", "EncoderStage"),
+    "directions": ("directions", "DirectionsStage"),
+    "rectifier": ("rectifier", "RectifierStage"),
+}
+
+
+def stage_class(name: str) -> type:
+    """The class of a stage; imported on demand so that `--help` is quick."""
+    module, cls = STAGES[name]
+    return getattr(importlib.import_module(f".{module}", __package__), cls)

@@ -1,0 +1,111 @@
+"""The attributes stage: a network that reads attributes from pictures, trained on labelled renders."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reganie_core import portraits
+from reganie_core.checkpoints import save_checkpoint
+from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
+from ..sheets import grid
+
+from ..config import StageConfig
+from ..data import portraits_set
+from ..ema import make_average, update_average
+from ..randomness import generator_at
+from .base import adam, dtype_of, init_from
+
+
+@dataclass
+class AttributesStageConfig(StageConfig):
+    lr: float = 0.002
+    beta1: float = 0.9
+    lr_decay_from: float = 0.5
+    batch: int = 32
+    resolution: int = 64
+    channels: tuple[int, ...] = (32, 64, 96, 128)
+    hidden: int = 192
+    shift: int = 2                   # random translation in pixels, so that position is not a cue
+    data: str = "runs/data"
+    data_count: int = 20000
+    data_seed: int = 0
+    held_out_seed: int = 500_000_000
+    held_out_count: int = 1000
+
+
+def shifted(images: Tensor, limit: int, random: torch.Generator) -> Tensor:
+    """The batch, moved together by up to `limit` pixels on each axis, edges repeated."""
+    if limit == 0:
+        return images
+    dx, dy = torch.randint(-limit, limit + 1, (2,), generator=random).tolist()
+    size = images.shape[-1]
+    padded = F.pad(images, (limit,) * 4, mode="replicate")
+    return padded[..., limit + dy:limit + dy + size, limit + dx:limit + dx + size]
+
+
+class AttributesStage:
+    config_class = AttributesStageConfig
+    kind = "attributes"
+
+    def __init__(self, config: AttributesStageConfig) -> None:
+        self.config = config
+        torch.manual_seed(config.seed)
+        self.data = portraits_set(config.data, config.data_count, config.resolution, config.data_seed)
+        controls = {c.name: c for c in portraits.CONTROLS}
+        numeric = tuple(n for n, c in controls.items() if c.kind == "numeric")
+        binary = tuple(n for n, c in controls.items() if c.kind == "binary")
+        mean = tuple(round(float(self.data.labels[n].mean()), 5) for n in numeric)
+        std = tuple(round(float(self.data.labels[n].std()), 5) for n in numeric)
+        self.network_config = AttributeNetConfig(config.resolution, config.channels, numeric, binary, mean, std,
+                                                 config.hidden)
+        self.net = AttributeNet(self.network_config).to(config.device, memory_format=torch.channels_last)
+        init_from(self.net, config.init_from, "attributes")
+        self.net.dtype = dtype_of(config)
+        self.average = make_average(self.net)
+        self.modules = {"net": self.net, "average": self.average}
+        self.optimizers = {"net": adam(self.net, config)}
+
+    def targets(self, labels: dict[str, Tensor]) -> Tensor:
+        c = self.network_config
+        columns = [(labels[n] - m) / s for n, m, s in zip(c.numeric, c.mean, c.std, strict=True)]
+        return torch.stack([*columns, *(labels[n] for n in c.binary)], dim=1).to(self.config.device)
+
+    def step(self, seen: int) -> dict[str, float]:
+        config, n = self.config, len(self.network_config.numeric)
+        random = generator_at(config.seed, seen)
+        indices = torch.randint(len(self.data), (config.batch,), generator=random)
+        mirror = torch.rand(config.batch, generator=random) < 0.5
+        images = shifted(self.data.batch(indices, mirror), config.shift, random).to(config.device)
+        target = self.targets(self.data.label_batch(indices, mirror))
+        logits = self.net.logits(images)
+        numeric = F.smooth_l1_loss(logits[:, :n], target[:, :n], beta=0.5)
+        binary = F.binary_cross_entropy_with_logits(logits[:, n:], target[:, n:])
+        self.optimizers["net"].zero_grad(set_to_none=True)
+        (numeric + 0.2 * binary).backward()
+        self.optimizers["net"].step()
+        update_average(self.average, self.net, config.batch, config.ema_kimg, seen + config.batch)
+        return {"numeric": float(numeric.detach()), "binary": float(binary.detach())}
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        """Correlation with the truth on held-out renders, per attribute."""
+        config = self.config
+        p = portraits.sample(config.held_out_count, config.held_out_seed)
+        truth = portraits.attributes(p)
+        images = portraits.render(p, config.resolution)
+        read = [self.average(chunk.to(config.device)) for chunk in images.split(100)]
+        return {name: float(torch.corrcoef(torch.stack([torch.cat([r[name].cpu() for r in read]), truth[name].float()]))[0, 1])
+                for name in read[0]}
+
+    def sheet(self, path: Path) -> None:
+        grid(self.data.batch(torch.arange(32)), columns=8).save(path)
+
+    def export(self, path: Path, provenance: dict[str, Any]) -> None:
+        config = {"type": "AttributeNet", **asdict(self.network_config)}
+        save_checkpoint(path, "attributes", config, dict(self.average.state_dict()), provenance, dtype=torch.float16)

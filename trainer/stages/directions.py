@@ -1,0 +1,142 @@
+"""The directions stage: linear edit directions learned from labels (InterfaceGAN-type, Shen et al. 2020).
+
+Codes are regressed on all labels at once: w = w_0 + B a + noise. Column B_k is how the code changes on average per
+unit of attribute k while the others stay, so a direction comes in the attribute's own unit and already disentangled
+from what merely correlates with it in the data (InterfaceGAN's conditional projection does that afterwards).
+
+Sources of (code, labels): `images` inverts labelled training pictures; `generated` samples the generator and reads
+labels with an attribute network, which needs no labelled pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reganie_core import portraits
+from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoint
+from ..sheets import grid
+
+from ..config import StageConfig
+from ..data import portraits_set
+from ..frozen import load_attributes
+from ..randomness import generator_at
+
+
+@dataclass
+class DirectionsStageConfig(StageConfig):
+    batch: int = 100
+    total_kimg: float = 8.0                 # samples to regress on
+    source: str = "generated"               # images | generated
+    generator: str = "runs/generator/generator.safetensors"
+    encoder: str = "runs/encoder/encoder.safetensors"
+    attributes: str = "runs/attributes/attributes.safetensors"
+    controls: tuple[str, ...] = ("yaw", "pitch", "smile", "age", "glasses", "eye_openness", "beard", "hair_length")
+    layers: str = "one"                     # one: the same change for every layer (W); each: per layer (W+)
+    ridge: float = 1e-3
+    data: str = "runs/data"
+    data_count: int = 20000
+    data_seed: int = 0
+
+    def validate(self) -> None:
+        super().validate()
+        from reganie_core.errors import InputError
+        if self.source not in ("images", "generated") or self.layers not in ("one", "each"):
+            raise InputError(f"source is images or generated, layers is one or each; found {self.source}, {self.layers}.")
+
+
+class DirectionsStage:
+    """Gathers one batch of (codes, labels) per step; the regression happens at export."""
+
+    config_class = DirectionsStageConfig
+    kind = "directions"
+
+    def __init__(self, config: DirectionsStageConfig) -> None:
+        self.config = config
+        self.G = load_generator(config.generator, config.device)
+        self.E = load_encoder(config.encoder, config.device) if config.source == "images" else None
+        self.reader = load_attributes(config.attributes, config.device) if config.source == "generated" else None
+        self.data = portraits_set(config.data, config.data_count, self.G.resolution, config.data_seed) \
+            if config.source == "images" else None
+        self.moments = Moments(self.G.num_ws * self.G.w_dim)
+        self.modules = {"moments": self.moments}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.names: tuple[str, ...] = tuple(c.name for c in portraits.CONTROLS)
+
+    @torch.inference_mode()
+    def step(self, seen: int) -> dict[str, float]:
+        config, random = self.config, generator_at(self.config.seed, seen)
+        if self.data is not None:
+            indices = torch.randint(len(self.data), (config.batch,), generator=random)
+            mirror = torch.rand(config.batch, generator=random) < 0.5
+            codes = self.E(self.data.batch(indices, mirror).to(config.device))
+            labels = self.data.label_batch(indices, mirror)
+        else:
+            codes = self.G.mapping(torch.randn(config.batch, self.G.z_dim, generator=random).to(config.device))
+            labels = self.reader.read(self.G.synthesis(codes).clamp(-1, 1))
+        table = torch.stack([labels[name].float().cpu() for name in self.names], dim=1)
+        self.moments.add(codes.flatten(1).cpu(), table)
+        return {"samples": float(self.moments.count)}
+
+    def directions(self) -> dict[str, Tensor]:
+        """{control: [num_ws or 1, w_dim]}, change of the code per one unit."""
+        slopes = self.moments.slopes(self.config.ridge).view(-1, self.G.num_ws, self.G.w_dim)
+        if self.config.layers == "one":
+            slopes = slopes.mean(dim=1, keepdim=True)
+        return {name: slopes[self.names.index(name)].float().contiguous() for name in self.config.controls}
+
+    @torch.inference_mode()
+    def sheet(self, path: Path) -> None:
+        if self.moments.count < 2 * len(self.names):
+            return
+        ws = self.G.mapping(torch.randn(1, self.G.z_dim, generator=generator_at(3, 0)).to(self.config.device))
+        controls = {c.name: c for c in portraits.CONTROLS}
+        rows = []
+        for name, direction in self.directions().items():
+            c = controls[name]
+            steps = torch.linspace(-0.5, 0.5, 7) * (c.maximum - c.minimum)
+            rows.append(self.G.synthesis(ws + steps[:, None, None] * direction[None]).clamp(-1, 1))
+        grid(torch.cat(rows).cpu(), columns=7).save(path)
+
+    def validate(self) -> dict[str, float]:
+        return {}
+
+    def export(self, path: Path, provenance: dict[str, Any]) -> None:
+        found = {c.name: c for c in portraits.CONTROLS}
+        controls = [{"name": n, "kind": found[n].kind, "unit": found[n].unit, "default": found[n].default,
+                     "minimum": found[n].minimum, "maximum": found[n].maximum, "description": found[n].description}
+                    for n in self.config.controls]
+        provenance = {**provenance, "fingerprints": {"generator": self.G.fingerprint}}
+        tensors = {f"direction.{name}": d for name, d in self.directions().items()}
+        save_checkpoint(path, "directions", {"controls": controls, "space": "w+"}, tensors, provenance)
+
+
+class Moments(torch.nn.Module):
+    """Running sums for a linear regression of codes on labels, in float64."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        labels = len(portraits.CONTROLS)
+        self.register_buffer("xx", torch.zeros(labels + 1, labels + 1, dtype=torch.float64))
+        self.register_buffer("xy", torch.zeros(labels + 1, width, dtype=torch.float64))
+
+    @property
+    def count(self) -> int:
+        return int(self.xx[-1, -1])
+
+    def add(self, codes: Tensor, labels: Tensor) -> None:
+        x = torch.cat([labels.double(), torch.ones(len(labels), 1, dtype=torch.float64)], dim=1)
+        self.xx += x.t() @ x
+        self.xy += x.t() @ codes.double()
+
+    def slopes(self, ridge: float) -> Tensor:
+        """[labels, width]: least squares with an intercept; the ridge is relative to each label's variance."""
+        n = self.xx[-1, -1]
+        mean_x, mean_y = self.xx[-1, :-1] / n, self.xy[-1] / n
+        cov = self.xx[:-1, :-1] / n - torch.outer(mean_x, mean_x)
+        cross = self.xy[:-1] / n - torch.outer(mean_x, mean_y)
+        return torch.linalg.solve(cov + ridge * torch.diag(cov.diagonal() + 1e-12), cross)

@@ -1,0 +1,120 @@
+"""The generator stage: StyleGAN2, adversarial and unsupervised (Karras et al. 2020b).
+
+Non-saturating loss, lazy R1, style mixing, moving average. One set of fakes serves both phases: D learns on the
+detached pictures, then G through the same graph, which saves a synthesis pass per step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reganie_core.checkpoints import save_checkpoint
+from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
+from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
+from ..sheets import grid
+
+from ..config import StageConfig
+from ..data import portraits_set
+from ..ema import make_average, update_average
+from ..losses import discriminator_loss, generator_loss, r1_penalty
+from ..randomness import generator_at
+from .base import adam, dtype_of, init_from
+
+
+@dataclass
+class GeneratorStageConfig(StageConfig):
+    lr: float = 0.0025
+    resolution: int = 64
+    channels: tuple[int, ...] = (128, 128, 128, 64, 32)   # at 4, 8, ... resolution
+    w_dim: int = 128
+    mapping_layers: int = 4
+    r1_gamma: float = 0.4
+    r1_interval: int = 16
+    mixing: float = 0.3              # probability of style mixing
+    mirror: bool = True              # the domain is symmetric
+    data: str = "runs/data"
+    data_count: int = 20000
+    data_seed: int = 0
+
+
+class GeneratorStage:
+    config_class = GeneratorStageConfig
+    kind = "generator"
+
+    def __init__(self, config: GeneratorStageConfig) -> None:
+        self.config = config
+        torch.manual_seed(config.seed)
+        self.network_config = GeneratorConfig(config.resolution, config.channels, config.w_dim, config.w_dim,
+                                              mapping_layers=config.mapping_layers)
+        self.G = Generator(self.network_config).to(config.device)
+        self.D = Discriminator(DiscriminatorConfig(config.resolution, config.channels)).to(config.device)
+        init_from(self.G, config.init_from, "generator")
+        for net in (self.G, self.D):
+            net.to(memory_format=torch.channels_last)
+        self.G.synthesis.set_precision(dtype_of(config), len(config.channels))
+        self.D.dtype = dtype_of(config)
+        self.G_ema = make_average(self.G)
+        self.modules = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
+        self.optimizers = {"G": adam(self.G, config), "D": adam(self.D, config, config.r1_interval)}
+        self.data = portraits_set(config.data, config.data_count, config.resolution, config.data_seed)
+
+    def draw_ws(self, random: torch.Generator) -> Tensor:
+        """Latents of a batch; with probability `mixing` the later layers come from a second z."""
+        config, batch = self.config, self.config.batch
+        z = torch.randn(2, batch, self.G.z_dim, generator=random)
+        ws = self.G.mapping(z[0].to(config.device))
+        with torch.no_grad():
+            self.G.w_avg.lerp_(ws[:, 0].detach().mean(dim=0), 0.002)
+        if config.mixing > 0:
+            layer = torch.randint(1, self.G.num_ws, (batch,), generator=random)
+            layer = torch.where(torch.rand(batch, generator=random) < config.mixing, layer, self.G.num_ws)
+            second = torch.arange(self.G.num_ws)[None, :] >= layer[:, None]
+            ws = torch.where(second[:, :, None].to(ws.device), self.G.mapping(z[1].to(config.device)), ws)
+        return ws
+
+    def step(self, seen: int) -> dict[str, float]:
+        config = self.config
+        random = generator_at(config.seed, seen)
+        indices = torch.randint(len(self.data), (config.batch,), generator=random)
+        mirror = torch.rand(config.batch, generator=random) < 0.5 if config.mirror else None
+        real = self.data.batch(indices, mirror).to(config.device)
+        fake = self.G.synthesis(self.draw_ws(random), noise="random", generator=random)
+
+        loss_d = discriminator_loss(self.D(real), self.D(fake.detach()))
+        terms = {"D": loss_d.detach()}
+        if (seen // config.batch) % config.r1_interval == 0:
+            r1 = r1_penalty(self.D, real)
+            loss_d = loss_d + r1 * (config.r1_gamma * 0.5 * config.r1_interval)
+            terms["r1"] = r1.detach()
+        self.optimizers["D"].zero_grad(set_to_none=True)
+        loss_d.backward()
+        self.optimizers["D"].step()
+
+        self.D.requires_grad_(False)
+        loss_g = generator_loss(self.D(fake))
+        self.optimizers["G"].zero_grad(set_to_none=True)
+        loss_g.backward()
+        self.optimizers["G"].step()
+        self.D.requires_grad_(True)
+        update_average(self.G_ema, self.G, config.batch, config.ema_kimg, seen + config.batch)
+        return {k: float(v) for k, v in {"G": loss_g.detach(), **terms}.items()}
+
+    @torch.inference_mode()
+    def samples(self, count: int, seed: int) -> Tensor:
+        z = torch.randn(count, self.G.z_dim, generator=generator_at(seed, 0, "samples")).to(self.config.device)
+        return self.G_ema.synthesis(self.G_ema.mapping(z)).clamp(-1, 1).cpu()
+
+    def sheet(self, path: Path) -> None:
+        grid(self.samples(32, 1), columns=8).save(path)
+
+    def validate(self) -> dict[str, float]:
+        return {}
+
+    def export(self, path: Path, provenance: dict[str, Any]) -> None:
+        config = {"type": "Generator", **asdict(self.network_config)}
+        save_checkpoint(path, "generator", config, dict(self.G_ema.state_dict()), provenance, dtype=torch.float16)

@@ -1,0 +1,222 @@
+"""The rectifier stage: Algorithm 1 of ReGANIE, on generated pictures only.
+
+G, E and the editor are frozen. X = G(w), Y = G(Editor(w)), X^ = G(E(X)), Y^ = G(E(Y)); one of three triplets
+(dI, I^, I) is drawn per batch, and only what it needs is computed:
+
+    1: (Y - Y^, X^, X)      2: (X - X^, Y^, Y)      3: (X - X^, X^, X)
+
+Loss: L1 + perceptual + adversarial (R1), weights 1 in the paper. Options beyond the paper are off by default:
+`paste` puts random shapes into both pictures before they are inverted, `gan_start_kimg` delays the discriminator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reganie_core import portraits
+from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoint
+from reganie_core.editing import load_direction_editor
+from reganie_core.metrics import l2
+from reganie_core.networks import describe
+from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
+from reganie_core.networks.rectifier import Rectifier, RectifierConfig
+
+from ..config import StageConfig
+from ..ema import make_average, update_average
+from ..frozen import load_attributes
+from ..losses import discriminator_loss, generator_loss, r1_penalty
+from ..paste import random_shapes
+from ..randomness import generator_at
+from ..sheets import grid
+from .base import adam, dtype_of, init_from
+
+VALIDATION_SEED = 600_000_000      # held-out portraits to look at while training; the tables use others
+
+
+@dataclass
+class RectifierStageConfig(StageConfig):
+    batch: int = 8
+    total_kimg: float = 800.0          # the paper: 100,000 iterations of batch 8
+    generator: str = "runs/generator/generator.safetensors"
+    encoder: str = "runs/encoder/encoder.safetensors"
+    directions: str = "runs/directions/directions.safetensors"
+    attributes: str = "runs/attributes/attributes.safetensors"   # features of the perceptual loss
+    encoder_channels: tuple[int, ...] = (32, 64, 128, 256, 512)
+    body_channels: int = 512
+    body_blocks: int = 2
+    decoder_channels: tuple[int, ...] = (512, 256, 128, 64)
+    sp_channels: int = 64
+    gl_channels: tuple[int, ...] = (1024, 2048)
+    gl_dim: int = 2048
+    modulation: str = "spatial+global"
+    output: str = "residual"
+    l1_weight: float = 1.0
+    l2_weight: float = 0.0             # beyond the paper
+    perceptual_weight: float = 1.0
+    gan_weight: float = 1.0
+    gan_start_kimg: float = 0.0
+    r1_gamma: float = 10.0
+    r1_interval: int = 16
+    d_channels: tuple[int, ...] = (512, 512, 512, 512, 256, 128, 64, 32)   # at 4, 8, ... resolution
+    edits_per_sample: int = 2          # how many controls change at once, at most
+    edit_strength: float = 0.5         # standard deviation of a change, as a share of the control's range
+    paste: float = 0.0                 # share of samples with pasted shapes
+
+
+class RectifierStage:
+    config_class = RectifierStageConfig
+    kind = "rectifier"
+
+    def __init__(self, config: RectifierStageConfig) -> None:
+        self.config = config
+        torch.manual_seed(config.seed)
+        dtype, device = dtype_of(config), config.device
+        self.G = load_generator(config.generator, device).to(memory_format=torch.channels_last)
+        self.G.synthesis.set_precision(dtype, len(self.G.config.channels))
+        self.E = load_encoder(config.encoder, device).to(memory_format=torch.channels_last)
+        if hasattr(self.E, "compute_dtype"):
+            self.E.compute_dtype = dtype
+        self.editor = load_direction_editor(config.directions, device)
+        self.features = load_attributes(config.attributes, device, dtype)
+        resolution = self.G.resolution
+        self.R = Rectifier(RectifierConfig(
+            resolution, config.encoder_channels, config.body_channels, config.body_blocks, config.decoder_channels,
+            config.sp_channels, config.gl_channels, config.gl_dim, config.modulation, config.output))
+        init_from(self.R, config.init_from, "rectifier")
+        self.R.to(device, memory_format=torch.channels_last)
+        self.R.compute_dtype = dtype
+        self.average = make_average(self.R)
+        self.modules = {"R": self.R, "average": self.average}
+        self.optimizers = {"R": adam(self.R, config)}
+        self.D: Discriminator | None = None
+        if config.gan_weight > 0:
+            self.D = Discriminator(DiscriminatorConfig(resolution, config.d_channels))
+            self.D.to(device, memory_format=torch.channels_last).dtype = dtype
+            self.modules["D"] = self.D
+            self.optimizers["D"] = adam(self.D, config, config.r1_interval)
+
+    # Algorithm 1 ---------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def triplet(self, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
+        """(dI, I^, I) and which of the three it is; pictures clamped to [-1,1]."""
+        config = self.config
+        w = self.G.mapping(torch.randn(config.batch, self.G.z_dim, generator=random).to(config.device))
+        t = int(torch.randint(1, 4, (1,), generator=random))
+        codes = w if t == 3 else torch.cat([w, self.edit(w, random)])
+        pictures = self.paste(self.synthesize(codes), random)
+        inverted = self.synthesize(self.E(pictures))
+        if t == 3:
+            return pictures - inverted, inverted, pictures, t
+        (x, y), (x_hat, y_hat) = pictures.chunk(2), inverted.chunk(2)
+        return (y - y_hat, x_hat, x, t) if t == 1 else (x - x_hat, y_hat, y, t)
+
+    def synthesize(self, codes: Tensor) -> Tensor:
+        return self.G.synthesis(codes).clamp(-1, 1)
+
+    def edit(self, w: Tensor, random: torch.Generator) -> Tensor:
+        """Editor(w): 1 to `edits_per_sample` random controls per sample, each changed by a random amount."""
+        batch, controls = len(w), self.editor.controls
+        count = torch.randint(1, self.config.edits_per_sample + 1, (batch, 1), generator=random)
+        order = torch.rand(batch, len(controls), generator=random).argsort(dim=1)
+        amount = torch.randn(batch, len(controls), generator=random).clamp(-2, 2) * (order < count)
+        scale = torch.tensor([(c.maximum - c.minimum) * self.config.edit_strength for c in controls])
+        amount = (amount * scale).to(w.device)
+        return self.editor.edit(w, {c.name: amount[:, i] for i, c in enumerate(controls)})
+
+    def paste(self, pictures: Tensor, random: torch.Generator) -> Tensor:
+        """The same shapes into X and Y of a sample, for the configured share of samples."""
+        config = self.config
+        if config.paste <= 0:
+            return pictures
+        fill, cover = random_shapes(pictures[:config.batch], random)
+        chosen = torch.rand(config.batch, 1, 1, 1, generator=random) < config.paste
+        cover = cover * chosen.to(cover.device)
+        repeats = len(pictures) // config.batch
+        return torch.lerp(pictures, fill.repeat(repeats, 1, 1, 1), cover.repeat(repeats, 1, 1, 1))
+
+    # One step ------------------------------------------------------------------------------------------------
+
+    def step(self, seen: int) -> dict[str, float]:
+        config = self.config
+        delta, primary, target, t = (v.clone() if isinstance(v, Tensor) else v
+                                     for v in self.triplet(generator_at(config.seed, seen)))
+        painted = self.R(primary, delta)
+        error = painted - target
+        l1, mse = error.abs().mean(), error.square().mean()
+        perceptual = self.features.distance(painted, target).mean()
+        loss = config.l1_weight * l1 + config.l2_weight * mse + config.perceptual_weight * perceptual
+        terms = {"l1": l1, "l2": mse, "perceptual": perceptual, f"l1_t{t}": l1}
+        adversarial = self.D is not None and seen >= config.gan_start_kimg * 1000
+        if adversarial:
+            terms.update(self.train_discriminator(target, painted.detach(), seen))
+            self.D.requires_grad_(False)
+            gan = generator_loss(self.D(painted))
+            loss, terms["G"] = loss + config.gan_weight * gan, gan
+        self.optimizers["R"].zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizers["R"].step()
+        if adversarial:
+            self.D.requires_grad_(True)
+        update_average(self.average, self.R, config.batch, config.ema_kimg, seen + config.batch)
+        return {k: float(v.detach()) for k, v in terms.items()}
+
+    def train_discriminator(self, real: Tensor, fake: Tensor, seen: int) -> dict[str, Tensor]:
+        """D sees I against its repainted version."""
+        config = self.config
+        loss = discriminator_loss(self.D(real), self.D(fake))
+        terms = {"D": loss}
+        if (seen // config.batch) % config.r1_interval == 0:
+            r1 = r1_penalty(self.D, real)
+            loss, terms["r1"] = loss + r1 * (config.r1_gamma * 0.5 * config.r1_interval), r1
+        self.optimizers["D"].zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizers["D"].step()
+        return terms
+
+    # Looking at it -------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def repaint(self, images: Tensor, edits: dict[str, float]) -> dict[str, Tensor]:
+        """Inference on pictures [B,3,R,R]: X^, X_r, Y^, Y_r, all clamped."""
+        codes = self.E(images)
+        x_hat, y_hat = self.synthesize(torch.cat([codes, self.editor.edit(codes, edits)])).chunk(2)
+        code = self.average.encode_delta(images - x_hat)
+        return {"inversion": x_hat, "reconstruction": self.average.render(x_hat, code).clamp(-1, 1),
+                "edited": y_hat, "rectified": self.average.render(y_hat, code).clamp(-1, 1)}
+
+    def held_out(self, per_kind: int) -> tuple[Tensor, Tensor]:
+        """Portraits without and with each long-tail item, and the same turned by 15 degrees."""
+        groups = [(), *((item,) for item in portraits.ITEMS)]
+        people = portraits.concat([portraits.sample(per_kind, VALIDATION_SEED + 1000 * i, items=items)
+                                   for i, items in enumerate(groups)])
+        turned = portraits.edit(people, {"yaw": 15.0})
+        size = self.G.resolution
+        return portraits.render(people, size).to(self.config.device), portraits.render(turned, size).to(self.config.device)
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        """L2 on held-out portraits: reconstruction, and yaw +15 against the exact answer."""
+        images, exact = self.held_out(20)
+        p = [{k: v for k, v in self.repaint(x, {"yaw": 15.0}).items()} for x in images.split(20)]
+        pictures = {k: torch.cat([part[k] for part in p]) for k in p[0]}
+        truth = {"inversion": images, "reconstruction": images, "edited": exact, "rectified": exact}
+        return {f"l2_{k}": float(l2(v, truth[k]).mean()) for k, v in pictures.items()}
+
+    @torch.inference_mode()
+    def sheet(self, path: Path) -> None:
+        images, exact = self.held_out(2)
+        p = self.repaint(images, {"yaw": 15.0})
+        columns = [images, p["inversion"], p["reconstruction"], p["edited"], p["rectified"], exact]
+        titles = ["X0", "X^", "X_r", "Y^ yaw +15", "Y_r", "exact answer"]
+        grid(torch.stack(columns, 1).flatten(0, 1).cpu(), len(columns), titles).save(path)
+
+    def export(self, path: Path, provenance: dict[str, Any]) -> None:
+        marks = {"generator": self.G.fingerprint, "encoder": self.E.fingerprint, "editor": self.editor.fingerprint}
+        save_checkpoint(path, "rectifier", describe(self.average), dict(self.average.state_dict()),
+                        {**provenance, "fingerprints": marks}, dtype=torch.float16)
