@@ -6,7 +6,7 @@ The names below load on first use, so that importing the package costs nothing a
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -36,16 +36,6 @@ _MODULES = frozenset({
 })
 
 __all__ = [*_NAMES, "portraits", "__version__"]  # noqa: PLE0604 - literal names, held in one table
-
-if TYPE_CHECKING:
-    from . import portraits
-    from .checkpoints import convert, inspect, load_discriminator, load_encoder, load_generator, load_rectifier
-    from .domains import Domain, load_domain
-    from .editing import Control, Target, format_edits, load_editor, parse_edits
-    from .errors import ReganieError, ReganieWarning
-    from .latents import Latent
-    from .pipeline import EditResult, edit
-
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for (PEP 562)."""

@@ -39,7 +39,7 @@ class Algorithm1(NamedTuple):
 
 def algorithm1(generator: nn.Module, encoder: nn.Module, editor: Editor | None, rectifier: nn.Module | None, x0: Tensor,
                edits: Mapping[str, EditValue], strength: float = 1.0, output: Output = "rectifier") -> Algorithm1:
-    """Algorithm 1 of the paper at inference for ``x0 [B,3,R,R]`` (R the generator's resolution), gradient as the caller set it.
+    """Algorithm 1 of the paper at inference for ``x0 [B,3,R,R]``, R the generator's resolution.
 
     X^ and Y^ go through G in one batch, and E_d sees each difference once for both pictures it serves. Without a
     rectifier the last two pictures are None; without edits Y^ = X^ and no editor is needed.
@@ -87,9 +87,8 @@ def misfit(image: Tensor, inversion: Tensor) -> str | None:
     if distance > 0.4:
         return (
             f"Image and inversion differ by {distance:.2f} on average even at 16 pixels; they are probably "
-            "not the same "
+            "not the same picture. Use the prepared image that the inversion gives out, not the photo."
         )
-                "picture. Use the prepared image that the inversion gives out, not the photo.")
     if factor > 8 or factor < 1 / 8:
         return (
             f"The image is {factor:.3g} times the size of its inversion; use the prepared image that the "

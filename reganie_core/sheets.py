@@ -55,48 +55,58 @@ def contact_sheet(rows: Sequence[Sequence[Tensor | None]], columns: Sequence[str
         raise InputError("A contact sheet needs at least one picture.")
     if (columns and len(columns) != count) or (row_labels and len(row_labels) != len(rows)):
         raise InputError(f"{len(columns)} column and {len(row_labels)} row labels for {len(rows)} rows of {count}.")
-    size = max(11, min(18, cell // 10))
-    font, heading = ImageFont.load_default(size), ImageFont.load_default(int(size * 1.5))
-    ruler = ImageDraw.Draw(Image.new("RGB", (8, 8)))
-    heads = [_fit_text(ruler, text, font, cell) for text in columns]
-    line = int(size * 1.3)
-    margin = 2 * gap
-    label_width = 0
-    labels = [_fit_text(ruler, text, font, int(cell * 1.1)) for text in row_labels]
-    if labels:
-        label_width = int(max(ruler.textlength(part, font=font) for label in labels for part in label or [""])) + 2 * gap
-    head_height = max((len(lines) for lines in heads), default=0) * line + (gap if heads else 0)
-    title_height = int(size * 2.4) if title else 0
-    left, top = margin + label_width, margin + title_height + head_height
-    width = left + count * cell + (count - 1) * gap + margin
-    height = top + len(rows) * cell + (len(rows) - 1) * gap + margin
-    if title:
-        width = max(width, int(ruler.textlength(title, font=heading)) + 2 * margin)
+    plan = _Plan(columns, row_labels, title, cell, gap)
+    left, top = plan.left, plan.top
+    width = max(left + count * cell + (count - 1) * gap + plan.margin, plan.title_width)
+    height = top + len(rows) * cell + (len(rows) - 1) * gap + plan.margin
     if width * height > MAX_PIXELS:
         raise InputError(f"The sheet would have {width}x{height} pixels; use fewer pictures or smaller cells.")
     sheet = Image.new("RGB", (width, height), BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
-    if title:
-        draw.text((margin, margin), title, font=heading, fill=INK)
-    for i, lines in enumerate(heads):
-        x = left + i * (cell + gap) + cell / 2
-        for j, text in enumerate(lines):
-            y = top - gap - (len(lines) - j) * line
-            draw.text((x, y), text, font=font, fill=INK, anchor="ma")
+    plan.draw_texts(ImageDraw.Draw(sheet))
     for r, row in enumerate(rows):
-        y = top + r * (cell + gap)
-        if labels:
-            start = y + cell / 2 - len(labels[r]) * line / 2
-            for j, text in enumerate(labels[r]):
-                draw.text((left - 1.5 * gap, start + j * line), text, font=font, fill=SOFT, anchor="ra")
         for c in range(count):
             picture = row[c] if c < len(row) else None
-            box = (left + c * (cell + gap), y)
+            box = (left + c * (cell + gap), top + r * (cell + gap))
             if picture is None:
-                draw.rectangle((*box, box[0] + cell - 1, box[1] + cell - 1), fill=EMPTY)
+                sheet.paste(EMPTY, (*box, box[0] + cell, box[1] + cell))
             else:
                 _paste(sheet, picture, box, cell, smooth)
     return sheet
+
+
+class _Plan:
+    """Fonts, wrapped texts and the room they take."""
+
+    def __init__(self, columns: Sequence[str], row_labels: Sequence[str], title: str, cell: int, gap: int) -> None:
+        self.cell, self.gap, self.title, self.margin = cell, gap, title, 2 * gap
+        size = max(11, min(18, cell // 10))
+        self.font, self.heading = ImageFont.load_default(size), ImageFont.load_default(int(size * 1.5))
+        self.line = int(size * 1.3)
+        ruler = ImageDraw.Draw(Image.new("RGB", (8, 8)))
+        self.heads = [_fit_text(ruler, text, self.font, cell) for text in columns]
+        self.labels = [_fit_text(ruler, text, self.font, int(cell * 1.1)) for text in row_labels]
+        widths = [ruler.textlength(part, font=self.font) for label in self.labels for part in label]
+        label_width = int(max(widths)) + 2 * gap if widths else 0
+        head_height = max(map(len, self.heads), default=0) * self.line + (gap if self.heads else 0)
+        self.left = self.margin + label_width
+        self.top = self.margin + (int(size * 2.4) if title else 0) + head_height
+        self.title_width = int(ruler.textlength(title, font=self.heading)) + 2 * self.margin if title else 0
+
+    def draw_texts(self, draw: ImageDraw.ImageDraw) -> None:
+        """Title, column heads resting on the pictures, row labels at mid-height."""
+        if self.title:
+            draw.text((self.margin, self.margin), self.title, font=self.heading, fill=INK)
+        step = self.cell + self.gap
+        for i, lines in enumerate(self.heads):
+            x = self.left + i * step + self.cell / 2
+            for j, text in enumerate(lines):
+                y = self.top - self.gap - (len(lines) - j) * self.line
+                draw.text((x, y), text, font=self.font, fill=INK, anchor="ma")
+        for r, lines in enumerate(self.labels):
+            start = self.top + r * step + self.cell / 2 - len(lines) * self.line / 2
+            for j, text in enumerate(lines):
+                where = (self.left - 1.5 * self.gap, start + j * self.line)
+                draw.text(where, text, font=self.font, fill=SOFT, anchor="ra")
 
 
 def _paste(sheet: Image.Image, picture: Tensor, box: tuple[int, int], cell: int, smooth: bool) -> None:

@@ -19,8 +19,9 @@ def check_pair(generator: nn.Module, encoder: nn.Module) -> None:
     wanted, found = (generator.num_ws, generator.w_dim), (encoder.num_ws, encoder.w_dim)
     if wanted != found:
         raise MismatchError(
-            f"The encoder gives {found[0]} style vectors of {found[1]}, the generator (at {generator.resolution} "
-            f"pixels) takes {wanted[0]} of {wanted[1]}: the encoder was made for another generator. Choose a matching pair."
+            f"The encoder gives {found[0]} style vectors of {found[1]}, the generator (at "
+            f"{generator.resolution} pixels) takes {wanted[0]} of {wanted[1]}: it was made for another generator. Choose a "
+            "matching pair."
         )
 
 

@@ -43,7 +43,7 @@ def masked_l2(a: Tensor, b: Tensor, region: Tensor) -> Tensor:
 
 
 def changed_region(a: Tensor, b: Tensor, threshold: float = 0.05, dilate: int = 1) -> Tensor:
-    """Where two pictures differ by more than ``threshold`` in any channel, widened by ``dilate`` -> ``[B,1,H,W]`` 0/1."""
+    """Where two pictures differ by more than ``threshold`` in any channel, widened -> ``[B,1,H,W]`` of 0 and 1."""
     _check(a, b)
     region = ((a - b).abs().amax(1, keepdim=True) > threshold).float()
     return F.max_pool2d(region, 2 * dilate + 1, 1, dilate) if dilate else region

@@ -1,0 +1,38 @@
+# Everything from nothing but python3: `make demo`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.PHONY: help venv demo test lint bench clean
+
+help:
+	@echo "make demo   invert, edit and rectify eight pictures the generator has never seen -> out/demo.png"
+	@echo "make test   run the tests        make lint   run ruff"
+	@echo "make bench  time the networks    make clean  remove what these targets made"
+
+venv: $(STAMP)
+
+# The exact torch goes first: kornia alone would pull whatever is newest.
+$(STAMP): requirements.txt requirements-dev.txt constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet "$(TORCH)" -c constraints.txt
+	$(PY) -m pip install --quiet -r requirements.txt -r requirements-dev.txt -c constraints.txt
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(PY) -m reganie_core demo -o out/demo.png
+
+test: $(STAMP)
+	$(PY) -m pytest -q
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+
+bench: $(STAMP)
+	$(PY) -m benchmarks
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
