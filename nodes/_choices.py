@@ -1,0 +1,139 @@
+"""What the lists on the nodes offer, and what a chosen name means. Lists never fail and never read whole models."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from .. import reganie_core as rc
+from . import _host, _models
+
+PACKAGED = "portraits (packaged)"
+FOLDER_OF = {
+    "generator": _host.STYLEGAN,
+    "encoder": _host.REGANIE,
+    "directions": _host.REGANIE,
+    "rectifier": _host.REGANIE,
+}
+# Only these are looked into while a list is drawn: their header answers at once. Other containers are listed for every
+# kind they may hold, and say what they are when they are loaded.
+_HEADER_ONLY = ".safetensors"
+_seen: dict[tuple[str, int, int], dict] = {}
+log = logging.getLogger("ReGANIE")
+
+
+def _header(path: Path) -> dict:
+    """``rc.inspect`` of a safetensors file, remembered until the file changes; empty when it cannot be read."""
+    try:
+        state = path.stat()
+        key = (str(path), state.st_mtime_ns, state.st_size)
+        if key not in _seen:
+            _seen[key] = rc.inspect(path)
+    except (rc.ReganieError, OSError) as error:
+        log.debug("%s is not listed by kind: %s", path, error)
+        return {}
+    return _seen[key]
+
+
+def _may_be(folder: str, name: str, kind: str) -> bool:
+    if not name.lower().endswith(_HEADER_ONLY):
+        return True
+    try:
+        found = _header(_host.resolve(folder, name)).get("kind")
+    except rc.ReganieError:
+        return False
+    return found in (None, kind)
+
+
+def files(kind: str) -> list[str]:
+    """The packaged portraits first, then the user's files that are, or may be, of this kind."""
+    folder = FOLDER_OF[kind]
+    return [PACKAGED] + [name for name in _host.list_files(folder) if _may_be(folder, name, kind)]
+
+
+def domains() -> list[str]:
+    """The packaged domain first, then the folders below models/reganie that hold a domain.json."""
+    return [PACKAGED, *_host.list_domains()]
+
+
+def controls() -> list[str]:
+    """Names of the controls of the packaged directions and of every directions file of the user's."""
+    names: dict[str, None] = {}
+    paths = []
+    for choice in files("directions"):
+        if choice == PACKAGED or choice.lower().endswith(_HEADER_ONLY):
+            try:
+                paths.append(path_of("directions", choice))
+            except rc.ReganieError:
+                continue
+    for path in paths:
+        for control in _header(path).get("config", {}).get("controls", []):
+            name = control.get("name") if isinstance(control, dict) else None
+            if isinstance(name, str) and 0 < len(name) <= 64 and name.isprintable():
+                names.setdefault(name)
+    return list(names) or ["yaw"]
+
+
+def path_of(kind: str, name: str) -> Path:
+    """The file behind a name from a list, a saved graph or an API call.
+
+    Raises:
+        UnsafePathError, NotFoundError: see ``_host.resolve``; the sentence names the folder and the extensions.
+    """
+    if name == PACKAGED:
+        folder, manifest = rc.domains.load_manifest("portraits")
+        if not manifest.get(kind):
+            raise rc.errors.NotFoundError(f"The packaged portraits domain has no {kind}; choose a file of your own.")
+        return rc.paths.safe_join(folder, manifest[kind])
+    return _host.resolve(FOLDER_OF[kind], name)
+
+
+def load(kind: str, name: str) -> _models.Model:
+    """The network that a name from a list stands for."""
+    return _models.load(kind, path_of(kind, name), name)
+
+
+def state(kind: str, name: str) -> str:
+    """For IS_CHANGED: changes when the file is replaced. A name that is never used may well have no file."""
+    try:
+        return _models.state(path_of(kind, name))
+    except (rc.ReganieError, OSError):
+        return "no file"
+
+
+def problem(kind: str, name: object) -> bool | str:
+    """For VALIDATE_INPUTS: True, or one sentence that says what is wrong with a file name and what to do."""
+    if not isinstance(name, str):
+        return f"A {kind} is chosen by its file name. {_host.folder_hint(FOLDER_OF[kind])}"
+    extensions = _host.EXTENSIONS[FOLDER_OF[kind]]
+    if name != PACKAGED and Path(name).suffix.lower() not in extensions:
+        return f"{name[:120]!r} is not a {kind} file: accepted are {', '.join(extensions)}. " + _host.folder_hint(FOLDER_OF[kind])
+    try:
+        path_of(kind, name)
+    except rc.ReganieError as error:
+        return str(error)
+    return True
+
+
+def name_problem(kind: str, name: object) -> bool | str:
+    """For a name beside an optional socket: only its form. Whether the file exists matters only when it is used."""
+    if not isinstance(name, str):
+        return f"A {kind} is chosen by its file name. {_host.folder_hint(FOLDER_OF[kind])}"
+    try:
+        if name != PACKAGED:
+            rc.paths.check_name(name)
+    except rc.ReganieError as error:
+        return str(error)
+    return True
+
+
+def domain_problem(name: object) -> bool | str:
+    """The same for a domain."""
+    if not isinstance(name, str):
+        return "A domain is chosen by the name of its folder."
+    try:
+        if name != PACKAGED:
+            _host.resolve(_host.REGANIE, name, directory=True)
+    except rc.ReganieError as error:
+        return str(error)
+    return True

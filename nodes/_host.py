@@ -1,0 +1,193 @@
+"""Everything that touches ComfyUI: folders, devices, memory, progress, Cancel. No other file imports comfy or folder_paths."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import comfy.model_management as mm
+import comfy.model_patcher
+import comfy.utils
+import folder_paths
+import server
+import torch
+from torch import Tensor, nn
+
+from ..reganie_core.errors import NotFoundError, UnsafePathError
+from ..reganie_core.paths import safe_join
+
+log = logging.getLogger("ReGANIE")
+Result = TypeVar("Result")
+
+STYLEGAN = "stylegan"
+REGANIE = "reganie"
+EXTENSIONS: dict[str, tuple[str, ...]] = {
+    STYLEGAN: (".safetensors", ".pkl", ".pt", ".pth"),
+    REGANIE: (".safetensors", ".pt", ".pth", ".pkl", ".npy", ".npz"),
+}
+
+
+# ------------------------------------------------------------------------------------------------ folders and files
+def register_folders() -> None:
+    """Add ``models/stylegan`` and ``models/reganie`` beside whatever other packs or extra_model_paths.yaml registered.
+
+    An entry that lists every file (an empty extension set) stays so: another pack may count on it, and
+    :func:`list_files` filters by itself.
+    """
+    for key, extensions in EXTENSIONS.items():
+        fresh = key not in folder_paths.folder_names_and_paths
+        folder_paths.add_model_folder_path(key, os.path.join(folder_paths.models_dir, key))
+        paths, known = folder_paths.folder_names_and_paths[key]
+        if fresh or known:
+            folder_paths.folder_names_and_paths[key] = (paths, set(known) | set(extensions))
+
+
+def list_files(folder: str, extensions: tuple[str, ...] | None = None) -> list[str]:
+    """Relative names of the readable model files of a registered folder; empty when there is no such folder yet."""
+    wanted = extensions or EXTENSIONS[folder]
+    names = folder_paths.get_filename_list(folder)
+    return [name for name in names if os.path.splitext(name)[1].lower() in wanted and not os.path.basename(name).startswith(".")]
+
+
+def list_domains() -> list[str]:
+    """Relative names of the folders below ``models/reganie`` that hold a ``domain.json`` (two levels deep)."""
+    found = set()
+    for root in map(Path, folder_paths.get_folder_paths(REGANIE)):
+        for pattern in ("*/domain.json", "*/*/domain.json"):
+            found.update(path.parent.relative_to(root).as_posix() for path in root.glob(pattern))
+    return sorted(found)
+
+
+def folder_hint(folder: str) -> str:
+    """Where files of a registered folder go, and which ones are accepted."""
+    roots = folder_paths.get_folder_paths(folder)
+    place = roots[0] if roots else os.path.join(folder_paths.models_dir, folder)
+    return f"Put the file into {place} ({', '.join(EXTENSIONS[folder])}) and press R to refresh the lists."
+
+
+def resolve(folder: str, name: str, directory: bool = False) -> Path:
+    """The file (or directory) ``name`` of a registered folder.
+
+    Raises:
+        UnsafePathError: absolute, ``..``, or a link that leaves the folder.
+        NotFoundError: no such file there; the message names the folder and the accepted extensions.
+    """
+    leaving: UnsafePathError | None = None
+    for root in folder_paths.get_folder_paths(folder):
+        try:
+            path = safe_join(root, name)
+        except UnsafePathError as error:
+            leaving = error
+            continue
+        if path.is_dir() if directory else path.is_file():
+            return path
+    if leaving is not None:
+        raise leaving
+    what = "folder" if directory else "file"
+    raise NotFoundError(f"There is no {what} {name[:120]!r} among the {folder} models. {folder_hint(folder)}")
+
+
+def temp_directory() -> Path:
+    """ComfyUI's folder for files that may vanish."""
+    path = Path(folder_paths.get_temp_directory())
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def user_directory() -> Path:
+    """A folder of this pack's own below ComfyUI's user directory; the pack's folder itself may be read-only."""
+    path = Path(folder_paths.get_user_directory()) / "reganie"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+# ---------------------------------------------------------------------------------------------------- devices, memory
+def device() -> torch.device:
+    """Where networks compute."""
+    return mm.get_torch_device()
+
+
+def results_device() -> torch.device:
+    """Where tensors wait between nodes."""
+    return mm.intermediate_device()
+
+
+class Resident:
+    """A network that takes part in ComfyUI's memory management: it computes on the GPU and waits off it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module.eval().requires_grad_(False)
+        self._patcher = comfy.model_patcher.ModelPatcher(
+            self.module, load_device=mm.get_torch_device(), offload_device=mm.unet_offload_device()
+        )
+
+    @property
+    def patcher(self) -> comfy.model_patcher.ModelPatcher:
+        return self._patcher
+
+
+def to_device(residents: list[Resident], memory: int) -> None:
+    """Bring networks to the compute device together, with ``memory`` bytes left for their activations.
+
+    A full load, because layers here hold weights beside child modules and a partial load would skip those.
+    """
+    with torch.inference_mode(False):  # moved weights must not become inference tensors: other nodes may optimise
+        mm.load_models_gpu([item.patcher for item in residents], memory_required=memory, force_full_load=True)
+
+
+def activation_bytes(resolution: int, batch: int) -> int:
+    """A generous estimate of what a convolutional pass at this resolution needs, in bytes."""
+    return batch * resolution * resolution * 32 * 4 * 8
+
+
+# -------------------------------------------------------------------------------------------------- progress, chunks
+def chunk_size(resolution: int) -> int:
+    """How many images go through a network at once: 1 at 1024 pixels, 32 at 128 and below."""
+    return max(1, min(32, 4 * 512 * 512 // (resolution * resolution)))
+
+
+class Progress:
+    """The green bar on the node. Every step also looks whether the user pressed Cancel."""
+
+    def __init__(self, total: int) -> None:
+        mm.throw_exception_if_processing_interrupted()
+        self._bar = comfy.utils.ProgressBar(max(1, total))
+
+    def step(self, count: int = 1) -> None:
+        mm.throw_exception_if_processing_interrupted()
+        self._bar.update(count)
+
+
+def halving(size: int, work: Callable[[int], Result]) -> Result:
+    """``work(size)``; when the device runs out of memory, again with half of it, down to single images."""
+    while True:
+        try:
+            return work(size)
+        except mm.OOM_EXCEPTION:
+            if size <= 1:
+                raise
+            size //= 2
+        mm.soft_empty_cache()  # outside the handler, whose traceback would keep the tensors alive
+
+
+def in_chunks(total: int, size: int, work: Callable[[slice, int], tuple[Tensor, ...]]) -> list[Tensor]:
+    """Run ``work(rows, size)`` on slices of a batch and join what it returns, on the device for results."""
+    progress, parts = Progress(total), []
+    for start in range(0, total, size):
+        rows = slice(start, min(total, start + size))
+        parts.append(tuple(item.to(results_device()) for item in halving(size, partial(work, rows))))
+        progress.step(rows.stop - start)
+    return [torch.cat(column) for column in zip(*parts, strict=True)]
+
+
+# ------------------------------------------------------------------------------------------------------------ notices
+def notice(title: str, text: str) -> None:
+    """Something the user should know that is no error: in the log, and as a toast on the page (web/reganie.js)."""
+    log.warning("%s: %s", title, text)
+    host = getattr(server.PromptServer, "instance", None)
+    if host is not None:
+        host.send_sync("reganie.notice", {"title": title, "text": text})

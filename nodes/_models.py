@@ -1,0 +1,74 @@
+"""Loaded networks: each file once, whichever node asks, and again only when the file has changed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from threading import RLock
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+
+from .. import reganie_core as rc
+from . import _host
+
+KEPT = 8
+LOADERS = {
+    "generator": "load_generator",
+    "encoder": "load_encoder",
+    "directions": "load_editor",
+    "rectifier": "load_rectifier",
+}
+_lock = RLock()
+_recent: OrderedDict[tuple, Model] = OrderedDict()
+_alive: WeakValueDictionary[tuple, Model] = WeakValueDictionary()
+
+
+class Model:
+    """One loaded file on a wire: its kind, a label for messages, and the network or editor itself."""
+
+    def __init__(self, kind: str, label: str, value: Any) -> None:
+        self.kind, self.label, self.value = kind, label, value
+        self.resident = _host.Resident(value) if isinstance(value, torch.nn.Module) else None
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.label}>"
+
+
+def load(kind: str, path: Path, label: str) -> Model:
+    """The network in ``path``; built outside inference mode, so that nodes which optimise can use it as well.
+
+    Raises:
+        ReganieError: whatever the reader has to say about the file.
+    """
+    path = Path(path)
+    try:
+        state = path.resolve().stat()
+    except OSError:
+        raise rc.errors.NotFoundError(f"The {kind} file {path} is gone; refresh the lists and choose again.") from None
+    key = (kind, str(path.resolve()), state.st_mtime_ns, state.st_size)
+    with _lock:
+        model = _recent.get(key) or _alive.get(key)
+        if model is None:
+            with torch.inference_mode(False):
+                model = Model(kind, label, getattr(rc, LOADERS[kind])(path))
+        _alive[key] = _recent[key] = model
+        _recent.move_to_end(key)
+        while len(_recent) > KEPT:
+            _recent.popitem(last=False)
+        return model
+
+
+def on_device(memory: int, *models: Model) -> list[Any]:
+    """Bring the networks to the compute device together and return them."""
+    residents = [model.resident for model in models if model.resident is not None]
+    if residents:
+        _host.to_device(residents, memory)
+    return [model.value for model in models]
+
+
+def state(path: Path) -> str:
+    """What IS_CHANGED compares: changes when the file is replaced, so an edited file is read again."""
+    found = Path(path).stat()
+    return f"{path}:{found.st_mtime_ns}:{found.st_size}"

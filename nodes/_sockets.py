@@ -1,0 +1,48 @@
+"""The types on the wires. One socket type per kind, all our own, so foreign wiring is refused before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..reganie_core.errors import MismatchError, NotFoundError
+
+GENERATOR = "REGANIE_GENERATOR"
+ENCODER = "REGANIE_ENCODER"
+DYSTYLE = "REGANIE_DYSTYLE"
+STYLECLIP = "REGANIE_STYLECLIP"
+DIRECTIONS = "REGANIE_DIRECTIONS"
+RECTIFIER = "REGANIE_RECTIFIER"
+LATENT = "REGANIE_LATENT"
+DELTA = "REGANIE_DELTA"
+
+LOADER_OF = {
+    "generator": "LoadStyleGAN",
+    "encoder": "LoadE4E",
+    "directions": "LoadDirections",
+    "rectifier": "LoadRectifier",
+}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a domain without a certain network puts on the wire: an error only for a node that uses it."""
+
+    kind: str
+    domain: str
+
+    def error(self) -> NotFoundError:
+        """The sentence for the node that needed it."""
+        loader = LOADER_OF.get(self.kind)
+        advice = f"use {loader} for this input, or a domain that has one" if loader else "use a domain that has one"
+        return NotFoundError(f"The domain {self.domain!r} has no {self.kind}; {advice}.")
+
+
+def given(value: Any, kind: str) -> Any:
+    """Return what came over a wire, or say in one sentence why it cannot be used."""
+    if isinstance(value, Missing):
+        raise value.error()
+    found = getattr(value, "kind", None)
+    if found is not None and found != kind:
+        raise MismatchError(f"This input needs a {kind}, found a {found} ({value.label}).")
+    return value

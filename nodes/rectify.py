@@ -1,0 +1,112 @@
+"""Phase II: the difference, and the network that paints it back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from .. import reganie_core as rc
+from . import _choices, _host, _models
+from ._sockets import DELTA, RECTIFIER, given
+
+CATEGORY = "ReGANIE/4 Rectify"
+
+
+class ComputeDelta:
+    CATEGORY = CATEGORY
+    FUNCTION = "compute"
+    DESCRIPTION = "Take what the inversion lost: the difference between the inverted picture and its inversion."
+    SEARCH_ALIASES = ["difference", "residual", "lost details", "delta image", "reganie"]
+    RETURN_TYPES = (DELTA, "IMAGE")
+    RETURN_NAMES = ("delta", "preview")
+    OUTPUT_TOOLTIPS = (
+        "The difference, for Rectify.",
+        "The difference as a picture: mid grey means that nothing was lost.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "image": ("IMAGE", {"tooltip": "The picture that was inverted: E4E Invert's image output, not the photo."}),
+                "inversion": ("IMAGE", {"tooltip": "E4E Invert's inversion output. It sets the size."}),
+            }
+        }
+
+    def compute(self, image: Tensor, inversion: Tensor) -> tuple[Tensor, Tensor]:
+        picture, inverted = rc.images.from_comfy(image), rc.images.from_comfy(inversion, "inversion")
+        delta = rc.rectify.difference(picture, inverted)
+        doubt = rc.rectify.misfit(picture, inverted)
+        if doubt:
+            _host.notice("Compute Delta", doubt)
+        delta = delta.to(_host.results_device())
+        return delta, rc.images.to_comfy(rc.sheets.difference_picture(delta))
+
+
+class _Watched:
+    """A rectifier whose every pass moves the progress bar and looks for Cancel; rectify() sees no difference."""
+
+    def __init__(self, network: Any, progress: _host.Progress) -> None:
+        self._network, self._progress = network, progress
+        self.resolution, self.encode_delta = network.resolution, network.encode_delta
+
+    def render(self, edited: Tensor, code: Any, strength: float) -> Tensor:
+        painted = self._network.render(edited, code, strength)
+        self._progress.step(len(painted))
+        return painted
+
+
+class Rectify:
+    CATEGORY = CATEGORY
+    FUNCTION = "rectify"
+    DESCRIPTION = "Paint what the inversion lost (hat, earrings, hand, background) back into the edited picture, where it belongs now."
+    SEARCH_ALIASES = ["reganie", "restore details", "rectifying network", "paint back", "phase 2"]
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("image",)
+    OUTPUT_TOOLTIPS = ("The rectified edit.",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        rectifiers = _choices.files("rectifier")
+        return {
+            "required": {
+                "edited": ("IMAGE", {"tooltip": "The edited picture from an edit node: one for each difference, or K for each, "
+                                                "ordered by picture. At least as large as the rectifier's resolution."}),
+                "delta": (DELTA, {"tooltip": "The difference from Compute Delta."}),
+                "strength": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05, "display": "slider",
+                                       "tooltip": "0 gives the edited picture unchanged, 1 the rectified one, linear in "
+                                                  "between; above 1 exaggerates."}),
+                "output": ("COMBO", {"options": list(rc.rectify.OUTPUTS), "default": "rectifier",
+                                     "tooltip": "rectifier: a picture of the rectifier's resolution. edited: the edited "
+                                                "picture's own size, with the rectifier's change enlarged and added."}),
+            },
+            "optional": {
+                "rectifier": (RECTIFIER, {"tooltip": "A rectifier from Load Rectifier. When connected, rectifier_name is not used."}),
+                "rectifier_name": ("COMBO", {"options": rectifiers, "default": rectifiers[0],
+                                             "tooltip": "The rectifier to use when none is connected."}),
+            },
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, rectifier_name: str = _choices.PACKAGED) -> bool | str:
+        return _choices.name_problem("rectifier", rectifier_name)
+
+    @classmethod
+    def IS_CHANGED(cls, rectifier_name: str = _choices.PACKAGED, **_: Any) -> str:
+        return _choices.state("rectifier", rectifier_name)
+
+    def rectify(self, edited: Tensor, delta: Tensor, strength: float = 1.0, output: str = "rectifier",
+                rectifier: _models.Model | None = None, rectifier_name: str = _choices.PACKAGED) -> tuple[Tensor]:
+        rectifier = given(rectifier, "rectifier") if rectifier is not None else _choices.load("rectifier", rectifier_name)
+        pictures = rc.images.from_comfy(edited, "edited picture")
+        size = rectifier.value.resolution
+
+        def work(chunk: int) -> Tensor:
+            (network,) = _models.on_device(_host.activation_bytes(size, chunk), rectifier)
+            watched = _Watched(network, _host.Progress(len(pictures)))
+            where = _host.device()
+            painted = rc.rectify.rectify(watched, pictures.to(where), delta.to(where), float(strength), output, chunk)
+            return rc.images.to_comfy(painted).to(_host.results_device())
+
+        return (_host.halving(_host.chunk_size(size), work),)
