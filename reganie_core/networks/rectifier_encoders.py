@@ -20,7 +20,7 @@ __all__ = ["DeltaCode", "DeltaEncoder", "GlobalHead", "PictureEncoder", "Primary
 
 
 class PrimaryCode(NamedTuple):
-    """What E_p says about the edited inversion: ``f_x [B,C,h,w]``, and finer maps (finest first) for ``primary_skips``."""
+    """What E_p says about Y^: ``f_x [B,C,h,w]``, and the finer maps (finest first) where ``primary_skips`` is on."""
 
     f_x: Tensor
     skips: tuple[Tensor, ...] = ()
