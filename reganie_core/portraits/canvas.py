@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .geometry import MISS, Ellipsoid, Vector, Window
+from .geometry import MISS, Ellipsoid, Vector, Window, merge_bounds
 from .look import Colour
 
 #: Half the side of the square that the picture shows, in scene units (a head is about 0.8 wide).
@@ -53,8 +53,6 @@ class Canvas:
 
     def around(self, *shapes: Ellipsoid) -> Window:
         """The window that holds the outlines of the given shapes."""
-        from .geometry import merge_bounds
-
         return self.window(merge_bounds(list(shapes)))
 
     def put(self, window: Window, depth: Tensor, normal: Vector, colour: Colour, cover: Tensor, gloss: float = 0.12,

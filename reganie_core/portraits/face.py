@@ -9,6 +9,8 @@ from torch import Tensor
 
 from .canvas import Canvas
 from .geometry import Ellipsoid, Window, bump, smooth_union, smoothstep
+from .hair import hairline
+from .items import face_paint, worn
 from .look import Colour, Look, blend, scale
 
 #: Height of the mouth in head coordinates.
@@ -17,7 +19,10 @@ MOUTH_HEIGHT = -0.305
 
 @dataclass
 class Skin:
-    """Face samples: head coordinates u (right), v (up), `au` = |u|, `front` = 1 on the front of the head."""
+    """Face samples: head coordinates u (right), v (up), w (front), `au` = |u|; `front` is 1 on the front of the head.
+
+    `painted` is the coverage of face paint so far, None where nobody wears any.
+    """
 
     window: Window
     look: Look
@@ -26,6 +31,7 @@ class Skin:
     w: Tensor
     au: Tensor
     front: Tensor
+    painted: Tensor | None = None
 
 
 def face_shapes(look: Look) -> list[Ellipsoid]:
@@ -50,8 +56,6 @@ def face_shapes(look: Look) -> list[Ellipsoid]:
 
 def draw_face(canvas: Canvas, look: Look) -> None:
     """Put the face with its skin, features, beard and face paint on the canvas."""
-    from .items import face_paint
-
     shapes = face_shapes(look)
     window = canvas.around(*shapes)
     depth, normal, hit = smooth_union(shapes, window, 0.04)
@@ -62,15 +66,14 @@ def draw_face(canvas: Canvas, look: Look) -> None:
     colour = _wrinkles(skin, colour)
     colour = _beard(skin, colour)
     colour = _mouth(skin, colour)
-    painted = None
-    if "paint" in look.p and bool((look.p["paint"] > 0).any()):
-        colour, painted = face_paint(skin, colour)
+    if worn(look, "paint"):
+        colour, skin.painted = face_paint(skin, colour)
     colour = _eyes(skin, colour)
     colour = _brows(skin, colour)
     colour = _hair_shadow(skin, colour)
     weight = canvas.put(window, depth, normal, colour, hit.float(), gloss=0.16)
-    if painted is not None:
-        canvas.mark("paint", window, painted * weight)
+    if skin.painted is not None:
+        canvas.mark("paint", window, skin.painted * weight)
 
 
 def eye_frame(look: Look) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,7 +116,8 @@ def _wrinkles(s: Skin, colour: Colour) -> Colour:
     fold = bump(au - (0.112 + 0.26 * (-0.13 - v)), 0.018) * smoothstep(-0.10, -0.15, v) * smoothstep(-0.37, -0.29, v)
     marionette = bump(au - 0.150, 0.014) * smoothstep(-0.315, -0.35, v) * smoothstep(-0.46, -0.41, v)
     offset = au - centre
-    bag = bump(v - (look.eye_level - 0.62 * height + 3.0 * offset * offset), 0.014) * smoothstep(0.11, 0.05, offset.abs())
+    bag = bump(v - (look.eye_level - 0.62 * height + 3.0 * offset * offset), 0.014)
+    bag = bag * smoothstep(0.11, 0.05, offset.abs())
     crow = torch.zeros_like(u)
     for slope in (-0.6, 0.0, 0.6):
         crow += bump(v - look.eye_level + 0.012 - slope * (offset - half), 0.010)
@@ -125,7 +129,7 @@ def _wrinkles(s: Skin, colour: Colour) -> Colour:
 
 def _beard(s: Skin, colour: Colour) -> Colour:
     """Jaw, chin, moustache and sideburns; density follows the attribute."""
-    look, u, v, au = s.look, s.u, s.v, s.au
+    look, v, au = s.look, s.v, s.au
     amount = look.p["beard"]
     top = -0.235 - 0.10 * bump(au, 0.11) + 0.95 * (au - 0.17).clamp_min(0.0)
     cheek = smoothstep(-0.025, 0.025, top + 0.05 * amount - v)
@@ -185,6 +189,8 @@ def _eyes(s: Skin, colour: Colour) -> Colour:
     inside = smoothstep(1.10, 0.98, q2) * s.front
     lid = smoothstep(-0.004, 0.008, crease + 0.012 - v) * smoothstep(-0.004, 0.008, v - low) * inside
     colour = blend(colour, tuple(c * f for c, f in zip(look.skin, (0.86, 0.72, 0.70), strict=True)), lid * 0.85)
+    if s.painted is not None:
+        s.painted = s.painted * (1.0 - lid)
     eye = smoothstep(-0.004, 0.008, up - v) * smoothstep(-0.004, 0.008, v - low) * inside
     colour = blend(colour, (0.98, 0.98, 0.97), eye)
     gu, gv = u - torch.sign(u) * (centre - 0.006), v - look.eye_level - 0.008
@@ -219,11 +225,9 @@ def _brows(s: Skin, colour: Colour) -> Colour:
 
 def _hair_shadow(s: Skin, colour: Colour) -> Colour:
     """Soft contact shadow of the hair (or the hat) on the forehead and the sides of the face."""
-    from .hair import hairline
-
     look = s.look
     line = hairline(look, s.u, s.v, s.w)
     shadow = smoothstep(0.10, -0.01, line - s.v)
-    if bool((look.p["hat"] > 0).any()):
+    if worn(look, "hat"):
         shadow = torch.maximum(shadow, smoothstep(0.10, 0.24, s.v) * look.p["hat"])
     return scale(colour, (0.62, 0.53, 0.52), shadow * 0.8)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .canvas import Canvas
 from .geometry import Ellipsoid, Vector, Window, bump, normalise, smoothstep
-from .look import Colour, Look, blend, scale
+from .look import Colour, Look, blend, hsv, scale, split
 
 
 def hairline(look: Look, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
@@ -77,8 +77,6 @@ def draw_body(canvas: Canvas, look: Look) -> None:
     x, y, _ = look.body.to_local(window, depth)
     low = look.p["neckline"]
     ring = (x / (0.25 + 0.02 * low)) ** 2 + ((y + 0.64 + 0.05 * look.child) / (0.07 + 0.13 * low)) ** 2
-    from .look import hsv, split
-
     cloth = split(hsv(look.flat("cloth_hue"), look.flat("cloth_saturation"), look.flat("cloth_value")))
     cloth = scale(cloth, 0.72, smoothstep(1.30, 1.18, ring))
     colour = blend(tuple(c.expand_as(x) for c in cloth), skin, smoothstep(1.0, 0.90, ring))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .canvas import Canvas
-from .geometry import Ellipsoid, Frame, Window, bump, smooth_union, smoothstep, spin
+from .geometry import Ellipsoid, Frame, bump, smooth_union, smoothstep, spin
 from .look import Colour, Look, blend, hsv, scale, split
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def draw_glasses(canvas: Canvas, look: Look) -> None:
     # Lenses: a light tint and a slanted glare that lies on the side of the light.
     lens = smoothstep(1.0, 0.9, r) * on * (w > 0) * (depth > window.of(canvas.depth))
     away = torch.sign(look.light_in_head[:, 0, None, None])
-    glare = smoothstep(0.040, 0.015, ((u - torch.sign(u) * 0.178) * away - (v - look.eye_level - 0.015) * 0.8 - 0.02).abs())
+    slant = (u - torch.sign(u) * 0.178) * away - (v - look.eye_level - 0.015) * 0.8 - 0.02
+    glare = smoothstep(0.040, 0.015, slant.abs())
     tint = lens * (0.09 + 0.26 * glare)
     for channel, target in zip(canvas.rgb, (0.92, 0.97, 1.0), strict=True):
         view = window.of(channel)
@@ -66,7 +67,8 @@ def draw_hat(canvas: Canvas, look: Look) -> None:
     wide, brim = look.flat("width"), (look.flat("hat_brim") > 0.5).float()
     volume = look.flat("hair_volume")
     main, band_colour = _colour(look, "hat"), _colour(look, "hat", "hat_band_shift")
-    crown = Ellipsoid.placed(look.head, (0.0, 0.17, -0.055), (0.455 * wide + 0.03 * volume, 0.50 - 0.02 * brim, 0.51))
+    tall = 0.45 * look.flat("length") + 0.075 - 0.01 * brim
+    crown = Ellipsoid.placed(look.head, (0.0, 0.17, -0.055), (0.455 * wide + 0.03 * volume, tall, 0.51))
     window = canvas.around(crown)
     depth, hit = crown.intersect(window)
     x, y, z = look.head.to_local(window, depth)
@@ -77,8 +79,8 @@ def draw_hat(canvas: Canvas, look: Look) -> None:
     on = look.p["hat"] * hit * smoothstep(0.225, 0.24, y)
     canvas.put(window, depth, crown.normal(window, depth), colour, on, gloss=0.05, item="hat")
     for shape, share, paint in (
-        (Ellipsoid.placed(look.head, (0.0, 0.25, 0.03), (0.66 * wide, 0.035, 0.66)), brim, scale(main, 0.9)),
-        (Ellipsoid.placed(look.head, (0.0, 0.69, -0.06), (0.115, 0.115, 0.115)), 1.0 - brim, band_colour),
+        (Ellipsoid.placed(look.head, (0.0, 0.25, 0.03), (0.66 * wide, 0.042, 0.66)), brim, scale(main, 0.9)),
+        (Ellipsoid.placed(look.head, (0.0, 0.20 + tall, -0.06), (0.115, 0.115, 0.115)), 1.0 - brim, band_colour),
     ):
         window = canvas.around(shape)
         depth, hit = shape.intersect(window)
@@ -166,7 +168,8 @@ def _pattern(look: Look, x: Tensor, y: Tensor) -> Tensor:
     return drawn * p["pattern"]
 
 
-def _hand_shapes(look: Look) -> tuple[list[Ellipsoid], Frame]:
+def _hand_shapes(look: Look) -> list[Ellipsoid]:
+    """Palm, wrist, four fingers, thumb; view space, the thumb towards the middle of the face."""
     side = torch.where(look.flat("hand_side") < 0, -1.0, 1.0)
     turn = spin(side * look.flat("hand_turn"))
     x, y = side * look.flat("hand_x"), look.flat("hand_y")
@@ -185,26 +188,24 @@ def _hand_shapes(look: Look) -> tuple[list[Ellipsoid], Frame]:
                                  (0.108, 0.12, -0.15)):
         shapes.append(part(offset * 1.1, -0.02 + 0.62 * length, 0.03, (0.038, length, 0.045), lean))
     shapes.append(part(-0.155, -0.14, 0.03, (0.042, 0.125, 0.05), 0.75))
-    return shapes, Frame(turn)
+    return shapes
 
 
 def draw_hand(canvas: Canvas, look: Look) -> None:
     """A palm with four fingers, a thumb and a wrist before the face, with a soft shadow on what is behind."""
     if not worn(look, "hand"):
         return
-    shapes, _ = _hand_shapes(look)
+    shapes = _hand_shapes(look)
     on = look.p["hand"]
     _hand_shadow(canvas, look, shapes)
-    nail = None
     window = canvas.around(*shapes)
     depth, normal, hit = smooth_union(shapes, window, 0.012)
     colour = tuple((c * 0.98).expand_as(depth) for c in look.skin)
-    # Gaps between fingers are darker, fingertips rosier.
+    # Fingers are rosier than the palm; their rounded sides are darker, which separates them.
     crowd = torch.zeros_like(depth)
     for shape in shapes[2:6]:
         tip = shape.centre[:, :, None, None]
-        nail = bump(window.x - tip[:, 0], 0.05) * bump(window.y - tip[:, 1], 0.10)
-        crowd = crowd + nail
+        crowd = crowd + bump(window.x - tip[:, 0], 0.05) * bump(window.y - tip[:, 1], 0.10)
     colour = scale(colour, (1.0, 0.90, 0.88), crowd.clamp_max(1.0) * 0.6)
     edge = smoothstep(0.75, 0.25, normal[2])
     colour = scale(colour, (0.62, 0.48, 0.46), edge * 0.6)

@@ -53,7 +53,10 @@ def shade_toon(canvas: Canvas, look: Look) -> Tensor:
     steps = 0.62 + 0.22 * (key > 0.05) + 0.16 * (key > 0.55)
     rgb = torch.stack(canvas.rgb, 1)
     grey = rgb.mean(1, keepdim=True)
-    rgb = ((grey + 1.7 * (rgb - grey)) * 5.0).round() / 5.0
+    rgb = (grey + 1.6 * (rgb - grey)).clamp(0.02, 1.0)
+    # Posterise the value, keep the hue: flat areas without coloured bands.
+    value = rgb.amax(1, keepdim=True)
+    rgb = rgb * ((value * 5.0).round().clamp_min(0.5) / 5.0 / value)
     rgb = rgb * torch.lerp(torch.ones_like(steps), steps, canvas.solid)[:, None]
     reach = max(1, canvas.side // 96)
     edge = torch.zeros_like(canvas.depth)
