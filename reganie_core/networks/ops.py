@@ -22,7 +22,7 @@ def fir_filter(gain: float = 1.0) -> Tensor:
     """The normalised 4x4 filter outer([1,3,3,1]) / 64, times `gain`."""
     taps = torch.tensor(FIR_TAPS)
     kernel = torch.outer(taps, taps)
-    return kernel * (gain / float(kernel.sum()))
+    return kernel * (gain / sum(FIR_TAPS) ** 2)
 
 
 def leaky_relu(x: Tensor, gain: float = SQRT2) -> Tensor:
