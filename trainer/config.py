@@ -76,7 +76,7 @@ def _from_json(value: Any, kind: Any, key: str) -> Any:
 
 
 def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:
-    """Defaults of `cls`, then the JSON file, then `key=value` overrides; unknown keys are errors that list the known."""
+    """Defaults of `cls`, then the JSON file, then `key=value` overrides; an unknown key is an error."""
     kinds = typing.get_type_hints(cls)
     known = [f.name for f in dataclasses.fields(cls)]
     values: dict[str, Any] = {}

@@ -29,9 +29,14 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Fill an optimiser; moments take the memory layout of their parameter, as the fused kernels require."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape and value.dim() > 0:
+            value = torch.empty_like(parameter, requires_grad=False).copy_(value)
         state.setdefault(int(index), {})[name] = value
     own = optimizer.state_dict()
     optimizer.load_state_dict({"state": state, "param_groups": own["param_groups"]})

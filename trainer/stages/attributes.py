@@ -13,12 +13,12 @@ from torch import Tensor
 from reganie_core import portraits
 from reganie_core.checkpoints import save_checkpoint
 from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
-from ..sheets import grid
 
 from ..config import StageConfig
 from ..data import portraits_set
 from ..ema import make_average, update_average
 from ..randomness import generator_at
+from ..sheets import grid
 from .base import adam, dtype_of, init_from
 
 
@@ -100,8 +100,8 @@ class AttributesStage:
         truth = portraits.attributes(p)
         images = portraits.render(p, config.resolution)
         read = [self.average(chunk.to(config.device)) for chunk in images.split(100)]
-        return {name: float(torch.corrcoef(torch.stack([torch.cat([r[name].cpu() for r in read]), truth[name].float()]))[0, 1])
-                for name in read[0]}
+        pairs = {name: torch.stack([torch.cat([r[name].cpu() for r in read]), truth[name].float()]) for name in read[0]}
+        return {name: float(torch.corrcoef(pair)[0, 1]) for name, pair in pairs.items()}
 
     def sheet(self, path: Path) -> None:
         grid(self.data.batch(torch.arange(32)), columns=8).save(path)

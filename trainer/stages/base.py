@@ -32,7 +32,7 @@ def init_from(module: nn.Module, path: str, kind: str) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise MismatchError(f"init_from={path} holds another architecture than this config describes: {error}") from error
+        raise MismatchError(f"init_from={path} holds another architecture than this config: {error}") from error
 
 
 def floats(terms: dict[str, Any]) -> dict[str, float]:

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from reganie_core import portraits
 from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoint
-from ..sheets import grid
+from reganie_core.errors import InputError
 
 from ..config import StageConfig
 from ..data import portraits_set
 from ..frozen import load_attributes
 from ..randomness import generator_at
+from ..sheets import grid
 
 
 @dataclass
@@ -44,9 +45,9 @@ class DirectionsStageConfig(StageConfig):
 
     def validate(self) -> None:
         super().validate()
-        from reganie_core.errors import InputError
         if self.source not in ("images", "generated") or self.layers not in ("one", "each"):
-            raise InputError(f"source is images or generated, layers is one or each; found {self.source}, {self.layers}.")
+            raise InputError(f"source is images or generated, layers is one or each; found {self.source!r} and "
+                             f"{self.layers!r}.")
 
 
 class DirectionsStage:

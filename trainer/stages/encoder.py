@@ -16,13 +16,13 @@ from torch import Tensor
 from reganie_core.checkpoints import load_generator, save_checkpoint
 from reganie_core.networks import describe
 from reganie_core.networks.light_encoder import LightEncoder, LightEncoderConfig
-from ..sheets import grid
 
 from ..config import StageConfig
 from ..data import portraits_set
 from ..ema import make_average, update_average
 from ..frozen import load_attributes
 from ..randomness import generator_at
+from ..sheets import grid
 from .base import adam, dtype_of, init_from
 
 

@@ -16,13 +16,13 @@ from torch import Tensor
 from reganie_core.checkpoints import save_checkpoint
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
-from ..sheets import grid
 
 from ..config import StageConfig
 from ..data import portraits_set
 from ..ema import make_average, update_average
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..randomness import generator_at
+from ..sheets import grid
 from .base import adam, dtype_of, init_from
 
 

@@ -195,9 +195,9 @@ class RectifierStage:
         groups = [(), *((item,) for item in portraits.ITEMS)]
         people = portraits.concat([portraits.sample(per_kind, VALIDATION_SEED + 1000 * i, items=items)
                                    for i, items in enumerate(groups)])
-        turned = portraits.edit(people, {"yaw": 15.0})
-        size = self.G.resolution
-        return portraits.render(people, size).to(self.config.device), portraits.render(turned, size).to(self.config.device)
+        pictures = [portraits.render(p, self.G.resolution).to(self.config.device)
+                    for p in (people, portraits.edit(people, {"yaw": 15.0}))]
+        return pictures[0], pictures[1]
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
