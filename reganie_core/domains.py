@@ -179,24 +179,33 @@ def load_domain(name: str | os.PathLike[str] = "portraits", device: torch.device
                     resolution=getattr(generator, "resolution", manifest.get("resolution")))
     if domain.generator is not None and domain.encoder is not None:
         check_pair(domain.generator, domain.encoder)
+    for part in ("encoder", "directions"):
+        if parts.get(part) is not None:
+            check_provenance(parts[part], part, generator=generator)
     if domain.rectifier is not None:
-        check_provenance(domain.rectifier, generator=domain.generator, encoder=domain.encoder)
+        # One rectifier serves several editors; it was trained with one of them.
+        wanted = (getattr(domain.rectifier, "provenance", None) or {}).get("fingerprints", {}).get("editor")
+        known = [editor for editor in domain.editors.values() if getattr(editor, "fingerprint", None) == wanted]
+        editor = next(iter(known or domain.editors.values()), None)
+        check_provenance(domain.rectifier, generator=generator, encoder=domain.encoder, editor=editor)
     return domain
 
 
-def check_provenance(rectifier: nn.Module, **networks: nn.Module | Editor | None) -> list[str]:
-    """Warn for each network that is not the one the rectifier was trained with, naming both; returns the sentences.
+def check_provenance(trained: nn.Module | Editor, /, what: str = "rectifier",
+                     **networks: nn.Module | Editor | None) -> list[str]:
+    """Warn for each network that is not the one ``trained`` was trained with, naming both; returns the sentences.
 
-    Compares ``rectifier.provenance["fingerprints"][name]`` with ``network.fingerprint``; silent where one is unknown.
+    Compares ``trained.provenance["fingerprints"][name]`` with ``network.fingerprint``; silent where one is unknown.
+    The names are generator, encoder and editor.
     """
-    provenance = getattr(rectifier, "provenance", None)
-    trained = provenance.get("fingerprints", {}) if isinstance(provenance, Mapping) else {}
+    provenance = getattr(trained, "provenance", None)
+    prints = provenance.get("fingerprints") if isinstance(provenance, Mapping) else None
     sentences = []
     for name, network in networks.items():
-        wanted = trained.get(name) if isinstance(trained, Mapping) else None
+        wanted = prints.get(name) if isinstance(prints, Mapping) else None
         found = getattr(network, "fingerprint", None)
         if wanted and found and wanted != found:
-            sentence = (f"The rectifier was trained with {name} {str(wanted)[:32]}, but this is {name} {found}; "
+            sentence = (f"The {what} was trained with {name} {ascii(wanted)[:40]}, but this is {name} {found!r}; "
                         "expect weaker results, or use the networks it was trained with.")
             warnings.warn(sentence, ReganieWarning, stacklevel=3)
             sentences.append(sentence)

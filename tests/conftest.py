@@ -14,9 +14,9 @@ TINY_RESOLUTION = 32
 TINY_CONTROLS = [
     {"name": "yaw", "kind": "numeric", "minimum": -40.0, "maximum": 40.0, "unit": "degrees", "default": 0.0,
      "description": "Turn of the head."},
-    {"name": "age", "kind": "numeric", "minimum": -1.0, "maximum": 1.0, "unit": "", "default": 0.0, "description": ""},
-    {"name": "smile", "kind": "numeric", "minimum": -1.0, "maximum": 1.0, "unit": "", "default": 0.0, "description": ""},
-    {"name": "glasses", "kind": "binary", "minimum": 0.0, "maximum": 1.0, "unit": "", "default": 0.0, "description": ""},
+    {"name": "age", "kind": "numeric", "minimum": -1.0, "maximum": 1.0},
+    {"name": "smile", "kind": "numeric", "minimum": -1.0, "maximum": 1.0},
+    {"name": "glasses", "kind": "binary", "minimum": 0.0, "maximum": 1.0},
 ]
 
 
@@ -35,7 +35,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_tiny_networks(seed: int = 0, resolution: int = TINY_RESOLUTION) -> SimpleNamespace:
-    """Random networks that fit together: generator, encoder, rectifier, directions (tensors) of a few thousand weights."""
+    """Random networks that fit together: generator, encoder, rectifier, and directions as tensors."""
     from reganie_core import networks
 
     with torch.random.fork_rng(devices=[]):
@@ -73,12 +73,14 @@ def write_tiny_domain(folder: Path, seed: int = 0, resolution: int = TINY_RESOLU
     for kind in ("generator", "encoder", "rectifier"):
         network = getattr(nets, kind)
         provenance = {"command": "tests", "fingerprints": prints if kind == "rectifier" else {}}
-        save_checkpoint(folder / f"{kind}.safetensors", kind, networks.describe(network), network.state_dict(), provenance)
+        save_checkpoint(folder / f"{kind}.safetensors", kind, networks.describe(network), network.state_dict(),
+                        provenance)
     save_checkpoint(folder / "directions.safetensors", "directions", {"controls": TINY_CONTROLS, "space": "w+"},
                     nets.directions, {"command": "tests"})
     (folder / "examples").mkdir(exist_ok=True)
     ramp = torch.linspace(-1, 1, resolution)
-    picture = torch.stack([ramp[:, None].expand(-1, resolution), ramp.expand(resolution, -1), -ramp.expand(resolution, -1)])
+    across = ramp.expand(resolution, -1)
+    picture = torch.stack([across.T, across, -across])
     save_image(picture, folder / "examples" / "one.png")
     manifest = {"format_version": "1", "name": "tiny", "resolution": resolution, "examples": ["examples/one.png"],
                 **{kind: f"{kind}.safetensors" for kind in ("generator", "encoder", "directions", "rectifier")}}

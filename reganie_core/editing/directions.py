@@ -31,10 +31,10 @@ def parse_layers(layers: str | Sequence[int] | None, num_ws: int) -> list[int] |
         found: set[int] = set()
         for part in re.split(r"[\s,;]+", layers.strip()[:1000]):
             match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part)
-            if not match:
+            first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+            if last < first:
                 raise InputError(f"Cannot read the layers {ascii(layers)[:80]}; write all, or for example 0-3,6.")
-            first, last = int(match[1]), int(match[2] or match[1])
-            found.update(range(first, last + 1) if first <= last else (first, last))
+            found.update(range(first, last + 1))
         numbers = sorted(found)
     else:
         numbers = sorted({int(layer) for layer in layers})

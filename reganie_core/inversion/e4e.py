@@ -20,8 +20,8 @@ def check_pair(generator: nn.Module, encoder: nn.Module) -> None:
     if wanted != found:
         raise MismatchError(
             f"The encoder gives {found[0]} style vectors of {found[1]}, the generator (at "
-            f"{generator.resolution} pixels) takes {wanted[0]} of {wanted[1]}: it was made for another generator. Choose a "
-            "matching pair."
+            f"{generator.resolution} pixels) takes {wanted[0]} of {wanted[1]}: it was made for another generator. "
+            "Choose a matching pair."
         )
 
 

@@ -1,0 +1,161 @@
+"""What several commands share: pictures by file or by portrait seed, devices, reports."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..editing import EditValue
+    from ..portraits import Portraits
+
+__all__ = [
+    "Source",
+    "add_device",
+    "add_domain",
+    "add_fit",
+    "ensure_folder",
+    "load_sources",
+    "output_paths",
+    "print_json",
+    "read_edits",
+]
+
+PORTRAIT = re.compile(r"portrait:(\d{1,12})(?::([a-z_]+(?:\+[a-z_]+)*))?")
+PORTRAIT_HELP = "a picture file, or portrait:SEED[:item+item] for a rendered portrait (items: hat, earrings, ...)"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input picture: where it came from, and its parameters when the renderer drew it."""
+
+    spec: str
+    label: str
+    image: Tensor
+    portrait: Portraits | None = None
+
+    def exact(self, edits: Mapping[str, EditValue], size: int) -> Tensor | None:
+        """The exact answer ``[1,3,size,size]`` to ``edits``; None for files, or controls the renderer lacks."""
+        if self.portrait is None:
+            return None
+        from .. import portraits
+        from ..editing import Target
+
+        now = portraits.attributes(self.portrait)
+        if not set(edits) <= set(now):
+            return None
+        changes: dict[str, Any] = {}
+        for name, value in edits.items():
+            goal = value.value if isinstance(value, Target) else float(value) if isinstance(value, bool) else None
+            changes[name] = value if goal is None else goal - now[name]
+        return portraits.render(portraits.edit(self.portrait, changes), size)
+
+
+def load_sources(specs: list[str], size: int, fit: str) -> list[Source]:
+    """Every input as ``[1,3,size,size]``; see ``PORTRAIT_HELP`` for what a spec may be."""
+    from ..images import fit as fit_square
+    from ..images import load_image
+
+    sources = []
+    for spec in specs:
+        match = PORTRAIT.fullmatch(spec)
+        if match and not Path(spec).exists():
+            from .. import portraits
+
+            items = tuple(match[2].split("+")) if match[2] else ()
+            people = portraits.sample(1, int(match[1]), items=items)
+            label = " ".join([match[1], *items])
+            sources.append(Source(spec, label, portraits.render(people, size), people))
+        else:
+            try:
+                picture = fit_square(load_image(spec), size, fit)
+            except InputError as error:
+                name = Path(spec).name
+                raise error if name in str(error) else type(error)(f"{name}: {error}") from error
+            sources.append(Source(spec, Path(spec).stem, picture))
+    return sources
+
+
+def output_paths(specs: list[str], out: str, suffix: str = ".png") -> list[Path]:
+    """Where the results go: ``out`` itself for one picture and a name with a suffix, else files in the folder ``out``.
+
+    Raises:
+        InputError: a result would overwrite an input, or a file stands where the folder should be.
+    """
+    from ..paths import refuse_overwriting_inputs
+
+    target = Path(out)
+    if len(specs) == 1 and target.suffix and not target.is_dir():
+        ensure_folder(target.parent)
+        paths = [target]
+    else:
+        if target.suffix and not target.is_dir():
+            raise InputError(f"There are {len(specs)} pictures, so the output must be a folder, not the file {target}.")
+        ensure_folder(target)
+        paths = []
+        for spec in specs:
+            match = PORTRAIT.fullmatch(spec)
+            stem = "_".join(part for part in ("portrait", match[1], match[2]) if part) if match else Path(spec).stem
+            names = {path.name for path in paths}
+            name = next(n for i in range(len(specs) + 1) if (n := f"{stem}{f'_{i}' if i else ''}{suffix}") not in names)
+            paths.append(target / name)
+    for path in paths:
+        refuse_overwriting_inputs(path, list(specs))
+    return paths
+
+
+def ensure_folder(folder: Path) -> None:
+    """Create a folder for results."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot create the folder {folder}: {error.strerror}. Choose another output.") from error
+
+
+def read_edits(texts: list[str]) -> dict[str, EditValue]:
+    """Several ``--edit`` options as one set."""
+    from ..editing import parse_edits
+
+    return dict(parse_edits(", ".join(texts)))
+
+
+def add_domain(parser: argparse.ArgumentParser) -> None:
+    """``--domain``"""
+    parser.add_argument("--domain", default="portraits", metavar="NAME|FOLDER",
+                        help="packaged domain, or a folder with a domain.json (default: portraits)")
+
+
+def add_fit(parser: argparse.ArgumentParser) -> None:
+    """``--fit``"""
+    parser.add_argument("--fit", choices=("error", "crop", "pad"), default="error",
+                        help="what to do with a picture that is not square (default: refuse it)")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """``--device``"""
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or mps (default: cpu)")
+
+
+def check_device(name: str) -> str:
+    """The device name, or :class:`InputError` when this machine does not have it."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise InputError(f"The device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+    return name
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(data, indent=2, ensure_ascii=False))

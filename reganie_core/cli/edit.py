@@ -1,0 +1,129 @@
+"""``edit``: a portrait in, an accurate edit out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from .common import (
+    PORTRAIT_HELP,
+    Source,
+    add_device,
+    add_domain,
+    add_fit,
+    check_device,
+    ensure_folder,
+    load_sources,
+    output_paths,
+    print_json,
+    read_edits,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from ..pipeline import EditResult
+
+EPILOG = """edits:
+  age=+1      change by an amount (units and ranges: python -m reganie_core controls)
+  yaw=@-15    ask for an absolute value (editors that know absolute values)
+  glasses=on  set a binary attribute
+
+examples:
+  python -m reganie_core edit face.png -o older.png --edit age=+0.5
+  python -m reganie_core edit a.png b.png -o out --edit yaw=+15 --edit smile=+0.5 --sheet sheet.png
+  python -m reganie_core edit portrait:1000000007:hat -o out/hat.png --edit yaw=+15 --sheet"""
+
+COLUMNS = ("input", "inversion", "reconstruction", "edited inversion", "difference", "pasted difference",
+           "rectified edit", "exact answer")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Define the options."""
+    parser.epilog = EPILOG
+    parser.add_argument("photo", nargs="+", help=PORTRAIT_HELP)
+    parser.add_argument("-o", "--out", required=True, help="edited picture; a folder for several photos")
+    parser.add_argument("--edit", action="append", default=[], metavar="CONTROL=VALUE",
+                        help="an edit such as age=+1; repeat for several")
+    add_domain(parser)
+    parser.add_argument("--no-rectify", action="store_true", help="stop after the edited inversion")
+    parser.add_argument("--strength", type=float, default=1.0, help="0 edited inversion .. 1 rectified (default: 1)")
+    parser.add_argument("--output", choices=("rectifier", "edited"), default="rectifier",
+                        help="size of the result: the rectifier's, or the generator's (default: rectifier)")
+    parser.add_argument("--sheet", nargs="?", const="", metavar="FILE",
+                        help="also write one picture of all steps (default name: OUT with _sheet)")
+    add_fit(parser)
+    add_device(parser)
+    parser.add_argument("--json", action="store_true", help="report as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Edit the photos."""
+    import torch
+
+    from ..domains import load_domain
+    from ..editing import format_edits
+    from ..images import save_image
+    from ..paths import refuse_overwriting_inputs
+    from ..pipeline import edit
+
+    edits = read_edits(args.edit)
+    domain = load_domain(args.domain, check_device(args.device))
+    domain.require("generator")
+    sources = load_sources(args.photo, domain.generator.resolution, args.fit)
+    paths = output_paths(args.photo, args.out)
+    sheet_path = _sheet_path(args, paths)
+    if sheet_path is not None:
+        if sheet_path in paths:
+            raise InputError(f"The sheet and a result have the same name {sheet_path}; choose another.")
+        refuse_overwriting_inputs(sheet_path, list(args.photo))
+        ensure_folder(sheet_path.parent)
+    result = edit(torch.cat([source.image for source in sources]), edits, domain=domain, rectify=not args.no_rectify,
+                  strength=args.strength, output=args.output)
+    for path, picture in zip(paths, result.result.cpu(), strict=True):
+        save_image(picture, path)
+    if sheet_path is not None:
+        title = format_edits(edits) or "no edit"
+        exact = [source.exact(edits, result.result.shape[-1]) for source in sources]
+        save_image(make_sheet(sources, result, exact, title), sheet_path)
+    if args.json:
+        print_json({"edits": format_edits(edits), "sheet": sheet_path and str(sheet_path),
+                    "pictures": [{"photo": spec, "result": str(path)}
+                                 for spec, path in zip(args.photo, paths, strict=True)]})
+    else:
+        for spec, path in zip(args.photo, paths, strict=True):
+            print(f"{spec} -> {path}")
+        if sheet_path is not None:
+            print(f"sheet -> {sheet_path}")
+    return 0
+
+
+def _sheet_path(args: argparse.Namespace, paths: list[Path]) -> Path | None:
+    if args.sheet is None:
+        return None
+    if args.sheet:
+        return Path(args.sheet)
+    return paths[0].with_name(paths[0].stem + "_sheet.png") if len(paths) == 1 else Path(args.out) / "sheet.png"
+
+
+def sheet_row(result: EditResult, index: int, exact: Tensor | None) -> list[Tensor | None]:
+    """The pictures of one row, in the order of ``COLUMNS``."""
+    from ..sheets import difference_picture
+
+    pictures = [result.image, result.inversion, result.reconstruction, result.edited, difference_picture(result.delta),
+                result.pasted, result.rectified]
+    row = [None if picture is None else picture[index].cpu() for picture in pictures]
+    return [*row, None if exact is None else exact[0].cpu()]
+
+
+def make_sheet(sources: list[Source], result: EditResult, exact: list[Tensor | None], title: str) -> Image.Image:
+    """One row a photo; columns without any picture (no rectifier, no exact answer) are left out."""
+    from ..sheets import contact_sheet
+
+    rows = [sheet_row(result, index, exact[index]) for index in range(len(sources))]
+    kept = [c for c in range(len(COLUMNS)) if any(row[c] is not None for row in rows)]
+    return contact_sheet([[row[c] for c in kept] for row in rows], [COLUMNS[c] for c in kept],
+                         [source.label for source in sources] if len(sources) > 1 else [], title)
