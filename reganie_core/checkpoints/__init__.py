@@ -1,10 +1,28 @@
 """What is this file, and how is it read safely?
 
 No code of a file is ever imported or executed here: neither ``torch.load`` nor ``pickle.load`` sees a user's file.
+Containers (``zip_container``, ``legacy_container``, ``npy_container``, ``safetensors_file``) become inert records
+(``unpickler``, ``allowlist``, ``records``); dialects (``rosinality``, ``nvidia``, ``pti``, ``psp``, ``directions``)
+find networks in them; ``loading`` builds the networks.
 """
 
 from __future__ import annotations
 
+from .conversion import convert
+from .inspection import inspect
+from .loading import load_directions, load_discriminator, load_encoder, load_generator, load_rectifier
 from .ours import Checkpoint, fingerprint, read_checkpoint, save_checkpoint
 
-__all__ = ["Checkpoint", "fingerprint", "read_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "convert",
+    "fingerprint",
+    "inspect",
+    "load_directions",
+    "load_discriminator",
+    "load_encoder",
+    "load_generator",
+    "load_rectifier",
+    "read_checkpoint",
+    "save_checkpoint",
+]

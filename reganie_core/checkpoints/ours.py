@@ -14,7 +14,7 @@ import torch
 
 from ..errors import CorruptCheckpointError, InputError, UnsupportedCheckpointError, WrongKindError
 from .files import open_regular, write_atomically
-from .safetensors_file import NAMES, Header, read_header, read_tensor, write_tensors
+from .safetensors_file import NAMES, read_header, read_tensor, write_tensors
 
 FORMAT_VERSION = 1
 LOADERS: dict[str, str] = {
@@ -122,12 +122,11 @@ def _to_json(value: Mapping[str, Any], what: str) -> str:
     try:
         return json.dumps(dict(value), allow_nan=False, sort_keys=True, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        raise InputError(f"The {what} holds something that JSON cannot: {error}. Use numbers, texts and lists.") from None
+        raise InputError(f"The {what} holds what JSON cannot: {error}. Use numbers, texts and lists.") from None
 
 
-def describe(header: Header, name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """(kind, config, provenance) of a safetensors header of ours; ``name`` is the file name for messages."""
-    metadata = header.metadata
+def describe(metadata: Mapping[str, str], name: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """(kind, config, provenance) of the metadata of one of our files; ``name`` is the file name for messages."""
     version = metadata.get("format_version")
     if version is None or "kind" not in metadata:
         raise UnsupportedCheckpointError(
@@ -162,7 +161,8 @@ def check_kind(found: str, wanted: str | None, name: str) -> None:
     """Raise ``WrongKindError`` that says which loader reads the file."""
     if wanted is not None and found != wanted:
         raise WrongKindError(
-            f"'{name}' holds a checkpoint of kind '{found}', not '{wanted}'. Read it with {LOADERS.get(found, 'inspect')}()."
+            f"'{name}' holds a checkpoint of kind '{found}', not '{wanted}'. "
+            f"Read it with {LOADERS.get(found, 'inspect')}()."
         )
 
 
@@ -183,7 +183,7 @@ def read_checkpoint(path: str | os.PathLike[str], kind: str | None = None) -> Ch
 def read_open(handle: BinaryIO, size: int, name: str, kind: str | None = None) -> Checkpoint:
     """``read_checkpoint`` on an open file."""
     header = read_header(handle, size)
-    found, config, provenance = describe(header, name)
+    found, config, provenance = describe(header.metadata, name)
     check_kind(found, kind, name)
     tensors = {}
     for key in header.entries:

@@ -61,12 +61,12 @@ def read_header(handle: BinaryIO, size: int) -> Header:
     (length,) = struct.unpack("<Q", bytes(read_exact(handle, 8, "the header length")))
     if length > MAX_HEADER or length + 8 > size:
         raise CorruptCheckpointError(
-            f"The safetensors header claims {length} bytes in a file of {size}. The file is truncated or not safetensors."
+            f"The safetensors header claims {length} bytes in a file of {size}. It is truncated or not safetensors."
         )
     try:
         raw = json.loads(bytes(read_exact(handle, length, "the header")).decode("utf-8"))
     except (UnicodeDecodeError, ValueError, RecursionError):
-        raise CorruptCheckpointError("The safetensors header is not valid JSON. The file is damaged: get it again.") from None
+        raise CorruptCheckpointError("The safetensors header is not valid JSON. The file is damaged.") from None
     if not isinstance(raw, dict) or len(raw) > MAX_TENSORS:
         raise CorruptCheckpointError("The safetensors header is not a table of tensors. The file is damaged.")
     metadata = raw.pop("__metadata__", {}) or {}
@@ -82,7 +82,7 @@ def _entry(name: str, value: Any, available: int) -> Entry:
     try:
         dtype_name, shape, (start, end) = value["dtype"], value["shape"], value["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise CorruptCheckpointError(f"The safetensors entry '{name[:80]}' is malformed. The file is damaged.") from None
+        raise CorruptCheckpointError(f"The safetensors entry '{name[:80]}' is malformed. It is damaged.") from None
     whole = [start, end, *shape] if isinstance(shape, list) else [None]
     if not all(type(v) is int and 0 <= v < 1 << 62 for v in whole) or len(shape) > MAX_DIMENSIONS:
         raise CorruptCheckpointError(f"The safetensors entry '{name[:80]}' has an impossible shape or range.")

@@ -1,0 +1,307 @@
+"""From a file to a network that is ready to use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from .. import networks
+from ..errors import CheckpointError, CorruptCheckpointError, UnsupportedCheckpointError, WrongKindError
+from .dialects import explain_unknown, recognise
+from .ours import LOADERS, Checkpoint, check_finite, check_kind, describe, fingerprint, read_checkpoint
+from .parts import Part
+from .source import Source, open_source
+
+AVERAGE_SAMPLES = 8192
+MAX_CONFIG_NUMBER = 4096  # larger widths, counts and resolutions than this are nobody's network
+MAX_CONFIG_LENGTH = 64
+_FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
+
+
+@torch.inference_mode(False)
+def load_generator(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
+    """A StyleGAN2 generator from any dialect: rosinality, NVIDIA, PTI, the decoder of e4e / pSp, or our own.
+
+    It is in eval mode, without gradients on its weights, and carries ``fingerprint`` (16 hex characters),
+    ``provenance`` (a table) and ``source`` (the file name).
+
+    Raises:
+        NotFoundError, InputError: no such file.
+        UnsafeCheckpointError: the file asks for something outside the allow-list; nothing was executed.
+        CorruptCheckpointError, UnsupportedCheckpointError: damaged, or of a dialect that is not read.
+        WrongKindError: a readable file without a generator; the message says which loader reads it.
+    """
+    return _load(path, "generator", device)
+
+
+@torch.inference_mode(False)
+def load_discriminator(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
+    """A StyleGAN2 discriminator (rosinality ``d``, NVIDIA ``D``, or our own). Raises as ``load_generator``."""
+    return _load(path, "discriminator", device)
+
+
+@torch.inference_mode(False)
+def load_encoder(
+    path: str | os.PathLike[str], device: torch.device | str = "cpu", encoder_type: str | None = None
+) -> nn.Module:
+    """An encoder: e4e, pSp or our own. Raises as ``load_generator``.
+
+    Args:
+        encoder_type: "Encoder4Editing", "GradualStyleEncoder" or "SingleStyleCodeEncoder", for foreign files that do
+            not say which of them they hold.
+    """
+    return _load(path, "encoder", device, encoder_type)
+
+
+@torch.inference_mode(False)
+def load_rectifier(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
+    """A rectifying network of ours. Raises as ``load_generator``."""
+    return _load(path, "rectifier", device)
+
+
+@torch.inference_mode(False)
+def load_directions(path: str | os.PathLike[str]) -> Checkpoint:
+    """Edit directions as tensors ``direction.<name>`` [1 or num_ws, w_dim], with ``config["controls"]``.
+
+    Reads our files, e4e's ``.pt``, InterfaceGAN's ``.npy`` and GANSpace's tables (one control per component, in
+    standard deviations). Raises as ``load_generator``.
+    """
+    with naming(path):
+        source = open_source(path)
+        if is_ours(source):
+            return read_checkpoint(path, "directions")
+        part = choose(source, "directions")
+        return Checkpoint("directions", part.config, provenance_of(source, part), read_tensors(part))
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Put the file's name in front of what is said about it."""
+    name = Path(path).name
+    try:
+        yield
+    except CheckpointError as error:
+        if name in str(error):
+            raise
+        raise type(error)(f"'{name}': {error}") from error
+
+
+def is_ours(source: Source) -> bool:
+    return "format_version" in source.metadata
+
+
+def choose(source: Source, kind: str | None, encoder_type: str | None = None) -> Part:
+    """The part of a foreign file that is of the wanted kind (None: the main one)."""
+    parts = recognise(source, encoder_type)
+    if not parts:
+        explain_unknown(source)
+    for part in parts:
+        if kind in (None, part.kind):
+            if part.problem is not None:
+                raise part.problem
+            return part
+    found = parts[0].kind
+    raise WrongKindError(
+        f"The file is of kind '{found}' ({parts[0].dialect} dialect), not '{kind}'. "
+        f"Read it with {LOADERS[found]}(), or give another file."
+    )
+
+
+def _load(
+    path: str | os.PathLike[str], kind: str, device: torch.device | str, encoder_type: str | None = None
+) -> nn.Module:
+    with naming(path):
+        source = open_source(path)
+        if is_ours(source):
+            checkpoint = _read_ours(source, path, kind)
+        else:
+            part = choose(source, kind, encoder_type)
+            tensors = read_tensors(part)
+            checkpoint = Checkpoint(kind, part.config, provenance_of(source, part), tensors)
+        network = build(checkpoint.kind, checkpoint.config, checkpoint.tensors)
+    network.fingerprint = fingerprint(network.state_dict())  # type: ignore[assignment]
+    network.provenance = checkpoint.provenance  # type: ignore[assignment]
+    network.source = source.name  # type: ignore[assignment]
+    return network.to(device)
+
+
+def _read_ours(source: Source, path: str | os.PathLike[str], kind: str) -> Checkpoint:
+    """Check kind and shapes by the header before any weight is read."""
+    found, config, _ = describe_source(source)
+    check_kind(found, kind, source.name)
+    check_shapes(_skeleton(kind, config), {name: record.shape for name, record in source.root.items()})
+    return read_checkpoint(path, kind)
+
+
+def describe_source(source: Source) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """(kind, config, provenance) of one of our files."""
+    return describe(source.metadata, source.name)
+
+
+def provenance_of(source: Source, part: Part) -> dict[str, Any]:
+    """Where the weights of a foreign file come from; only the file's name, never the path of anybody's machine."""
+    return {"source": source.name, "dialect": part.dialect, "container": source.container, "notes": list(part.notes)}
+
+
+# --- tensors ----------------------------------------------------------------------------------------------------------
+
+
+def read_tensors(part: Part) -> dict[str, torch.Tensor]:
+    """All tensors of a part under our names, checked and completed: everything the network needs, and finite."""
+    if part.kind in ("generator", "discriminator", "encoder"):
+        skeleton = _skeleton(part.kind, part.config)
+        expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+        optional = {name for name in expected if _may_be_missing(part, name)}
+        check_shapes(skeleton, {name: m.shape for name, m in part.tensors.items()}, optional)
+    else:
+        expected = {}
+    _check_budget(part)
+    _check_filters(part)
+    tensors = {name: mapped.read() for name, mapped in part.tensors.items()}
+    check_finite(tensors)
+    _complete(part, tensors, expected)
+    return tensors
+
+
+def _may_be_missing(part: Part, name: str) -> bool:
+    last = name.rsplit(".", 1)[-1]
+    return (
+        last in ("noise_const", "noise_strength", "num_batches_tracked")
+        or (name == "mapping.w_avg" and part.needs_w_avg)
+        or (name == "latent_avg" and part.average_from is not None)
+    )
+
+
+def _check_budget(part: Part) -> None:
+    """Views may share a storage; together they must not ask for much more than the storages hold."""
+    storages = {id(m.record.storage): m.record.storage.nbytes for m in part.tensors.values()}
+    wanted = sum(m.record.numel * m.record.dtype.itemsize for m in part.tensors.values())
+    if wanted > 2 * sum(storages.values()) + (64 << 20):
+        raise CorruptCheckpointError("The tensors are together far larger than the file. It was made to do harm.")
+
+
+def _check_filters(part: Part) -> None:
+    """The FIR filter is a constant of the architecture here; a file with another one is another network."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8.0
+    for name, record, gain in part.filters:
+        expected = torch.outer(taps, taps) * gain if len(record.shape) == 2 else taps
+        if tuple(record.shape) != tuple(expected.shape) or not torch.allclose(
+            record.read().float(), expected, rtol=0.0, atol=1e-4
+        ):
+            raise UnsupportedCheckpointError(
+                f"The filter '{name[:80]}' is not the [1,3,3,1] of StyleGAN2, which alone is supported."
+            )
+
+
+def _complete(part: Part, tensors: dict[str, torch.Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Fill in what files of this dialect may lack; the result does not depend on anything but the file."""
+    noise = torch.Generator().manual_seed(0)
+    missing_noise = []
+    for name in expected:  # in the order of the network: the same noises for the same file
+        if name in tensors:
+            continue
+        last = name.rsplit(".", 1)[-1]
+        if last == "noise_const":
+            tensors[name] = torch.randn(expected[name], generator=noise)
+            missing_noise.append(name)
+        elif last in ("noise_strength", "num_batches_tracked"):
+            tensors[name] = torch.zeros(expected[name], dtype=torch.int64 if last[1] == "u" else torch.float32)
+    if missing_noise:
+        part.notes.append(f"{len(missing_noise)} noise maps are not in the file; seeded ones (seed 0) are used.")
+    if part.kind == "generator" and part.needs_w_avg:
+        tensors["mapping.w_avg"] = mean_latent(part.config, tensors)
+    if part.average_from is not None:
+        generator = part.average_from
+        average = mean_latent(generator.config, read_tensors(generator))
+        tensors["latent_avg"] = average.repeat(part.config["num_ws"], 1)
+
+
+def mean_latent(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """w_avg [w_dim]: the mean of 8192 mapped latents, seed 0 (what a file without latent_avg would have stored)."""
+    complete = dict(tensors)
+    complete.setdefault("mapping.w_avg", torch.zeros(config["w_dim"]))
+    mapping = build("generator", config, complete).mapping
+    z = torch.randn(AVERAGE_SAMPLES, config["z_dim"], generator=torch.Generator().manual_seed(0))
+    labels = None
+    if classes := config.get("c_dim", 0):
+        labels = torch.eye(classes)[torch.arange(AVERAGE_SAMPLES) % classes]
+    with torch.no_grad():
+        w = [mapping.w(part, None if labels is None else labels[i * 1024 :][:1024]) for i, part in
+             enumerate(z.split(1024))]
+    return torch.cat(w).double().mean(dim=0).float()
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+class _Shapes(TorchFunctionMode):
+    """Large tensors are made without memory or values while a network is built; its small constants stay real."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in _FACTORIES and kwargs.get("device") is None:
+            kwargs["device"] = "meta"
+        return func(*args, **kwargs)
+
+
+def _skeleton(kind: str, config: Mapping[str, Any]) -> nn.Module:
+    """The network without its weights; refuses a configuration that no network has."""
+    _check_config(config)
+    try:
+        with _Shapes():
+            return networks.build(kind, config)
+    except CheckpointError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise CorruptCheckpointError(f"The configuration in the file makes no {kind}: {str(error)[:200]}") from error
+
+
+def _check_config(value: Any, depth: int = 0) -> None:
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    if depth > 3 or len(items) > MAX_CONFIG_LENGTH:
+        raise CorruptCheckpointError("The configuration in the file is absurdly large. It was made to do harm.")
+    if isinstance(value, int | float) and not abs(value) <= MAX_CONFIG_NUMBER:
+        raise CorruptCheckpointError(
+            f"The configuration in the file asks for a size of {str(value)[:40]}; {MAX_CONFIG_NUMBER} is the most."
+        )
+    for item in items:
+        _check_config(item, depth + 1)
+
+
+def check_shapes(
+    skeleton: nn.Module, shapes: Mapping[str, tuple[int, ...]], optional: set[str] | frozenset[str] = frozenset()
+) -> None:
+    """Raise ``CorruptCheckpointError`` that names what is missing, superfluous or of the wrong shape."""
+    expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+    missing = [name for name in expected if name not in shapes and name not in optional]
+    extra = [name for name in shapes if name not in expected]
+    wrong = [name for name in expected if name in shapes and tuple(shapes[name]) != expected[name]]
+    if not (missing or extra or wrong):
+        return
+    said = [f"{len(names)} {what} ({', '.join(n[:80] for n in names[:3])})"
+            for names, what in ((missing, "tensors missing"), (extra, "unknown tensors")) if names]
+    if wrong:
+        name = wrong[0]
+        said.append(f"{len(wrong)} of wrong shape ({name[:80]} {list(shapes[name])}, expected {list(expected[name])})")
+    raise CorruptCheckpointError(
+        f"The tensors do not make a {type(skeleton).__name__}: {'; '.join(said)}. "
+        "The file is incomplete, damaged or of an unknown variant."
+    )
+
+
+def build(kind: str, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+    """A network with exactly these weights (not copied), in eval mode and without gradients on them.
+
+    Raises ``CorruptCheckpointError`` where configuration and tensors do not fit.
+    """
+    network = _skeleton(kind, config)
+    check_shapes(network, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    network.load_state_dict(dict(tensors), assign=True)
+    return network.eval().requires_grad_(False)
