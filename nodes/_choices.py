@@ -107,7 +107,9 @@ def problem(kind: str, name: object) -> bool | str:
         return f"A {kind} is chosen by its file name. {_host.folder_hint(FOLDER_OF[kind])}"
     extensions = _host.EXTENSIONS[FOLDER_OF[kind]]
     if name != PACKAGED and Path(name).suffix.lower() not in extensions:
-        return f"{name[:120]!r} is not a {kind} file: accepted are {', '.join(extensions)}. " + _host.folder_hint(FOLDER_OF[kind])
+        return f"{name[:120]!r} is not a {kind} file: accepted are {', '.join(extensions)}. " + _host.folder_hint(
+            FOLDER_OF[kind]
+        )
     try:
         path_of(kind, name)
     except rc.ReganieError as error:

@@ -19,7 +19,10 @@ def source(name: str) -> str | Path:
 def state(name: str) -> str:
     """For IS_CHANGED: changes when the manifest or a file it names is replaced."""
     folder, manifest = rc.domains.load_manifest(source(name))
-    files = [folder / rc.domains.MANIFEST, *(folder / manifest[part] for part in rc.domains.PARTS if manifest.get(part))]
+    files = [
+        folder / rc.domains.MANIFEST,
+        *(folder / manifest[part] for part in rc.domains.PARTS if manifest.get(part)),
+    ]
     return ";".join(_models.state(path) for path in files)
 
 

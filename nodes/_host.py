@@ -1,4 +1,4 @@
-"""Everything that touches ComfyUI: folders, devices, memory, progress, Cancel. No other file imports comfy or folder_paths."""
+"""Everything that touches ComfyUI: folders, devices, memory, progress, Cancel, notices; no other file imports it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,11 @@ def list_files(folder: str, extensions: tuple[str, ...] | None = None) -> list[s
     """Relative names of the readable model files of a registered folder; empty when there is no such folder yet."""
     wanted = extensions or EXTENSIONS[folder]
     names = folder_paths.get_filename_list(folder)
-    return [name for name in names if os.path.splitext(name)[1].lower() in wanted and not os.path.basename(name).startswith(".")]
+    return [
+        name
+        for name in names
+        if os.path.splitext(name)[1].lower() in wanted and not os.path.basename(name).startswith(".")
+    ]
 
 
 def list_domains() -> list[str]:
@@ -162,11 +166,11 @@ class Progress:
         self._bar.update(count)
 
 
-def halving(size: int, work: Callable[[int], Result]) -> Result:
-    """``work(size)``; when the device runs out of memory, again with half of it, down to single images."""
+def halving(size: int, work: Callable[[int], Result]) -> tuple[Result, int]:
+    """``work(size)`` and the size that went through: halved while the device runs out of memory, down to one image."""
     while True:
         try:
-            return work(size)
+            return work(size), size
         except mm.OOM_EXCEPTION:
             if size <= 1:
                 raise
@@ -176,11 +180,13 @@ def halving(size: int, work: Callable[[int], Result]) -> Result:
 
 def in_chunks(total: int, size: int, work: Callable[[slice, int], tuple[Tensor, ...]]) -> list[Tensor]:
     """Run ``work(rows, size)`` on slices of a batch and join what it returns, on the device for results."""
-    progress, parts = Progress(total), []
-    for start in range(0, total, size):
+    progress, parts, start = Progress(total), [], 0
+    while start < total:
         rows = slice(start, min(total, start + size))
-        parts.append(tuple(item.to(results_device()) for item in halving(size, partial(work, rows))))
+        results, size = halving(size, partial(work, rows))  # what was too much once is not tried again
+        parts.append(tuple(item.to(results_device()) for item in results))
         progress.step(rows.stop - start)
+        start = rows.stop
     return [torch.cat(column) for column in zip(*parts, strict=True)]
 
 

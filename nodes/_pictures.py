@@ -28,7 +28,9 @@ def synthesize(generator: _models.Model, latent: Any, noise: str = "const") -> T
     return _host.in_chunks(latent.batch, _host.chunk_size(size), work)[0]
 
 
-def sample(generator: _models.Model, count: int, seed: int, truncation_psi: float, truncation_cutoff: int | None) -> Any:
+def sample(
+    generator: _models.Model, count: int, seed: int, truncation_psi: float, truncation_cutoff: int | None
+) -> Any:
     """``count`` random codes on the device for results; drawn on the CPU, so a seed means the same everywhere."""
     (network,) = _models.on_device(0, generator)
     z = torch.randn(count, network.z_dim, generator=torch.Generator().manual_seed(seed)).to(_host.device())

@@ -44,5 +44,5 @@ def given(value: Any, kind: str) -> Any:
         raise value.error()
     found = getattr(value, "kind", None)
     if found is not None and found != kind:
-        raise MismatchError(f"This input needs a {kind}, found a {found} ({value.label}).")
+        raise MismatchError(f"This input takes one {kind}; found {found} ({value.label}). Connect the matching loader.")
     return value

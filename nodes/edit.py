@@ -13,7 +13,9 @@ from ._sockets import DIRECTIONS, GENERATOR, LATENT, given
 class DirectionEdit:
     CATEGORY = "ReGANIE/3 Edit"
     FUNCTION = "edit"
-    DESCRIPTION = "Change one attribute (yaw, smile, age, glasses ...) by moving the latent code along a known direction."
+    DESCRIPTION = (
+        "Change one attribute (yaw, smile, age, glasses ...) by moving the latent code along a known direction."
+    )
     SEARCH_ALIASES = ["interfacegan", "sefa", "ganspace", "age", "smile", "pose", "yaw", "attribute slider", "reganie"]
     RETURN_TYPES = (LATENT, "IMAGE")
     RETURN_NAMES = ("latent", "edited")
@@ -29,21 +31,50 @@ class DirectionEdit:
             "required": {
                 "generator": (GENERATOR, {"tooltip": "The generator the latent belongs to."}),
                 "latent": (LATENT, {"tooltip": "A latent code from E4E Invert, Sample Latent or another edit node."}),
-                "direction": ("COMBO", {"options": directions, "default": directions[0],
-                                        "tooltip": "What to change. The list holds the controls of every directions file "
-                                                   "found; the editor in use must have it."}),
-                "strength": ("FLOAT", {"default": 1.0, "min": -1000.0, "max": 1000.0, "step": 0.05, "round": False,
-                                       "tooltip": "How much to change, in the control's own unit: degrees for yaw and pitch "
-                                                  "(15 is a clear turn), -1 to 1 for smile and age, +1 / -1 for glasses on "
-                                                  "/ off. Public directions without a unit: try -3 to 3. 0 changes nothing."}),
-                "layers": ("STRING", {"default": "all",
-                                      "tooltip": "Style vectors to change: all, or numbers from 0 such as 0-7 or 0-3,6. Low "
-                                                 "ones hold pose and shape, high ones colour."}),
+                "direction": (
+                    "COMBO",
+                    {
+                        "options": directions,
+                        "default": directions[0],
+                        "tooltip": "What to change. The list holds the controls of every directions file "
+                        "found; the editor in use must have it.",
+                    },
+                ),
+                "strength": (
+                    "FLOAT",
+                    {
+                        "default": 1.0,
+                        "min": -1000.0,
+                        "max": 1000.0,
+                        "step": 0.05,
+                        "round": False,
+                        "tooltip": "How much to change, in the control's own unit: degrees for yaw and pitch "
+                        "(15 is a clear turn), -1 to 1 for smile and age, +1 / -1 for glasses on "
+                        "/ off. Public directions without a unit: try -3 to 3. 0 changes nothing.",
+                    },
+                ),
+                "layers": (
+                    "STRING",
+                    {
+                        "default": "all",
+                        "tooltip": "Style vectors to change: all, or numbers from 0 such as 0-7 or 0-3,6. Low "
+                        "ones hold pose and shape, high ones colour.",
+                    },
+                ),
             },
             "optional": {
-                "editor": (DIRECTIONS, {"tooltip": "Directions from Load Directions. When connected, editor_name is not used."}),
-                "editor_name": ("COMBO", {"options": editors, "default": editors[0],
-                                          "tooltip": "The directions file to use when none is connected."}),
+                "editor": (
+                    DIRECTIONS,
+                    {"tooltip": "Directions from Load Directions. When connected, editor_name is not used."},
+                ),
+                "editor_name": (
+                    "COMBO",
+                    {
+                        "options": editors,
+                        "default": editors[0],
+                        "tooltip": "The directions file to use when none is connected.",
+                    },
+                ),
             },
         }
 
@@ -58,8 +89,16 @@ class DirectionEdit:
     def IS_CHANGED(cls, editor_name: str = _choices.PACKAGED, **_: Any) -> str:
         return _choices.state("directions", editor_name)
 
-    def edit(self, generator: _models.Model, latent: Any, direction: str, strength: float, layers: str = "all",
-             editor: _models.Model | None = None, editor_name: str = _choices.PACKAGED) -> tuple[Any, Tensor]:
+    def edit(
+        self,
+        generator: _models.Model,
+        latent: Any,
+        direction: str,
+        strength: float,
+        layers: str = "all",
+        editor: _models.Model | None = None,
+        editor_name: str = _choices.PACKAGED,
+    ) -> tuple[Any, Tensor]:
         generator = given(generator, "generator")
         editor = given(editor, "directions") if editor is not None else _choices.load("directions", editor_name)
         latent.check(generator.value)

@@ -16,8 +16,8 @@ class PortraitExample:
     CATEGORY = "ReGANIE/1 Load"
     FUNCTION = "load"
     DESCRIPTION = (
-        "A packaged example portrait with something the generator has never seen, such as a hat or a hand before the face. "
-        "Replace it with Load Image for a picture of your own."
+        "A packaged example portrait with something the generator has never seen, such as a hat or a hand before the "
+        "face. Replace it with Load Image for a picture of your own."
     )
     SEARCH_ALIASES = ["example image", "demo picture", "test portrait", "sample image", "reganie"]
     RETURN_TYPES = ("IMAGE",)
@@ -27,8 +27,14 @@ class PortraitExample:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         options = _domains.examples() or [NONE]
-        return {"required": {"example": ("COMBO", {"options": options, "default": options[0],
-                                                   "tooltip": "Which of the packaged pictures to use."})}}
+        return {
+            "required": {
+                "example": (
+                    "COMBO",
+                    {"options": options, "default": options[0], "tooltip": "Which of the packaged pictures to use."},
+                )
+            }
+        }
 
     @classmethod
     def VALIDATE_INPUTS(cls, example: str) -> bool | str:

@@ -15,8 +15,8 @@ class E4EInvert:
     CATEGORY = "ReGANIE/2 Invert"
     FUNCTION = "invert"
     DESCRIPTION = (
-        "Find the latent code of a portrait with an encoder, and show what the generator makes of it. What the generator "
-        "cannot express (a hat, a hand, the background) is missing from the inversion; Compute Delta keeps it."
+        "Find the latent code of a portrait with an encoder, and show what the generator makes of it. What the "
+        "generator cannot express (a hat, a hand, the background) is missing from the inversion; Compute Delta has it."
     )
     SEARCH_ALIASES = ["inversion", "e4e", "psp", "gan inversion", "encode image", "image to latent", "reganie"]
     RETURN_TYPES = (LATENT, "IMAGE", "IMAGE")
@@ -33,16 +33,36 @@ class E4EInvert:
         return {
             "required": {
                 "generator": (GENERATOR, {"tooltip": "The generator to invert into."}),
-                "image": ("IMAGE", {"tooltip": "One portrait or a batch, cropped to the face as the generator's training "
-                                               "pictures were. Any size; grey works, alpha is ignored."}),
+                "image": (
+                    "IMAGE",
+                    {
+                        "tooltip": "One portrait or a batch, cropped to the face as the generator's training "
+                        "pictures were. Any size; grey works, alpha is ignored."
+                    },
+                ),
             },
             "optional": {
-                "encoder": (ENCODER, {"tooltip": "An encoder from Load e4e Encoder. When connected, encoder_name is not used."}),
-                "encoder_name": ("COMBO", {"options": encoders, "default": encoders[0],
-                                           "tooltip": "The encoder to use when none is connected."}),
-                "fit": ("COMBO", {"options": list(rc.images.FIT_MODES), "default": "error",
-                                  "tooltip": "What happens to a picture that is not square: error refuses it, crop keeps "
-                                             "the centre, pad repeats the border."}),
+                "encoder": (
+                    ENCODER,
+                    {"tooltip": "An encoder from Load e4e Encoder. When connected, encoder_name is not used."},
+                ),
+                "encoder_name": (
+                    "COMBO",
+                    {
+                        "options": encoders,
+                        "default": encoders[0],
+                        "tooltip": "The encoder to use when none is connected.",
+                    },
+                ),
+                "fit": (
+                    "COMBO",
+                    {
+                        "options": list(rc.images.FIT_MODES),
+                        "default": "error",
+                        "tooltip": "What happens to a picture that is not square: error refuses it, crop keeps "
+                        "the centre, pad repeats the border.",
+                    },
+                ),
             },
         }
 
@@ -54,8 +74,14 @@ class E4EInvert:
     def IS_CHANGED(cls, encoder_name: str = _choices.PACKAGED, **_: Any) -> str:
         return _choices.state("encoder", encoder_name)
 
-    def invert(self, generator: _models.Model, image: Tensor, encoder: _models.Model | None = None,
-               encoder_name: str = _choices.PACKAGED, fit: str = "error") -> tuple[Any, Tensor, Tensor]:
+    def invert(
+        self,
+        generator: _models.Model,
+        image: Tensor,
+        encoder: _models.Model | None = None,
+        encoder_name: str = _choices.PACKAGED,
+        fit: str = "error",
+    ) -> tuple[Any, Tensor, Tensor]:
         generator = given(generator, "generator")
         encoder = given(encoder, "encoder") if encoder is not None else _choices.load("encoder", encoder_name)
         size = generator.value.resolution
@@ -64,7 +90,7 @@ class E4EInvert:
 
         def work(part: slice, chunk: int) -> tuple[Tensor, Tensor]:
             network, e = _models.on_device(_host.activation_bytes(max(size, 256), chunk), generator, encoder)
-            found = rc.inversion.invert(network, e, pictures[part].to(_host.device()), fit_mode=fit, chunk=chunk)
+            found = rc.inversion.invert(network, e, pictures[part].to(_host.device()), fit=fit, chunk=chunk)
             pictures_out = rc.images.to_comfy(found.inversion), rc.images.to_comfy(found.image)
             latents.append(found.latent.to(_host.results_device()))  # last: what fails before is tried again
             return pictures_out

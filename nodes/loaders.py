@@ -21,7 +21,9 @@ class _LoadFile:
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         options = _choices.files(cls.KIND)
-        return {"required": {"file": ("COMBO", {"options": options, "default": options[0], "tooltip": cls.FILE_TOOLTIP})}}
+        return {
+            "required": {"file": ("COMBO", {"options": options, "default": options[0], "tooltip": cls.FILE_TOOLTIP})}
+        }
 
     @classmethod
     def VALIDATE_INPUTS(cls, file: str) -> bool | str:
@@ -39,7 +41,7 @@ class LoadStyleGAN(_LoadFile):
     KIND = "generator"
     FILE_TOOLTIP = (
         "A StyleGAN2 generator from models/stylegan: NVIDIA .pkl, rosinality or e4e / pSp .pt, or this project's "
-        ".safetensors. The first entry is the packaged portraits generator. Files are read without running code in them."
+        ".safetensors. The first entry is the packaged portraits generator. No code in a file is ever run."
     )
     DESCRIPTION = "Load a StyleGAN2 generator, the network that paints a picture from a latent code."
     SEARCH_ALIASES = ["stylegan2", "gan loader", "generator", "pkl", "ffhq", "reganie"]
@@ -90,7 +92,9 @@ class LoadRectifier(_LoadFile):
 class LoadReGANIE:
     CATEGORY = CATEGORY
     FUNCTION = "load"
-    DESCRIPTION = "Load everything a domain has: generator, encoder, editors and rectifier that were trained for each other."
+    DESCRIPTION = (
+        "Load everything a domain has: generator, encoder, editors and rectifier that were trained for each other."
+    )
     SEARCH_ALIASES = ["reganie", "load all", "domain", "portraits", "unified loader"]
     RETURN_TYPES = (GENERATOR, ENCODER, DYSTYLE, STYLECLIP, DIRECTIONS, RECTIFIER)
     RETURN_NAMES = ("generator", "encoder", "dystyle", "styleclip", "directions", "rectifier")

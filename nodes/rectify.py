@@ -29,7 +29,10 @@ class ComputeDelta:
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "image": ("IMAGE", {"tooltip": "The picture that was inverted: E4E Invert's image output, not the photo."}),
+                "image": (
+                    "IMAGE",
+                    {"tooltip": "The picture that was inverted: E4E Invert's image output, not the photo."},
+                ),
                 "inversion": ("IMAGE", {"tooltip": "E4E Invert's inversion output. It sets the size."}),
             }
         }
@@ -60,7 +63,9 @@ class _Watched:
 class Rectify:
     CATEGORY = CATEGORY
     FUNCTION = "rectify"
-    DESCRIPTION = "Paint what the inversion lost (hat, earrings, hand, background) back into the edited picture, where it belongs now."
+    DESCRIPTION = (
+        "Paint what the inversion lost (hat, earrings, hand, background) back into the edit, where it belongs now."
+    )
     SEARCH_ALIASES = ["reganie", "restore details", "rectifying network", "paint back", "phase 2"]
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("image",)
@@ -71,20 +76,49 @@ class Rectify:
         rectifiers = _choices.files("rectifier")
         return {
             "required": {
-                "edited": ("IMAGE", {"tooltip": "The edited picture from an edit node: one for each difference, or K for each, "
-                                                "ordered by picture. At least as large as the rectifier's resolution."}),
+                "edited": (
+                    "IMAGE",
+                    {
+                        "tooltip": "The edited picture from an edit node: one for each difference, or K for each, "
+                        "ordered by picture. At least as large as the rectifier's resolution."
+                    },
+                ),
                 "delta": (DELTA, {"tooltip": "The difference from Compute Delta."}),
-                "strength": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05, "display": "slider",
-                                       "tooltip": "0 gives the edited picture unchanged, 1 the rectified one, linear in "
-                                                  "between; above 1 exaggerates."}),
-                "output": ("COMBO", {"options": list(rc.rectify.OUTPUTS), "default": "rectifier",
-                                     "tooltip": "rectifier: a picture of the rectifier's resolution. edited: the edited "
-                                                "picture's own size, with the rectifier's change enlarged and added."}),
+                "strength": (
+                    "FLOAT",
+                    {
+                        "default": 1.0,
+                        "min": 0.0,
+                        "max": 2.0,
+                        "step": 0.05,
+                        "display": "slider",
+                        "tooltip": "0 gives the edited picture unchanged, 1 the rectified one, linear in "
+                        "between; above 1 exaggerates.",
+                    },
+                ),
+                "output": (
+                    "COMBO",
+                    {
+                        "options": list(rc.rectify.OUTPUTS),
+                        "default": "rectifier",
+                        "tooltip": "rectifier: a picture of the rectifier's resolution. edited: the edited "
+                        "picture's own size, with the rectifier's change enlarged and added.",
+                    },
+                ),
             },
             "optional": {
-                "rectifier": (RECTIFIER, {"tooltip": "A rectifier from Load Rectifier. When connected, rectifier_name is not used."}),
-                "rectifier_name": ("COMBO", {"options": rectifiers, "default": rectifiers[0],
-                                             "tooltip": "The rectifier to use when none is connected."}),
+                "rectifier": (
+                    RECTIFIER,
+                    {"tooltip": "A rectifier from Load Rectifier. When connected, rectifier_name is not used."},
+                ),
+                "rectifier_name": (
+                    "COMBO",
+                    {
+                        "options": rectifiers,
+                        "default": rectifiers[0],
+                        "tooltip": "The rectifier to use when none is connected.",
+                    },
+                ),
             },
         }
 
@@ -96,9 +130,18 @@ class Rectify:
     def IS_CHANGED(cls, rectifier_name: str = _choices.PACKAGED, **_: Any) -> str:
         return _choices.state("rectifier", rectifier_name)
 
-    def rectify(self, edited: Tensor, delta: Tensor, strength: float = 1.0, output: str = "rectifier",
-                rectifier: _models.Model | None = None, rectifier_name: str = _choices.PACKAGED) -> tuple[Tensor]:
-        rectifier = given(rectifier, "rectifier") if rectifier is not None else _choices.load("rectifier", rectifier_name)
+    def rectify(
+        self,
+        edited: Tensor,
+        delta: Tensor,
+        strength: float = 1.0,
+        output: str = "rectifier",
+        rectifier: _models.Model | None = None,
+        rectifier_name: str = _choices.PACKAGED,
+    ) -> tuple[Tensor]:
+        rectifier = (
+            given(rectifier, "rectifier") if rectifier is not None else _choices.load("rectifier", rectifier_name)
+        )
         pictures = rc.images.from_comfy(edited, "edited picture")
         size = rectifier.value.resolution
 
@@ -109,4 +152,4 @@ class Rectify:
             painted = rc.rectify.rectify(watched, pictures.to(where), delta.to(where), float(strength), output, chunk)
             return rc.images.to_comfy(painted).to(_host.results_device())
 
-        return (_host.halving(_host.chunk_size(size), work),)
+        return _host.halving(_host.chunk_size(size), work)[:1]

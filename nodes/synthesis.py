@@ -15,7 +15,9 @@ CATEGORY = "ReGANIE/5 Generate"
 class SampleLatent:
     CATEGORY = CATEGORY
     FUNCTION = "sample"
-    DESCRIPTION = "Draw random latent codes: people that do not exist. The same seed gives the same people on every machine."
+    DESCRIPTION = (
+        "Draw random latent codes: people that do not exist. The same seed gives the same people on every machine."
+    )
     SEARCH_ALIASES = ["random face", "generate", "z", "truncation", "seed", "stylegan sample", "reganie"]
     RETURN_TYPES = (LATENT,)
     RETURN_NAMES = ("latent",)
@@ -26,19 +28,48 @@ class SampleLatent:
         return {
             "required": {
                 "generator": (GENERATOR, {"tooltip": "The generator whose latent space is sampled."}),
-                "seed": ("INT", {"default": 0, "min": 0, "max": 0xFFFFFFFFFFFFFFFF, "control_after_generate": True,
-                                 "tooltip": "Chooses the people."}),
+                "seed": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 0xFFFFFFFFFFFFFFFF,
+                        "control_after_generate": True,
+                        "tooltip": "Chooses the people.",
+                    },
+                ),
                 "count": ("INT", {"default": 1, "min": 1, "max": 256, "tooltip": "How many codes to draw."}),
-                "truncation_psi": ("FLOAT", {"default": 0.7, "min": -1.0, "max": 2.0, "step": 0.05,
-                                             "tooltip": "Pulls codes towards the average person: 0 is the average itself, 1 "
-                                                        "the full variety, 0.7 a usual compromise."}),
-                "truncation_cutoff": ("INT", {"default": 0, "min": 0, "max": 64,
-                                              "tooltip": "Truncate only this many style vectors, from the coarsest; 0 means all."}),
+                "truncation_psi": (
+                    "FLOAT",
+                    {
+                        "default": 0.7,
+                        "min": -1.0,
+                        "max": 2.0,
+                        "step": 0.05,
+                        "tooltip": "Pulls codes towards the average person: 0 is the average itself, 1 "
+                        "the full variety, 0.7 a usual compromise.",
+                    },
+                ),
+                "truncation_cutoff": (
+                    "INT",
+                    {
+                        "default": 0,
+                        "min": 0,
+                        "max": 64,
+                        "tooltip": "Truncate only this many style vectors, from the coarsest; 0 means all.",
+                    },
+                ),
             }
         }
 
-    def sample(self, generator: _models.Model, seed: int, count: int = 1, truncation_psi: float = 0.7,
-               truncation_cutoff: int = 0) -> tuple[Any]:
+    def sample(
+        self,
+        generator: _models.Model,
+        seed: int,
+        count: int = 1,
+        truncation_psi: float = 0.7,
+        truncation_cutoff: int = 0,
+    ) -> tuple[Any]:
         generator = given(generator, "generator")
         return (_pictures.sample(generator, count, seed, truncation_psi, truncation_cutoff or None),)
 
@@ -58,9 +89,15 @@ class Synthesize:
             "required": {
                 "generator": (GENERATOR, {"tooltip": "The generator the latent belongs to."}),
                 "latent": (LATENT, {"tooltip": "A latent code from Sample Latent, E4E Invert or an edit node."}),
-                "noise": ("COMBO", {"options": ["const", "none"], "default": "const",
-                                    "tooltip": "const: the generator's own fixed noise, always the same picture. none: without "
-                                               "noise, smoother."}),
+                "noise": (
+                    "COMBO",
+                    {
+                        "options": ["const", "none"],
+                        "default": "const",
+                        "tooltip": "const: the generator's own fixed noise, always the same picture. none: without "
+                        "noise, smoother.",
+                    },
+                ),
             }
         }
 

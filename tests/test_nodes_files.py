@@ -1,0 +1,176 @@
+"""Names from graphs are data: what the lists offer, what is accepted, and what is refused with a useful sentence."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.host_stubs import call, host_modules, load_pack
+
+pytest_plugins = ["tests.nodes_fixtures"]
+
+PACKAGED = "portraits (packaged)"
+LOADERS = {"LoadStyleGAN": "stylegan", "LoadE4E": "reganie", "LoadDirections": "reganie", "LoadRectifier": "reganie"}
+HOSTILE = [
+    "../secret.pt",
+    "a/../../secret.pt",
+    "/etc/passwd.pt",
+    "C:\\secret.pt",
+    "..\\secret.pt",
+    "sub/\x00.pt",
+    "~/../x.pt",
+    "",
+]
+
+
+@pytest.fixture
+def models(pack: SimpleNamespace):
+    """models/stylegan and models/reganie of the stand-in host, emptied afterwards."""
+    root = Path(pack.host.folder_paths.models_dir)
+    folders = {name: root / name for name in ("stylegan", "reganie")}
+    for folder in folders.values():
+        folder.mkdir()
+    yield SimpleNamespace(**folders, root=root)
+    for folder in folders.values():
+        shutil.rmtree(folder)
+
+
+def _options(pack: SimpleNamespace, node: str, name: str = "file") -> list[str]:
+    types = pack.nodes[node].INPUT_TYPES()
+    return (types["required"] | types.get("optional", {}))[name][1]["options"]
+
+
+def _copy(source: Path, target: Path) -> str:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
+    return target.name
+
+
+@pytest.mark.parametrize("node", LOADERS)
+def test_an_empty_folder_offers_the_packaged_model_and_says_where_files_go(pack, node):
+    assert _options(pack, node) == [PACKAGED]
+    folder = str(Path(pack.host.folder_paths.models_dir) / LOADERS[node])
+    sentence = pack.nodes[node].VALIDATE_INPUTS(file="not-there.pt")
+    assert "not-there.pt" in sentence and folder in sentence and ".safetensors" in sentence
+    wrong = pack.nodes[node].VALIDATE_INPUTS(file="picture.png")
+    assert "accepted are" in wrong and folder in wrong
+    assert pack.nodes[node].VALIDATE_INPUTS(file=PACKAGED) is True
+
+
+def test_without_packaged_weights_the_lists_survive_and_the_nodes_explain(pack, monkeypatch, tmp_path):
+    monkeypatch.setitem(pack.rc.domains.PACKAGED, "portraits", tmp_path / "nowhere")
+    for cls in pack.nodes.values():
+        cls.INPUT_TYPES()
+    assert "domain.json is missing" in pack.nodes["LoadStyleGAN"].VALIDATE_INPUTS(file=PACKAGED)
+    with pytest.raises(pack.rc.errors.NotFoundError):
+        call(pack, "LoadReGANIE", domain=PACKAGED)
+
+
+def test_the_lists_sort_files_by_what_they_hold(pack, models, tiny_domain):
+    _copy(tiny_domain / "generator.safetensors", models.stylegan / "mine" / "g.safetensors")
+    _copy(tiny_domain / "encoder.safetensors", models.stylegan / "e.safetensors")
+    for kind in ("encoder", "directions", "rectifier"):
+        _copy(tiny_domain / f"{kind}.safetensors", models.reganie / f"{kind[:3]}.safetensors")
+    (models.reganie / "e4e_ffhq_encode.pt").write_bytes(b"x")
+    (models.reganie / "notes.txt").write_text("no model")
+    (models.stylegan / ".hidden.pkl").write_bytes(b"x")
+    (models.reganie / "torn.safetensors").write_bytes(b"not a header")
+    assert _options(pack, "LoadStyleGAN") == [PACKAGED, "mine/g.safetensors"]
+    unsure = [
+        "e4e_ffhq_encode.pt",
+        "torn.safetensors",
+    ]  # named in every list; what is in them is said when they are loaded
+    for node, name in (("LoadE4E", "enc"), ("LoadDirections", "dir"), ("LoadRectifier", "rec")):
+        assert set(_options(pack, node)) == {PACKAGED, f"{name}.safetensors", *unsure}
+        assert pack.nodes[node].VALIDATE_INPUTS(file=f"{name}.safetensors") is True
+        assert call(pack, node, file=f"{name}.safetensors")[0].label == f"{name}.safetensors"
+    assert _options(pack, "E4EInvert", "encoder_name") == _options(pack, "LoadE4E")
+    assert _options(pack, "DirectionEdit", "direction") == ["yaw", "age", "smile", "glasses"]
+    with pytest.raises(pack.rc.ReganieError):
+        call(pack, "LoadStyleGAN", file="e.safetensors")
+    with pytest.raises(pack.rc.ReganieError):
+        call(pack, "LoadRectifier", file="torn.safetensors")
+
+
+def test_a_domain_folder_of_the_users(pack, models, tiny_domain):
+    shutil.copytree(tiny_domain, models.reganie / "people" / "tiny")
+    assert _options(pack, "LoadReGANIE", "domain") == [PACKAGED, "people/tiny"]
+    assert pack.nodes["LoadReGANIE"].VALIDATE_INPUTS(domain="people/tiny") is True
+    wires = call(pack, "LoadReGANIE", domain="people/tiny")
+    assert wires[0].value.resolution == 32
+    assert "There is no folder 'gone'" in pack.nodes["LoadReGANIE"].VALIDATE_INPUTS(domain="gone")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_that_leave_the_folder_are_refused_everywhere(pack, models, name):
+    (models.root / "secret.pt").write_bytes(b"x")
+    for node in LOADERS:
+        assert isinstance(pack.nodes[node].VALIDATE_INPUTS(file=name), str)
+        with pytest.raises(pack.rc.ReganieError):
+            call(pack, node, file=name)
+    for node, inputs in (
+        ("E4EInvert", {"encoder_name": name}),
+        ("Rectify", {"rectifier_name": name}),
+        ("DirectionEdit", {"editor_name": name}),
+        ("LoadReGANIE", {"domain": name}),
+        ("PortraitExample", {"example": name}),
+    ):
+        assert isinstance(pack.nodes[node].VALIDATE_INPUTS(**inputs), str)
+    with pytest.raises(pack.rc.ReganieError):
+        call(pack, "LoadReGANIE", domain=name)
+    with pytest.raises(pack.rc.ReganieError):
+        call(pack, "PortraitExample", example=name)
+
+
+def test_links_that_leave_the_folder_are_refused(pack, models, tiny_domain, tmp_path):
+    outside = tmp_path / "outside"
+    shutil.copytree(tiny_domain, outside)
+    (models.stylegan / "link.safetensors").symlink_to(outside / "generator.safetensors")
+    (models.reganie / "linked").symlink_to(outside, target_is_directory=True)
+    for node, name in (("LoadStyleGAN", "link.safetensors"), ("LoadE4E", "linked/encoder.safetensors")):
+        assert "leaves its folder" in pack.nodes[node].VALIDATE_INPUTS(file=name)
+        with pytest.raises(pack.rc.errors.UnsafePathError):
+            call(pack, node, file=name)
+    with pytest.raises(pack.rc.errors.UnsafePathError):
+        call(pack, "LoadReGANIE", domain="linked")
+    (models.stylegan / "inside.safetensors").symlink_to(
+        Path(_copy(outside / "generator.safetensors", models.stylegan / "g.safetensors"))
+    )
+    assert call(pack, "LoadStyleGAN", file="inside.safetensors")[0].value.resolution == 32
+
+
+def test_values_that_are_no_names_get_a_sentence(pack):
+    for value in (None, 3, ["a", "b", "c"], {"a": 1}, "x" * 10_000):
+        for node in LOADERS:
+            assert isinstance(pack.nodes[node].VALIDATE_INPUTS(file=value), str)
+        assert isinstance(pack.nodes["LoadReGANIE"].VALIDATE_INPUTS(domain=value), str)
+        assert isinstance(pack.nodes["DirectionEdit"].VALIDATE_INPUTS(direction=value), str)
+        assert isinstance(pack.nodes["Rectify"].VALIDATE_INPUTS(rectifier_name=value), str)
+
+
+def test_model_folders_join_what_others_registered(tmp_path):
+    host = host_modules(tmp_path)
+    table = host.folder_paths.folder_names_and_paths
+    theirs, shared = ["/data/gans"], {".pkl"}
+    table["stylegan"] = (theirs, shared)
+    table["reganie"] = ([str(tmp_path / "extra")], set())  # as extra_model_paths.yaml registers it
+    others = {name: (list(paths), set(extensions)) for name, (paths, extensions) in table.items()}
+    load_pack(host, suffix="_second")
+    assert table["checkpoints"] == others["checkpoints"]
+    assert table["stylegan"][0] is theirs and theirs == ["/data/gans", str(tmp_path / "models" / "stylegan")]
+    assert table["stylegan"][1] == {".pkl", ".pt", ".pth", ".safetensors"} and shared == {".pkl"}
+    assert table["reganie"] == ([str(tmp_path / "extra"), str(tmp_path / "models" / "reganie")], set())
+
+
+def test_files_of_extra_model_paths_are_found(pack, models, tiny_domain, tmp_path):
+    extra = tmp_path / "extra"
+    _copy(tiny_domain / "generator.safetensors", extra / "elsewhere.safetensors")
+    pack.host.folder_paths.add_model_folder_path("stylegan", str(extra))
+    try:
+        assert _options(pack, "LoadStyleGAN") == [PACKAGED, "elsewhere.safetensors"]
+        assert call(pack, "LoadStyleGAN", file="elsewhere.safetensors")[0].kind == "generator"
+    finally:
+        pack.host.folder_paths.folder_names_and_paths["stylegan"][0].remove(str(extra))
