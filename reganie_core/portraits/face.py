@@ -189,10 +189,10 @@ def _eyes(s: Skin, colour: Colour) -> Colour:
     inside = smoothstep(1.10, 0.98, q2) * s.front
     lid = smoothstep(-0.004, 0.008, crease + 0.012 - v) * smoothstep(-0.004, 0.008, v - low) * inside
     colour = blend(colour, tuple(c * f for c, f in zip(look.skin, (0.86, 0.72, 0.70), strict=True)), lid * 0.85)
-    if s.painted is not None:
-        s.painted = s.painted * (1.0 - lid)
     eye = smoothstep(-0.004, 0.008, up - v) * smoothstep(-0.004, 0.008, v - low) * inside
     colour = blend(colour, (0.98, 0.98, 0.97), eye)
+    if s.painted is not None:
+        s.painted = s.painted * (1.0 - 0.85 * lid) * (1.0 - eye)
     gu, gv = u - torch.sign(u) * (centre - 0.006), v - look.eye_level - 0.008
     size = half / 0.104
     r = (gu * gu + gv * gv).sqrt() / size
