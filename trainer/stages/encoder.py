@@ -114,11 +114,11 @@ class EncoderStage:
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """L2 of the inversion on generated pictures and on the last training pictures (not held out)."""
+        """L2 of the inversion on generated pictures and on the first training pictures (not held out)."""
         config = self.config
         z = torch.randn(256, self.G.z_dim, generator=generator_at(1, 0, "validate")).to(config.device)
         made = self.G.synthesis(self.G.mapping(z)).clamp(-1, 1)
-        real = self.data.batch(torch.arange(256)).to(config.device)
+        real = self.data.batch(torch.arange(min(256, len(self.data)))).to(config.device)
         return {name: float((self.G.synthesis(self.average(x)).clamp(-1, 1) - x).square().mean())
                 for name, x in (("l2_generated", made), ("l2_renders", real))}
 

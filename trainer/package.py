@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Collect trained networks into a domain folder that `rc.load_domain` and the nodes read.
+
+    python trainer/package.py --out reganie_core/portraits/weights --name portraits \\
+        generator=runs/generator/generator.safetensors encoder=runs/encoder/encoder.safetensors \\
+        directions=runs/directions/directions.safetensors rectifier=runs/rectifier/rectifier.safetensors \\
+        extra:attributes=runs/attributes/attributes.safetensors extra:judge=runs/judge/attributes.safetensors --examples
+
+`part=FILE` becomes a part of the domain; `extra:name=FILE` is stored beside them for training and tables. With
+--examples, a few portraits with long-tail items (seeds from 10^9 up) are rendered as example pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:
+    # Replace, not add: the modules of trainer/ must not shadow anything.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from reganie_core import portraits  # noqa: E402
+from reganie_core.checkpoints import load_generator, read_checkpoint  # noqa: E402
+from reganie_core.domains import PARTS, load_domain  # noqa: E402
+from reganie_core.errors import InputError, ReganieError  # noqa: E402
+from reganie_core.images import save_image  # noqa: E402
+from trainer.data import FIRST_RESERVED_SEED  # noqa: E402
+
+# name -> (offset from the first reserved seed, items)
+EXAMPLES = {"hat": (11, ("hat",)), "earrings": (5, ("earrings",)), "hand": (8, ("hand",)), "paint": (3, ("paint",)),
+            "pattern": (14, ("pattern",)), "plain": (20, ())}
+
+
+def copy_parts(entries: list[str], out: Path) -> dict[str, str]:
+    """Copy every file after checking that it is of the kind it is given as; returns {part: file name}."""
+    manifest = {}
+    for entry in entries:
+        name, sep, source = entry.partition("=")
+        extra = name.startswith("extra:")
+        name = name.removeprefix("extra:")
+        if not sep or not (extra or name in PARTS) or not name.isidentifier():
+            raise InputError(f"{entry!r} is not part=FILE with a part of {', '.join(PARTS)}, or extra:name=FILE.")
+        read_checkpoint(source, kind=None if extra else name)
+        target = out / f"{name}.safetensors"
+        temporary = target.with_suffix(".part")
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+        if not extra:
+            manifest[name] = target.name
+    return manifest
+
+
+def render_examples(out: Path, resolution: int) -> list[str]:
+    """Example pictures at twice the generator's resolution, so that resizing is part of what people see."""
+    (out / "examples").mkdir(exist_ok=True)
+    names = []
+    for name, (offset, items) in EXAMPLES.items():
+        person = portraits.sample(1, FIRST_RESERVED_SEED + offset, items=items)
+        save_image(portraits.render(person, max(2 * resolution, 256)), out / "examples" / f"{name}.png")
+        names.append(f"examples/{name}.png")
+    return names
+
+
+def main(argv: list[str] | None = None) -> int:
+    p = argparse.ArgumentParser(prog="python trainer/package.py", description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("parts", nargs="+", metavar="part=FILE")
+    p.add_argument("--out", required=True, metavar="DIR")
+    p.add_argument("--name", default="portraits")
+    p.add_argument("--examples", action="store_true", help="render example portraits")
+    args = p.parse_args(argv)
+    out = Path(args.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        manifest = copy_parts(args.parts, out)
+        resolution = load_generator(out / "generator.safetensors").resolution
+        examples = render_examples(out, resolution) if args.examples else []
+        text = {"format_version": "1", "name": args.name, "resolution": resolution, **manifest, "examples": examples}
+        (out / "domain.json").write_text(json.dumps(text, indent=1) + "\n")
+        load_domain(out)
+    except ReganieError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    total = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
+    print(f"{out}: {', '.join(manifest)}; {total / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
