@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,3 +99,15 @@ def tiny_networks() -> SimpleNamespace:
 def tiny_domain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A domain folder with random weights at 32 px; read only."""
     return write_tiny_domain(tmp_path_factory.mktemp("domain") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def make_domain() -> Callable[..., Path]:
+    """``make_domain(folder, seed=0, resolution=32)`` writes another domain."""
+    return write_tiny_domain
+
+
+@pytest.fixture(scope="session")
+def make_networks() -> Callable[..., SimpleNamespace]:
+    """``make_networks(seed=0, resolution=32)`` gives other random networks."""
+    return make_tiny_networks

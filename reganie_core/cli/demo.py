@@ -131,6 +131,6 @@ def _sheet(sources: list[Source], edits: dict[str, float], results: dict[str, Ed
     for index, source in enumerate(sources):
         name = list(edits)[index % len(edits)]
         rows.append(sheet_row(results[name], index, exact[name][index : index + 1]))
-        items = source.label.split(" ", 1)[1:] or ["no item"]
-        labels.append(f"{items[0].replace(' ', ' + ')}: {name} {edits[name]:+g}")
+        items = " + ".join(source.label.split()[1:]) or "plain"
+        labels.append(f"{items}: {name} {edits[name]:+g}")
     return contact_sheet(rows, list(COLUMNS), labels, "ReGANIE on portraits the generator has never seen", cell=128)

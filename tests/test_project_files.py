@@ -1,0 +1,93 @@
+"""Requirements that can do no harm in a host, and files that agree with each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+tomllib = pytest.importorskip("tomllib", reason="tomllib is part of Python from 3.11 on")
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def requirements(name: str) -> list[str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_lower_bounds_only_and_no_torch(name):
+    for line in requirements(name):
+        assert re.fullmatch(r"[a-z0-9_-]+>=[0-9.]+", line), line
+        assert not re.match(r"(torch|opencv|pickle|nvidia|triton|xformers)", line)
+
+
+def test_dependencies_equal_requirements():
+    assert PROJECT["project"]["dependencies"] == requirements("requirements.txt")
+
+
+def test_constraints_are_exact_and_cover_everything():
+    pins = {}
+    for line in requirements("constraints.txt"):
+        match = re.fullmatch(r'([A-Za-z0-9_-]+)==([0-9][0-9A-Za-z.]*)(; python_version >= "3\.\d+")?', line)
+        assert match, line
+        pins[match[1].lower()] = match[2]
+    assert pins["torch"] == "2.13.0"
+    for line in requirements("requirements.txt") + requirements("requirements-dev.txt"):
+        name, bound = line.split(">=")
+        parts = [tuple(int(n) for n in re.findall(r"\d+", v)) for v in (pins[name], bound)]
+        assert parts[0] >= parts[1], line
+
+
+def test_installed_packages_meet_the_lower_bounds():
+    for line in requirements("requirements.txt"):
+        name, bound = line.split(">=")
+        found = tuple(int(n) for n in re.findall(r"\d+", version(name))[:3])
+        assert found >= tuple(int(n) for n in bound.split(".")), line
+
+
+def test_registry_metadata():
+    project, comfy = PROJECT["project"], PROJECT["tool"]["comfy"]
+    assert re.fullmatch(r"[a-z][a-z0-9-]*", project["name"]) and "comfyui" not in project["name"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
+    assert {"Repository", "Documentation", "Bug Tracker"} <= set(project["urls"])
+    assert comfy["PublisherId"] and comfy["DisplayName"] and "web" not in comfy
+    assert (ROOT / project["license"]["file"]).read_text().lstrip().startswith("Apache License")
+    init = (ROOT / "reganie_core" / "__init__.py").read_text()
+    assert f'__version__ = "{project["version"]}"' in init
+
+
+def test_pytest_can_stand_beside_the_root_package():
+    options = PROJECT["tool"]["pytest"]["ini_options"]
+    assert options == {"pythonpath": ["."], "testpaths": ["tests"], "addopts": "--import-mode=importlib"}
+    assert not (ROOT / "tests" / "__init__.py").exists()
+
+
+def test_the_two_commands_stand_at_the_top_of_the_readme():
+    top = (ROOT / "README.md").read_text(encoding="utf-8")[:1500]
+    assert "make demo" in top and "make test" in top
+
+
+def test_make_targets_and_ci():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("venv", "demo", "test", "lint", "bench", "clean"):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert ci.index("lint") < ci.index("make --no-print-directory test")
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+    subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")], check=True)
+    assert "index-url" not in makefile + ci + (ROOT / "constraints.txt").read_text()
+
+
+def test_the_packaged_domain_names_its_files():
+    path = ROOT / "reganie_core" / "portraits" / "weights" / "domain.json"
+    if not path.exists():
+        pytest.skip("the portraits weights are not packaged in this tree")
+    manifest = json.loads(path.read_text())
+    for part in ("generator", "encoder", "directions", "rectifier"):
+        assert (path.parent / manifest[part]).stat().st_size < 32e6, part
