@@ -119,6 +119,11 @@ def load_manifest(name: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
     path = folder / MANIFEST
     if not path.is_file():
         known = ", ".join(PACKAGED)
+        if folder in PACKAGED.values():
+            raise NotFoundError(
+                f"The packaged domain {name} has no weights in this copy ({MANIFEST} is missing in {folder}); get a "
+                "complete copy of the project, or give a domain folder of your own."
+            )
         raise NotFoundError(
             f"There is no domain at {folder} ({MANIFEST} is missing). Give a packaged domain ({known}) or a "
             "folder."

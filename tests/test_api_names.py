@@ -117,7 +117,8 @@ def test_house_rules(path):
     assert len(text.splitlines()) <= 420
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level == 0:
-            assert (node.module or "").split(".")[0] not in ("reganie_core", "nodes", "trainer", "comfy", "folder_paths")
+            package = (node.module or "").split(".")[0]
+            assert package not in ("reganie_core", "nodes", "trainer", "comfy", "folder_paths")
         if isinstance(node, ast.Import):
             names = {alias.name.split(".")[0] for alias in node.names}
             assert not names & {"reganie_core", "trainer", "comfy", "folder_paths", "socket", "urllib", "requests"}
