@@ -15,34 +15,41 @@ FOLDER_OF = {
     "directions": _host.REGANIE,
     "rectifier": _host.REGANIE,
 }
-# Only these are looked into while a list is drawn: their header answers at once. Other containers are listed for every
-# kind they may hold, and say what they are when they are loaded.
-_HEADER_ONLY = ".safetensors"
-_seen: dict[tuple[str, int, int], dict] = {}
+MAX_CONTROL_NAME = 64
+_seen: dict[tuple[str, int, int], dict | None] = {}
 log = logging.getLogger("ReGANIE")
 
 
-def _header(path: Path) -> dict:
-    """``rc.inspect`` of a safetensors file, remembered until the file changes; empty when it cannot be read."""
+def _quick(path: Path) -> bool:
+    """Whether the file tells what it is without being read whole: safetensors and zip containers do, pickles do not."""
+    if path.suffix.lower() == ".safetensors":
+        return True
+    with open(path, "rb") as handle:
+        return handle.read(2) == b"PK"
+
+
+def _contents(path: Path) -> dict | None:
+    """What ``rc.inspect`` finds, remembered until the file changes; None when only loading it can tell."""
     try:
         state = path.stat()
         key = (str(path), state.st_mtime_ns, state.st_size)
         if key not in _seen:
-            _seen[key] = rc.inspect(path)
+            _seen[key] = None
+            if _quick(path):
+                found = rc.inspect(path)
+                _seen[key] = {"contains": found["contains"], "controls": found["config"].get("controls", [])}
     except (rc.ReganieError, OSError) as error:
-        log.debug("%s is not listed by kind: %s", path, error)
-        return {}
+        log.debug("%s is not listed by what it holds: %s", path, error)
+        return None
     return _seen[key]
 
 
 def _may_be(folder: str, name: str, kind: str) -> bool:
-    if not name.lower().endswith(_HEADER_ONLY):
-        return True
     try:
-        found = _header(_host.resolve(folder, name)).get("kind")
+        found = _contents(_host.resolve(folder, name))
     except rc.ReganieError:
         return False
-    return found in (None, kind)
+    return found is None or kind in found["contains"]
 
 
 def files(kind: str) -> list[str]:
@@ -59,17 +66,14 @@ def domains() -> list[str]:
 def controls() -> list[str]:
     """Names of the controls of the packaged directions and of every directions file of the user's."""
     names: dict[str, None] = {}
-    paths = []
     for choice in files("directions"):
-        if choice == PACKAGED or choice.lower().endswith(_HEADER_ONLY):
-            try:
-                paths.append(path_of("directions", choice))
-            except rc.ReganieError:
-                continue
-    for path in paths:
-        for control in _header(path).get("config", {}).get("controls", []):
+        try:
+            found = _contents(path_of("directions", choice))
+        except rc.ReganieError:
+            continue
+        for control in (found or {}).get("controls", []):
             name = control.get("name") if isinstance(control, dict) else None
-            if isinstance(name, str) and 0 < len(name) <= 64 and name.isprintable():
+            if isinstance(name, str) and 0 < len(name) <= MAX_CONTROL_NAME and name.isprintable():
                 names.setdefault(name)
     return list(names) or ["yaw"]
 
