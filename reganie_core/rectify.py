@@ -46,7 +46,7 @@ def algorithm1(generator: nn.Module, encoder: nn.Module, editor: Editor | None, 
     """
     w = encode(generator, encoder, x0)  # Phase I: w = E(X0)
     w_edit = w.with_ws(editor.edit(w.ws, edits)) if edits else w  # Editor(w)
-    pictures = synthesize(generator, concatenate([w, w_edit]) if edits else w)
+    pictures = synthesize(generator, concatenate([w, w_edit]) if edits else w, chunk=2 * w.batch)
     x_hat, y_hat = pictures.chunk(2) if edits else (pictures, pictures)  # X^ = G(w), Y^ = G(Editor(w))
     delta = difference(x0, x_hat)  # Phase II: dX = X0 - X^
     if rectifier is None:
