@@ -1,0 +1,195 @@
+"""The pack in a real ComfyUI, when one is given: COMFYUI_PATH (a checkout) and COMFYUI_PYTHON (its interpreter)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from io import BytesIO
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.host_stubs import ROOT
+
+pytestmark = pytest.mark.skipif(
+    not (os.environ.get("COMFYUI_PATH") and os.environ.get("COMFYUI_PYTHON")),
+    reason="needs a ComfyUI: set COMFYUI_PATH to a checkout and COMFYUI_PYTHON to an interpreter with its requirements",
+)
+PACK = "reganie under test"  # a folder name with blanks must work as well
+SKIPPED = shutil.ignore_patterns(".git", ".venv", "runs", "out", "__pycache__", ".*_cache")
+START_SECONDS, RUN_SECONDS = 180, 300
+open_local = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+
+def _get(url: str, data: Any = None) -> Any:
+    body = None if data is None else json.dumps(data).encode()
+    request = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    with open_local(request, timeout=60) as answer:
+        content = answer.read()
+    return json.loads(content) if content else None
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """A running ComfyUI with a copy of this pack; the domain folder it uses."""
+    base = tmp_path_factory.mktemp("host")
+    pack = base / "custom_nodes" / PACK
+    shutil.copytree(ROOT, pack, ignore=SKIPPED)
+    weights = pack / "reganie_core" / "portraits" / "weights"
+    if not (weights / "domain.json").is_file():
+        pytest.skip("the packaged portraits weights are not in this checkout")
+    for name in ("models", "input", "output", "temp", "user"):
+        (base / name).mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = base / "log.txt"
+    command = [
+        os.environ["COMFYUI_PYTHON"],
+        "main.py",
+        "--cpu",
+        "--listen",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--base-directory",
+        str(base),
+        "--database-url",
+        f"sqlite:///{base}/user/comfyui.db",
+        "--disable-auto-launch",
+        "--disable-api-nodes",
+        "--log-stdout",
+    ]
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    with open(log, "wb") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=os.environ["COMFYUI_PATH"],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+        )
+    try:
+        running = SimpleNamespace(url=f"http://127.0.0.1:{port}", base=base, log=log, weights=weights)
+        _wait(running, process)
+        yield running
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait(running: SimpleNamespace, process: subprocess.Popen) -> None:
+    end = time.time() + START_SECONDS
+    while True:
+        try:
+            return _get(running.url + "/system_stats")
+        except OSError:
+            assert process.poll() is None and time.time() < end, running.log.read_text(errors="replace")[-3000:]
+            time.sleep(0.3)
+
+
+def _run(host: SimpleNamespace, prompt: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Run an API graph; pictures by the title of their PreviewImage node."""
+    number = _get(host.url + "/prompt", {"prompt": prompt})["prompt_id"]
+    end = time.time() + RUN_SECONDS
+    while not (history := _get(f"{host.url}/history/{number}")):
+        assert time.time() < end, host.log.read_text(errors="replace")[-3000:]
+        time.sleep(0.2)
+    history = history[number]
+    assert history["status"]["status_str"] == "success", history["status"]["messages"]
+    shown = {}
+    for key, output in history["outputs"].items():
+        file = output["images"][0]
+        query = urllib.parse.urlencode({name: file[name] for name in ("filename", "subfolder", "type")})
+        with open_local(f"{host.url}/view?{query}", timeout=60) as answer:
+            shown[prompt[key]["_meta"]["title"]] = np.asarray(Image.open(BytesIO(answer.read())).convert("RGB"), float)
+    return shown
+
+
+def _api(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_the_pack_imports_quickly_and_shows_all_its_nodes(host):
+    log = host.log.read_text(errors="replace")
+    (seconds,) = re.findall(rf"([\d.]+) seconds:? .*{PACK}", log)
+    assert float(seconds) < 1.0 and "IMPORT FAILED" not in log
+    info = _get(host.url + "/object_info")
+    golden = json.loads((ROOT / "tests" / "golden_schema.json").read_text())
+    for name in golden:
+        assert info[name]["python_module"] == f"custom_nodes.{PACK}" and info[name]["description"]
+    listed = _get(host.url + "/api/workflow_templates")[PACK]
+    assert {"quick_edit", "full_phase_1_and_2"} <= set(listed)
+
+
+@pytest.mark.parametrize("name", ["quick_edit", "full_phase_1_and_2"])
+def test_a_graph_gives_the_picture_of_the_command_line(host, name, tmp_path):
+    prompt = _api(name)
+    shown = _run(host, prompt)
+    example = next(node["inputs"]["example"] for node in prompt.values() if node["class_type"] == "PortraitExample")
+    command = [
+        sys.executable,
+        "-m",
+        "reganie_core",
+        "edit",
+        str(next(host.weights.rglob(example))),
+        "-o",
+        str(tmp_path / "out.png"),
+        "--domain",
+        str(host.weights),
+    ]
+    for node in prompt.values():
+        if node["class_type"] == "DirectionEdit":
+            command += ["--edit", f"{node['inputs']['direction']}={node['inputs']['strength']:+g}"]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=RUN_SECONDS)
+    expected = np.asarray(Image.open(tmp_path / "out.png").convert("RGB"), float)
+    found = next(picture for title, picture in shown.items() if title.startswith("After"))
+    assert found.shape == expected.shape and np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("node", "key", "value", "words"),
+    [
+        ("LoadStyleGAN", "file", "../../secret.pkl", "leaves its folder"),
+        ("LoadStyleGAN", "file", "missing.pkl", "stylegan"),
+        ("E4EInvert", "encoder_name", "/etc/passwd", "absolute"),
+    ],
+)
+def test_names_are_refused_before_anything_runs(host, node, key, value, words):
+    prompt = _api("quick_edit")
+    for item in prompt.values():
+        if item["class_type"] == node:
+            item["inputs"][key] = value
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        _get(host.url + "/prompt", {"prompt": prompt})
+    assert refused.value.code == 400 and words in refused.value.read().decode()
+
+
+def test_a_node_of_the_hosts_own_feeds_the_graph(host):
+    prompt = _api("quick_edit")
+    size = Image.open(next(host.weights.rglob("*.png"))).size
+    picture = Image.open(next(host.weights.rglob("*.png"))).convert("RGBA").resize((size[0] * 3, size[1] * 2))
+    picture.save(host.base / "input" / "mine.png")
+    for item in prompt.values():
+        if item["class_type"] == "PortraitExample":
+            item |= {"class_type": "LoadImage", "inputs": {"image": "mine.png"}}
+        if item["class_type"] == "E4EInvert":
+            item["inputs"]["fit"] = "crop"
+    assert next(p for title, p in _run(host, prompt).items() if title.startswith("After")).shape[2] == 3
