@@ -1,0 +1,111 @@
+"""The encoder and rectifier stages on tiny random networks: Algorithm 1's triplets, training, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import reganie_core as rc
+from reganie_core.checkpoints import read_checkpoint, save_checkpoint
+from reganie_core.networks import build, describe
+from trainer.config import build as build_config
+from trainer.loop import Run
+from trainer.randomness import generator_at
+from trainer.stages.encoder import EncoderStage, EncoderStageConfig
+from trainer.stages.rectifier import RectifierStage, RectifierStageConfig
+
+SMALL = ["batch=4", "encoder_channels=8,12,16", "body_channels=16", "body_blocks=1", "decoder_channels=12,8",
+         "sp_channels=8", "gl_channels=16", "gl_dim=16", "d_channels=8,8,8,8", "r1_gamma=1"]
+
+
+@pytest.fixture
+def paths(tiny_domain: Any, tmp_path: Path) -> list[str]:
+    """Options naming the files of the tiny domain and a small attribute network."""
+    folder = Path(tiny_domain)
+    torch.manual_seed(0)
+    net = build("attributes", {"type": "AttributeNet", "resolution": 32, "channels": [8, 8], "hidden": 8,
+                               "numeric": ["yaw"], "mean": [0.0], "std": [1.0]})
+    save_checkpoint(tmp_path / "attributes.safetensors", "attributes", describe(net), net.state_dict(), {})
+    return [f"generator={folder / 'generator.safetensors'}", f"encoder={folder / 'encoder.safetensors'}",
+            f"directions={folder / 'directions.safetensors'}", f"attributes={tmp_path / 'attributes.safetensors'}"]
+
+
+def test_triplets_are_those_of_algorithm_1(paths: list[str]) -> None:
+    stage = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths]))
+    found = {}
+    for position in range(40):
+        delta, primary, target, t = stage.triplet(generator_at(0, position))
+        assert delta.abs().max() <= 2 and primary.abs().max() <= 1 and target.abs().max() <= 1
+        found[t] = (position, delta, primary, target)
+    assert set(found) == {1, 2, 3}
+
+    def parts(position: int) -> tuple[torch.Tensor, ...]:
+        random = generator_at(0, position)
+        w = stage.G.mapping(torch.randn(4, stage.G.z_dim, generator=random))
+        t = int(torch.randint(1, 4, (1,), generator=random))
+        x = stage.synthesize(w)
+        y = stage.synthesize(stage.edit(w, random)) if t < 3 else x
+        return x, stage.synthesize(stage.E(x)), y, stage.synthesize(stage.E(y))
+
+    for t, (position, delta, primary, target) in found.items():
+        x, x_hat, y, y_hat = parts(position)
+        expected = {1: (y - y_hat, x_hat, x), 2: (x - x_hat, y_hat, y), 3: (x - x_hat, x_hat, x)}[t]
+        for got, want in zip((delta, primary, target), expected, strict=True):
+            assert torch.allclose(got, want, atol=1e-5), t
+
+
+def test_edits_touch_the_asked_number_of_controls(paths: list[str]) -> None:
+    stage = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths, "edits_per_sample=1"]))
+    w = torch.zeros(64, stage.G.num_ws, stage.G.w_dim)
+    edited = stage.edit(w, generator_at(0, 0))
+    directions = torch.stack([d.expand(stage.G.num_ws, -1).flatten() for d in stage.editor.directions.values()])
+    amounts = torch.linalg.lstsq(directions.t(), edited.flatten(1).t()).solution.t()
+    assert ((amounts.abs() > 1e-4).sum(dim=1) == 1).all()
+    assert ((amounts.abs() > 1e-4).sum(dim=0) > 0).all()
+
+
+def test_shapes_go_into_both_pictures_at_one_place(paths: list[str]) -> None:
+    stage = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths, "paste=1.0"]))
+    changed = stage.paste(torch.zeros(8, 3, 32, 32), generator_at(0, 0))
+    assert torch.equal(changed[:4], changed[4:]) and changed.abs().amax(dim=(1, 2, 3)).min() > 0
+
+
+def test_rectifier_trains_resumes_and_loads(paths: list[str], tmp_path: Path) -> None:
+    def start(out: str, kimg: float, resume: bool = False) -> Run:
+        options = [*SMALL, *paths, f"total_kimg={kimg}", "tick_kimg=0.008", "sheet_kimg=1", "gan_start_kimg=0.004",
+                   "r1_interval=2"]
+        run = Run(RectifierStage(build_config(RectifierStageConfig, None, options)), tmp_path / out, ["test"])
+        run.stage.held_out = lambda count: (torch.zeros(2, 3, 32, 32),) * 2     # portraits are not this domain
+        run.prepare(resume)
+        run.run()
+        return run
+
+    whole = start("whole", 0.024)
+    start("parts", 0.012)
+    parts = start("parts", 0.024, resume=True)
+    for name, module in whole.stage.modules.items():
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, parts.stage.modules[name].state_dict()[key]), (name, key)
+    rectifier = rc.load_rectifier(whole.export_path)
+    assert rectifier(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+    marks = read_checkpoint(whole.export_path, kind="rectifier").provenance["fingerprints"]
+    assert marks["generator"] == whole.stage.G.fingerprint and marks["encoder"] == whole.stage.E.fingerprint
+
+
+def test_offsets_of_the_encoder_are_released_one_by_one(paths: list[str], tmp_path: Path) -> None:
+    generator, _, _, attributes = paths
+    options = ["batch=4", "channels=8,8,8,8", "tap_channels=8", "features=8", "data_count=8", f"data={tmp_path}",
+               "stage_start_kimg=0.004", "stage_every_kimg=0.004", "total_kimg=0.02", "tick_kimg=0.02", "sheet_kimg=1"]
+    config = build_config(EncoderStageConfig, None, [*options, generator, attributes])
+    stage = EncoderStage(config)
+    stage.sheet = lambda path: None
+    assert [stage.stage_at(n) for n in (0, 4, 8, 12, 100)] == [0, 0, 1, 2, stage.E.num_ws - 1]
+    run = Run(stage, tmp_path / "run", ["test"])
+    run.prepare(False)
+    run.run()
+    encoder = rc.load_encoder(run.export_path)
+    assert encoder(torch.zeros(1, 3, 32, 32)).shape == (1, stage.G.num_ws, stage.G.w_dim)
+    assert torch.allclose(encoder.latent_avg, stage.G.w_avg.expand(stage.G.num_ws, -1), atol=1e-3)
