@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from .. import reganie_core as rc
 from . import _host, _models
+from ._sockets import given
 
 PACKAGED = "portraits (packaged)"
 FOLDER_OF = {
@@ -95,6 +97,12 @@ def path_of(kind: str, name: str) -> Path:
 def load(kind: str, name: str) -> _models.Model:
     """The network that a name from a list stands for."""
     return _models.load(kind, path_of(kind, name), name)
+
+
+def chosen(node: Any, kind: str, wire: Any, name: str) -> _models.Model:
+    """What is connected, else the file of that name; ``node`` keeps it, so that the next run need not load it again."""
+    node.kept = given(wire, kind) if wire is not None else load(kind, name)
+    return node.kept
 
 
 def state(kind: str, name: str) -> str:

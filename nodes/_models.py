@@ -1,8 +1,11 @@
-"""Loaded networks: each file once, whichever node asks, and again only when the file has changed."""
+"""Loaded networks: each file once, whichever node asks, and again only when the file has changed.
+
+Nothing here keeps a network alive: ComfyUI does, by keeping loaders' outputs and node objects while their graph is in
+use. A node that loads by name keeps the result for that reason (``_choices.chosen``).
+"""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -13,7 +16,6 @@ import torch
 from .. import reganie_core as rc
 from . import _host
 
-KEPT = 8
 LOADERS = {
     "generator": "load_generator",
     "encoder": "load_encoder",
@@ -21,7 +23,6 @@ LOADERS = {
     "rectifier": "load_rectifier",
 }
 _lock = RLock()
-_recent: OrderedDict[tuple, Model] = OrderedDict()
 _alive: WeakValueDictionary[tuple, Model] = WeakValueDictionary()
 
 
@@ -49,14 +50,10 @@ def load(kind: str, path: Path, label: str) -> Model:
         raise rc.errors.NotFoundError(f"The {kind} file {path} is gone; refresh the lists and choose again.") from None
     key = (kind, str(path.resolve()), state.st_mtime_ns, state.st_size)
     with _lock:
-        model = _recent.get(key) or _alive.get(key)
+        model = _alive.get(key)
         if model is None:
             with torch.inference_mode(False):
-                model = Model(kind, label, getattr(rc, LOADERS[kind])(path))
-        _alive[key] = _recent[key] = model
-        _recent.move_to_end(key)
-        while len(_recent) > KEPT:
-            _recent.popitem(last=False)
+                _alive[key] = model = Model(kind, label, getattr(rc, LOADERS[kind])(path))
         return model
 
 

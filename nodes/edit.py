@@ -100,7 +100,7 @@ class DirectionEdit:
         editor_name: str = _choices.PACKAGED,
     ) -> tuple[Any, Tensor]:
         generator = given(generator, "generator")
-        editor = given(editor, "directions") if editor is not None else _choices.load("directions", editor_name)
+        editor = _choices.chosen(self, "directions", editor, editor_name)
         latent.check(generator.value)
         edited = latent.with_ws(editor.value.edit(latent.ws, {direction: float(strength)}, layers=layers))
         return edited, _pictures.synthesize(generator, edited)

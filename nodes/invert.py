@@ -83,7 +83,7 @@ class E4EInvert:
         fit: str = "error",
     ) -> tuple[Any, Tensor, Tensor]:
         generator = given(generator, "generator")
-        encoder = given(encoder, "encoder") if encoder is not None else _choices.load("encoder", encoder_name)
+        encoder = _choices.chosen(self, "encoder", encoder, encoder_name)
         size = generator.value.resolution
         pictures = rc.images.from_comfy(image)
         latents: list[Any] = []

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import reganie_core as rc
 from . import _choices, _host, _models
-from ._sockets import DELTA, RECTIFIER, given
+from ._sockets import DELTA, RECTIFIER
 
 CATEGORY = "ReGANIE/4 Rectify"
 
@@ -139,9 +139,7 @@ class Rectify:
         rectifier: _models.Model | None = None,
         rectifier_name: str = _choices.PACKAGED,
     ) -> tuple[Tensor]:
-        rectifier = (
-            given(rectifier, "rectifier") if rectifier is not None else _choices.load("rectifier", rectifier_name)
-        )
+        rectifier = _choices.chosen(self, "rectifier", rectifier, rectifier_name)
         pictures = rc.images.from_comfy(edited, "edited picture")
         size = rectifier.value.resolution
 

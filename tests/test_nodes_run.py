@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,6 +94,20 @@ def test_nothing_is_loaded_twice_and_a_replaced_file_is_loaded_again(pack, wires
     file.touch()
     assert node.IS_CHANGED(file=PACKAGED) != state
     assert call(pack, "LoadStyleGAN", file=PACKAGED)[0] is not before
+
+
+def test_a_network_loaded_by_name_lives_as_long_as_its_node(pack, wires, tiny_domain, tmp_path):
+    node, delta = pack.nodes["Rectify"](), torch.zeros(1, 3, 32, 32)
+    with torch.inference_mode():
+        for seed in range(2):
+            node.rectify(edited=picture(seed=seed), delta=delta, rectifier_name=PACKAGED)
+            assert node.kept is wires.rectifier
+    path = shutil.copy(tiny_domain / "encoder.safetensors", tmp_path / "encoder.safetensors")
+    model = pack.sub("_models").load("encoder", path, "a copy")
+    network = weakref.ref(model.value)
+    del model
+    gc.collect()
+    assert network() is None, "an unused network must not stay in memory"
 
 
 def test_networks_are_built_so_that_another_node_may_optimise_through_them(pack, wires):

@@ -125,9 +125,9 @@ def world():
             torch.get_rng_state().tolist(),
             host.folder_paths.folder_names_and_paths["checkpoints"], sorted(host.folder_paths.folder_names_and_paths))
 before = world()
-started = time.perf_counter()
+started = time.process_time()
 pack = load_pack(host)
-seconds = time.perf_counter() - started
+seconds = time.process_time() - started
 for cls in pack.NODE_CLASS_MAPPINGS.values():
     cls.INPUT_TYPES()
 after = world()
