@@ -128,8 +128,8 @@ def unit_conv(conv: UnitConv, x: Tensor, style: Tensor | None = None) -> Tensor:
     weight = conv.weight / (conv.weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
     if style is None:
         style = weight.new_ones(x.shape[0], weight.shape[1])
-    x = grouped(x, weight[None] * style[:, None, :, None, None], conv.up)
-    if conv.up:
+    x = grouped(x, weight[None] * style[:, None, :, None, None], conv.fir is not None)
+    if conv.fir is not None:
         x = upfirdn(x, FIR, pad=(1, 1))
     return F.leaky_relu(x + conv.bias[:, None, None], 0.2) * SQRT2
 

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .ops import fir_filter
+from .ops import SQRT2, Fir, leaky
 
 __all__ = [
     "ACTIVATION_GAIN",
@@ -30,26 +30,30 @@ __all__ = [
     "GlobalModulation",
     "SpatialModulation",
     "UnitConv",
-    "leaky",
     "unit_rms",
 ]
 
-ACTIVATION_GAIN = math.sqrt(2.0)
+ACTIVATION_GAIN = SQRT2
 MODULATION_INIT = 0.1
-SLOPE = 0.2
 EPS = 1e-8
-
-
-def leaky(x: Tensor) -> Tensor:
-    """Leaky ReLU with slope 0.2 and gain 1; in place where no gradient is recorded."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        return F.leaky_relu(x, SLOPE)
-    return F.leaky_relu_(x, SLOPE)
 
 
 def unit_rms(x: Tensor, dim: int = 1) -> Tensor:
     """``x`` divided by its root mean square over ``dim`` (epsilon 1e-8 under the root)."""
     return x * (x.square().mean(dim, keepdim=True) + EPS).rsqrt()
+
+
+def scale_in(x: Tensor, weight: Tensor, style: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Multiply ``style [B,in]`` onto ``x [B,in,H,W]``, or onto ``weight [out,in,k,k]`` where one picture allows it.
+
+    The weight comes back in the dtype of ``x``.
+    """
+    if style is not None:
+        if x.shape[0] == 1 and x.numel() >= weight.numel():
+            weight = weight * style[0][:, None, None]
+        else:
+            x = x * style.to(x.dtype)[:, :, None, None]
+    return x, weight.to(x.dtype)
 
 
 class EqualisedConv(nn.Module):
@@ -78,11 +82,16 @@ class EqualisedConv(nn.Module):
         self.bias_gain = gain
         self.weight_gain = gain / math.sqrt(in_channels * kernel * kernel)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B,in,H,W]`` to ``[B,out,H',W']`` in the dtype of ``x``."""
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        """``[B,in,H,W]``, scaled by ``style [B,in]`` where given, to ``[B,out,H',W']`` in the dtype of ``x``."""
         if self.padding:
             x = F.pad(x, (self.padding,) * 4, mode="reflect")
-        weight = (self.weight * self.weight_gain).to(x.dtype)
+        weight = self.weight
+        if x.numel() < weight.numel():  # a wide layer on a small map: scale the map
+            x = x * self.weight_gain
+        else:
+            weight = weight * self.weight_gain
+        x, weight = scale_in(x, weight, style)
         bias = None if self.bias is None else (self.bias * self.bias_gain).to(x.dtype)
         x = F.conv2d(x, weight, bias, stride=self.stride)
         return leaky(x) if self.activate else x
@@ -124,15 +133,22 @@ class SpatialModulation(nn.Module):
         style = F.conv2d(sp, (self.weight * self.weight_gain).to(sp.dtype), (1.0 + self.bias).to(sp.dtype))
         if tuple(style.shape[-2:]) != size:
             style = F.interpolate(style, size=size, mode="bilinear", align_corners=False)
-        return unit_rms(style)
+        if torch.is_grad_enabled():
+            return unit_rms(style)
+        norm = torch.linalg.vector_norm(style, dim=1, keepdim=True)
+        return style.mul_(math.sqrt(style.shape[1]) / norm.clamp_(min=EPS))
 
     def forward(self, x: Tensor, sp: Tensor) -> Tensor:
         """``x [B,channels,H,W]`` times the factors of ``sp [B,sp_channels,h,w]``."""
-        return x * self.style(sp, (x.shape[-2], x.shape[-1]))
+        style = self.style(sp, (x.shape[-2], x.shape[-1]))
+        return x * style if torch.is_grad_enabled() else style.mul_(x)
 
 
 class GlobalModulation(nn.Module):
-    """``f . gl``: one factor per sample and channel, unit RMS over the channels unless ``normalise`` is off."""
+    """``f . gl``: one factor per sample and channel, unit RMS over the channels unless ``normalise`` is off.
+
+    The factors go to the convolution that follows (its ``style`` argument).
+    """
 
     def __init__(self, gl_dim: int, channels: int, *, normalise: bool = True) -> None:
         super().__init__()
@@ -143,10 +159,6 @@ class GlobalModulation(nn.Module):
         """Factors ``[B,channels]`` for a code ``[B,gl_dim]``."""
         style = 1.0 + self.affine(gl)
         return unit_rms(style) if self.normalise else style
-
-    def forward(self, x: Tensor, gl: Tensor) -> Tensor:
-        """``x [B,channels,H,W]`` times the factors of ``gl [B,gl_dim]``."""
-        return x * self.style(gl).to(x.dtype)[:, :, None, None]
 
 
 class UnitConv(nn.Module):
@@ -159,22 +171,15 @@ class UnitConv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.up, self.gain = up, gain
-        if up:
-            # Gain 4 makes up for the zeros between the pixels.
-            self.register_buffer("kernel", fir_filter(4.0)[None, None], persistent=False)
+        self.gain = gain
+        self.fir = Fir((1, 1), gain=4.0) if up else None  # gain 4 makes up for the zeros between the pixels
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B,in,H,W]`` to ``[B,out,H,W]``, or ``[B,out,2H,2W]`` with ``up``."""
-        norm = (self.weight.square().sum((1, 2, 3), keepdim=True) + EPS).rsqrt()
-        weight = (self.weight * (norm * self.gain)).to(x.dtype)
+    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        """``[B,in,H,W]``, scaled by ``style [B,in]``, to ``[B,out,H,W]``, or ``[B,out,2H,2W]`` with ``up``."""
+        norm = self.gain / (torch.linalg.vector_norm(self.weight, dim=(1, 2, 3)) + EPS)
+        weight = self.weight * norm[:, None, None, None]
+        x, weight = scale_in(x, weight, style)
         bias = (self.bias * self.gain).to(x.dtype)
-        if not self.up:
+        if self.fir is None:
             return leaky(F.conv2d(x, weight, bias, padding=1))
-        x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-        kernel = self.kernel.to(x.dtype).expand(x.shape[1], 1, 4, 4)
-        if not torch.is_grad_enabled():
-            return leaky(F.conv2d(x, kernel, bias, padding=1, groups=x.shape[1]))
-        # A bias inside a depthwise convolution makes its backward pass about ten times slower on CPU.
-        x = F.conv2d(x, kernel, padding=1, groups=x.shape[1])
-        return leaky(x + bias[:, None, None])
+        return leaky(self.fir(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), bias))

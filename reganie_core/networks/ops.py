@@ -30,6 +30,15 @@ def leaky_relu(x: Tensor, gain: float = SQRT2) -> Tensor:
     return F.leaky_relu(x, 0.2) * gain
 
 
+def leaky(x: Tensor, clamp: float | None = None) -> Tensor:
+    """leaky_relu(x, 0.2) and optional clamp; overwrites `x` where no graph is recorded."""
+    if torch.is_grad_enabled():
+        x = F.leaky_relu(x, 0.2)
+        return x if clamp is None else x.clamp(-clamp, clamp)
+    x = F.leaky_relu_(x, 0.2)
+    return x if clamp is None else x.clamp_(-clamp, clamp)
+
+
 def activate(x: Tensor, bias: Tensor, clamp: float | None = None) -> Tensor:
     """Bias, leaky ReLU with gain sqrt(2), optional clamp to [-clamp, clamp].  x: [B,C,H,W], bias: [C].
 
@@ -37,11 +46,7 @@ def activate(x: Tensor, bias: Tensor, clamp: float | None = None) -> Tensor:
     weight and a pass over the picture is saved. Without a graph `x` is overwritten.
     """
     bias = (bias * SQRT2).to(x.dtype).view(1, -1, 1, 1)
-    if torch.is_grad_enabled():
-        x = F.leaky_relu(x + bias, 0.2)
-        return x if clamp is None else x.clamp(-clamp, clamp)
-    x = F.leaky_relu_(x.add_(bias), 0.2)
-    return x if clamp is None else x.clamp_(-clamp, clamp)
+    return leaky(x + bias if torch.is_grad_enabled() else x.add_(bias), clamp)
 
 
 class Fir(nn.Module):
@@ -55,16 +60,21 @@ class Fir(nn.Module):
         self.pad, self.stride = pad, stride
         self.register_buffer("taps", fir_filter(gain)[None, None], persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Filtered `x`, plus `bias` [C]."""
         channels, (before, after) = x.shape[1], self.pad
         weight = self.taps.to(x.dtype).expand(channels, 1, 4, 4)
         if before != after:
             x = F.pad(x, (before, after, before, after))
         padding = before if before == after else 0
-        if self.stride == 1 or not torch.is_grad_enabled():
-            return F.conv2d(x, weight, stride=self.stride, padding=padding, groups=channels)
-        # On CPU the backward pass of a strided depthwise convolution takes about ten times that of a plain one.
-        return F.conv2d(x, weight, padding=padding, groups=channels)[:, :, ::self.stride, ::self.stride]
+        if not torch.is_grad_enabled():
+            return F.conv2d(x, weight, bias, stride=self.stride, padding=padding, groups=channels)
+        # On CPU the backward pass of a depthwise convolution with a stride or a bias takes about ten times that of a
+        # plain one.
+        x = F.conv2d(x, weight, padding=padding, groups=channels)
+        if self.stride > 1:
+            x = x[:, :, ::self.stride, ::self.stride]
+        return x if bias is None else x + bias[:, None, None]
 
 
 class FirUpsample(nn.Module):

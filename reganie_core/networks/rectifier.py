@@ -139,13 +139,11 @@ class DecoderBlock(nn.Module):
         """``[B,in,h,w]`` to ``[B,out,h,w]`` or twice that size."""
         main = x if self.spatial is None else self.spatial(x, code.sp)
         main = self.conv1(main)
-        if self.global_ is not None:
-            main = self.global_(main, code.gl)
-        main = self.conv2(main)
+        main = self.conv2(main, None if self.global_ is None else self.global_.style(code.gl))
         skip = x * self.skip_gain if self.skip is None else self.skip(x)
         if self.up:
             skip = F.interpolate(skip, scale_factor=2, mode="bilinear", align_corners=False)
-        return main + skip
+        return main + skip if torch.is_grad_enabled() else main.add_(skip)
 
 
 class PictureDecoder(nn.Module):
@@ -178,9 +176,7 @@ class PictureDecoder(nn.Module):
             if self.merges and i >= self.body_blocks:
                 step = i - self.body_blocks
                 x = x + self.merges[step](primary.skips[-1 - step])
-        if self.rgb_style is not None:
-            x = self.rgb_style(x, code.gl)
-        return self.to_rgb(x)
+        return self.to_rgb(x, None if self.rgb_style is None else self.rgb_style.style(code.gl))
 
 
 class Rectifier(nn.Module):

@@ -61,7 +61,8 @@ class ResidualDown(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``[B,in,H,W]`` to ``[B,out,H/2,W/2]``."""
         main = self.conv2(blur_down(self.conv1(x), self.kernel, (2, 1), 1))
-        return main + self.skip(blur_down(x, self.kernel, (1, 0), 2))
+        skip = self.skip(blur_down(x, self.kernel, (1, 0), 2))
+        return main + skip if torch.is_grad_enabled() else main.add_(skip)
 
 
 class PictureEncoder(nn.Module):

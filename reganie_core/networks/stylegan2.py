@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
-from .ops import SQRT2, EqualLinear, Fir, FirUpsample, activate
+from .ops import SQRT2, EqualLinear, Fir, FirUpsample, leaky
 
 NOISE_MODES = ("const", "none", "random")
 
@@ -107,12 +107,14 @@ class MappingNetwork(nn.Module):
         return x
 
 
-def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, up: Fir | None = None) -> Tensor:
-    """Demodulated 3x3 convolution, scale-in / scale-out.
+def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, up: Fir | None = None) -> Tensor:
+    """Demodulated 3x3 convolution and bias, times the activation's gain sqrt(2) (see :func:`ops.activate`).
 
     x [B,I,H,W], raw weight [O,I,3,3], style [B,I]; `up` is the blur that follows a stride-2 transposed convolution.
     y = d * conv(s x), d = rsqrt(sum_ik (s_i w_oik)^2 + 1e-8), with w scaled by 1/sqrt(fan_in).
-    The result carries the activation's gain sqrt(2) already (see :func:`activate`).
+
+    Scale-in / scale-out: one convolution with a shared weight serves the whole batch. For a single picture that is
+    larger than the weight, both factors go into the weight instead and the passes over the picture are saved.
     """
     gain = 1.0 / math.sqrt(weight[0].numel())
     if x.dtype == torch.float16:
@@ -122,15 +124,20 @@ def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, up: Fir | None = No
         style = style / style.abs().amax(dim=1, keepdim=True)
     else:
         style = style * gain
-    demod = (style.square() @ weight.square().sum(dim=(2, 3)).t() + 1e-8).rsqrt()
-    x = x * style.to(x.dtype)[:, :, None, None]
-    weight = weight.to(x.dtype)
-    if up is None:
-        x = F.conv2d(x, weight, padding=1)
+    demod = (style.square() @ weight.square().sum(dim=(2, 3)).t() + 1e-8).rsqrt() * SQRT2
+    bias = (bias * SQRT2).to(x.dtype)
+    fold = x.shape[0] == 1 and x.numel() >= weight.numel()
+    if fold:
+        weight = weight * (demod[0, :, None] * style[0])[:, :, None, None]
     else:
-        x = up(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
-    demod = (demod * SQRT2).to(x.dtype)[:, :, None, None]
-    return x * demod if torch.is_grad_enabled() else x.mul_(demod)
+        x = x * style.to(x.dtype)[:, :, None, None]
+    weight = weight.to(x.dtype)
+    shift = bias if fold else None
+    if up is None:
+        x = F.conv2d(x, weight, shift, padding=1)
+    else:
+        x = up(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), shift)
+    return x if fold else torch.addcmul(bias[:, None, None], x, demod.to(x.dtype)[:, :, None, None])
 
 
 class SynthesisLayer(nn.Module):
@@ -148,14 +155,15 @@ class SynthesisLayer(nn.Module):
         self.resolution, self.clamp = resolution, clamp
 
     def forward(self, x: Tensor, style: Tensor, noise: str, generator: torch.Generator | None) -> Tensor:
-        x = modulated_conv(x, self.weight, style, self.fir)
+        x = modulated_conv(x, self.weight, style, self.bias, self.fir)
+        if noise == "none":
+            return leaky(x, self.clamp)
+        grid = self.noise_const
         if noise == "random":
             grid = torch.randn(x.shape[0], 1, self.resolution, self.resolution, generator=generator,
                                device=generator.device if generator is not None else x.device).to(x.device)
-            x = x + (grid * (self.noise_strength * SQRT2)).to(x.dtype)
-        elif noise == "const":
-            x = x + (self.noise_const * (self.noise_strength * SQRT2)).to(x.dtype)
-        return activate(x, self.bias, self.clamp)
+        grid = (grid * (self.noise_strength * SQRT2)).to(x.dtype)
+        return leaky(x + grid if torch.is_grad_enabled() else x.add_(grid), self.clamp)
 
 
 class ToRGB(nn.Module):
