@@ -6,6 +6,7 @@ to an import.
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any, NoReturn
 
@@ -41,6 +42,7 @@ _DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16
 _LAYOUTS = {
     "f8": "<d", "f4": "<f", "f2": "<e", "i8": "<q", "i4": "<i", "i2": "<h", "i1": "<b", "u1": "<B", "b1": "<?",
 }
+_OTHER_TYPES = re.compile(r"[A-Z]\w{0,40}Storage|(float|complex|int|uint|qint|quint|bits)\d\w{0,20}")
 _REFUSED_TENSORS = {
     "_rebuild_sparse_tensor": "a sparse tensor",
     "_rebuild_sparse_csr_tensor": "a sparse tensor",
@@ -70,8 +72,10 @@ def find_global(module: str, name: str) -> Global:
             "This is a TensorFlow StyleGAN pickle (dnnlib.tflib.network). Convert it with legacy.py of "
             "stylegan2-ada-pytorch, or download the PyTorch version of the network."
         )
-    if module == "torch" and name.endswith("Storage"):
-        raise UnsupportedCheckpointError(f"The file holds tensors of type {name[:40]}, which no network here uses.")
+    if module == "torch" and _OTHER_TYPES.fullmatch(name):
+        raise UnsupportedCheckpointError(
+            f"The file holds tensors of type {name[:40]}, which no network here uses. Save it as float32."
+        )
     text = ascii(f"{module[:60]}.{name[:60]}")
     raise UnsafeCheckpointError(
         f"The file asks for {text}, which no known checkpoint needs; nothing was executed. "
@@ -98,13 +102,15 @@ def _refuse_nested(module: str, name: str) -> NoReturn:
 def storage_of(pid: Any) -> tuple[torch.dtype, str, int]:
     """(dtype, key, numel) of a persistent id ``("storage", type, key, location, numel[, view])``."""
     if not (isinstance(pid, tuple) and len(pid) in (5, 6) and pid[0] == "storage" and isinstance(pid[1], Symbol)):
-        raise CorruptCheckpointError("The file refers to a storage in an unknown way. It is damaged.")
+        raise CorruptCheckpointError("The file refers to a storage in an unknown way. It is damaged: get it again.")
     if len(pid) == 6 and pid[5] is not None:
         raise UnsupportedCheckpointError("The file was saved by a very old PyTorch (shared storages). Save it again.")
     symbol, key, numel = pid[1], pid[2], pid[4]
     dtype = torch.uint8 if symbol.name == "UntypedStorage" else STORAGES.get(symbol.name)
     if dtype is None or not isinstance(key, str | int) or type(numel) is not int or not 0 <= numel < 1 << 48:
-        raise CorruptCheckpointError("The file describes a storage of impossible type or size. It is damaged.")
+        raise CorruptCheckpointError(
+            "The file describes a storage of impossible type or size. It is damaged: get it again."
+        )
     return dtype, str(key)[:100], numel
 
 
@@ -112,7 +118,7 @@ def storage_of(pid: Any) -> tuple[torch.dtype, str, int]:
 
 
 def _not_callable(_: Unpickler, __: tuple[Any, ...]) -> NoReturn:
-    raise UnsafeCheckpointError("The file calls a type that is only ever named. Nothing was executed.")
+    raise UnsafeCheckpointError("The file calls a type that is only ever named. Nothing was executed; do not trust it.")
 
 
 def _record(_: Unpickler, args: tuple[Any, ...]) -> Record:
@@ -149,7 +155,9 @@ def _path(machine: Unpickler, args: tuple[Any, ...]) -> str:
 def _encode(machine: Unpickler, args: tuple[Any, ...]) -> Any:
     text, encoding = args
     if encoding not in ("latin1", "latin-1") or not isinstance(text, str | LongText):
-        raise UnsafeCheckpointError("The file encodes a text in an unexpected way. Nothing was executed.")
+        raise UnsafeCheckpointError(
+            "The file encodes a text in an unexpected way. Nothing was executed; do not trust it."
+        )
     return text if isinstance(text, LongText) else bytes(machine.bytes_of(text))
 
 
@@ -158,12 +166,18 @@ def _persistent_object(_: Unpickler, args: tuple[Any, ...]) -> Record:
     meta = args[0]
     version, kind = meta.get("version"), meta.get("type")
     if kind not in (None, "class") or type(version) is not int:
-        raise CorruptCheckpointError("The file holds a persistence record of unknown type. It is damaged.")
+        raise CorruptCheckpointError(
+            "The file holds a persistence record of unknown type. It is damaged: get it again."
+        )
     if version > 6:
-        raise UnsupportedCheckpointError(f"The file holds a persistence record of version {version}; up to 6 are read.")
+        raise UnsupportedCheckpointError(
+            f"The file holds a persistence record of version {version}; up to 6 are read. Use an older file."
+        )
     name, state = meta.get("class_name"), meta.get("state")
     if not isinstance(name, str) or not isinstance(state, dict | None):
-        raise CorruptCheckpointError("The file holds a persistence record without class or state. It is damaged.")
+        raise CorruptCheckpointError(
+            "The file holds a persistence record without class or state. It is damaged: get it again."
+        )
     return Record(name[:100], (), state or {})
 
 
@@ -173,20 +187,24 @@ def _load_from_bytes(machine: Unpickler, args: tuple[Any, ...]) -> StorageRecord
     (payload,) = args
     machine.charge(4096)
     if not isinstance(payload, bytes | bytearray | memoryview | LongText):
-        raise CorruptCheckpointError("A nested storage of the file is not a byte string. The file is damaged.")
+        raise CorruptCheckpointError(
+            "A nested storage of the file is not a byte string. The file is damaged: get it again."
+        )
     return machine.nested(payload)
 
 
 def _tensor(_: Unpickler, args: tuple[Any, ...]) -> TensorRecord:
     storage, offset, size, stride = args[:4]
     if not isinstance(storage, StorageRecord) or not isinstance(size, tuple) or not isinstance(stride, tuple):
-        raise CorruptCheckpointError("The file describes a tensor without storage or shape. It is damaged.")
+        raise CorruptCheckpointError(
+            "The file describes a tensor without storage or shape. It is damaged: get it again."
+        )
     return TensorRecord(storage, offset, size, stride)
 
 
 def _parameter(_: Unpickler, args: tuple[Any, ...]) -> TensorRecord:
     if not isinstance(args[0], TensorRecord):
-        raise CorruptCheckpointError("The file describes a parameter without a tensor. It is damaged.")
+        raise CorruptCheckpointError("The file describes a parameter without a tensor. It is damaged: get it again.")
     return args[0]
 
 
@@ -194,7 +212,9 @@ def _typed_tensor(machine: Unpickler, args: tuple[Any, ...]) -> TensorRecord:
     """A tensor that carried Python attributes: (rebuild function, type, its arguments, attributes)."""
     function, _, inner = args[:3]
     if not isinstance(function, Symbol) or (function.module, function.name) not in _REBUILD:
-        raise UnsafeCheckpointError("The file rebuilds a tensor through an unknown function. Nothing was executed.")
+        raise UnsafeCheckpointError(
+            "The file rebuilds a tensor through an unknown function. Nothing was executed; do not trust it."
+        )
     return _REBUILD[function.module, function.name](machine, inner)
 
 
@@ -208,7 +228,9 @@ def _refuse_tensor(what: str) -> Global:
 def _numpy_dtype(_: Unpickler, args: tuple[Any, ...]) -> DTypeRecord:
     code = args[0]
     if not isinstance(code, str) or code.lstrip("<>=|")[:1] in ("O", "V"):
-        raise UnsafeCheckpointError("The file holds numpy objects, which could run code. Nothing was executed.")
+        raise UnsafeCheckpointError(
+            "The file holds numpy objects, which could run code. Nothing was executed. Save it as float32."
+        )
     return DTypeRecord(code.lstrip("<>=|"), ">" if code.startswith(">") else "<")
 
 
@@ -217,13 +239,15 @@ def _numpy_scalar(machine: Unpickler, args: tuple[Any, ...]) -> float | int | bo
     kind = numpy_dtype(dtype)
     raw = bytes(machine.bytes_of(data))
     if len(raw) != kind.itemsize:
-        raise CorruptCheckpointError("The file holds a numpy number of the wrong size. It is damaged.")
+        raise CorruptCheckpointError("The file holds a numpy number of the wrong size. It is damaged: get it again.")
     return struct.unpack(_LAYOUTS[dtype.code], raw)[0]
 
 
 def _numpy_reconstruct(_: Unpickler, args: tuple[Any, ...]) -> ArrayRecord:
     if args[0] != Symbol("numpy", "ndarray"):
-        raise UnsafeCheckpointError("The file rebuilds a numpy array of an unknown class. Nothing was executed.")
+        raise UnsafeCheckpointError(
+            "The file rebuilds a numpy array of an unknown class. Nothing was executed; do not trust it."
+        )
     return ArrayRecord()
 
 
@@ -247,6 +271,7 @@ _GLOBALS: dict[tuple[str, str], Global] = {
     ("torch", "device"): _device,
     ("torch.storage", "_load_from_bytes"): _load_from_bytes,
     ("torch.storage", "UntypedStorage"): _not_callable,
+    ("torch.serialization", "_get_layout"): _device,  # named by sparse tensors, which are refused after it
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _persistent_object,
     ("dnnlib.util", "EasyDict"): _dictionary,
     ("argparse", "Namespace"): _record,

@@ -40,8 +40,8 @@ def explain_unknown(source: Source) -> NoReturn:
     """Raise ``UnsupportedCheckpointError`` that says what was found in a file of no known dialect."""
     found = described(source)
     raise UnsupportedCheckpointError(
-        f"This is {found}, which is not read here. Read are StyleGAN2 generators (rosinality .pt, NVIDIA .pkl, PTI), "
-        "e4e and pSp encoders, edit directions, and this project's .safetensors."
+        f"This is {found}, which is not read here. Give a StyleGAN2 generator (rosinality .pt, NVIDIA .pkl, PTI), "
+        "an e4e or pSp encoder, edit directions, or this project's .safetensors."
     )
 
 

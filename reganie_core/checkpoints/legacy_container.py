@@ -39,13 +39,17 @@ def read_nested(payload: bytes | bytearray | memoryview | LongText) -> StorageRe
     whole = payload.latin1 if isinstance(payload, LongText) else (lambda: memoryview(payload))
     view = whole()
     if not is_legacy(view):
-        raise CorruptCheckpointError("A storage nested in the file is not in the expected format. The file is damaged.")
+        raise CorruptCheckpointError(
+            "A storage nested in the file is not in the expected format. The file is damaged: get it again."
+        )
     root, places = _read(view, find_storage_only, None)
     for storage, start in places:
         if storage is root:
             storage.read = _slice(whole, start, storage.nbytes)
             return storage
-    raise CorruptCheckpointError("A storage nested in the file holds something else. The file is damaged.")
+    raise CorruptCheckpointError(
+        "A storage nested in the file holds something else. The file is damaged: get it again."
+    )
 
 
 def _slice(whole: Callable[[], memoryview], start: int, count: int) -> Callable[[], memoryview]:
@@ -72,7 +76,9 @@ def _read(
         position = machine.position
     protocol, system = head
     if protocol != PROTOCOL or not isinstance(system, dict):
-        raise CorruptCheckpointError("The file starts like an old torch.save file but is not one. It is damaged.")
+        raise CorruptCheckpointError(
+            "The file starts like an old torch.save file but is not one. It is damaged: get it again."
+        )
     if system.get("little_endian") is False:
         raise UnsupportedCheckpointError("The file was saved on a big-endian machine. Save it on a little-endian one.")
     machine = Unpickler(view, find, persistent, nested, position)
@@ -80,7 +86,9 @@ def _read(
     keys_machine = Unpickler(view, find, position=machine.position)
     keys = keys_machine.load()
     if not isinstance(keys, list) or set(map(str, keys)) != set(storages) or len(keys) != len(storages):
-        raise CorruptCheckpointError("The file's list of storages does not match its tensors. It is damaged.")
+        raise CorruptCheckpointError(
+            "The file's list of storages does not match its tensors. It is damaged: get it again."
+        )
     return root, _locate(view, keys_machine.position, [storages[str(key)] for key in keys])
 
 

@@ -184,7 +184,9 @@ def _check_budget(part: Part) -> None:
     storages = {id(m.record.storage): m.record.storage.nbytes for m in part.tensors.values()}
     wanted = sum(m.record.numel * m.record.dtype.itemsize for m in part.tensors.values())
     if wanted > 2 * sum(storages.values()) + (64 << 20):
-        raise CorruptCheckpointError("The tensors are together far larger than the file. It was made to do harm.")
+        raise CorruptCheckpointError(
+            "The tensors are together far larger than the file. It was made to do harm: do not use it."
+        )
 
 
 def _check_filters(part: Part) -> None:
@@ -196,7 +198,8 @@ def _check_filters(part: Part) -> None:
             record.read().float(), expected, rtol=0.0, atol=1e-4
         ):
             raise UnsupportedCheckpointError(
-                f"The filter '{name[:80]}' is not the [1,3,3,1] of StyleGAN2, which alone is supported."
+                f"The filter '{name[:80]}' is not the [1,3,3,1] of StyleGAN2, which alone is supported. Use "
+                "another network."
             )
 
 
@@ -257,19 +260,24 @@ def _skeleton(kind: str, config: Mapping[str, Any]) -> nn.Module:
     try:
         with _Shapes():
             return networks.build(kind, config)
-    except CheckpointError:
-        raise
+    except CorruptCheckpointError as error:
+        raise CorruptCheckpointError(f"{error} The file is damaged: get it again.") from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise CorruptCheckpointError(f"The configuration in the file makes no {kind}: {str(error)[:200]}") from error
+        raise CorruptCheckpointError(
+            f"The configuration in the file makes no {kind}: {str(error)[:200]}. Get the file again."
+        ) from error
 
 
 def _check_config(value: Any, depth: int = 0) -> None:
     items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
     if depth > 3 or len(items) > MAX_CONFIG_LENGTH:
-        raise CorruptCheckpointError("The configuration in the file is absurdly large. It was made to do harm.")
+        raise CorruptCheckpointError(
+            "The configuration in the file is absurdly large. It was made to do harm: do not use it."
+        )
     if isinstance(value, int | float) and not abs(value) <= MAX_CONFIG_NUMBER:
         raise CorruptCheckpointError(
-            f"The configuration in the file asks for a size of {str(value)[:40]}; {MAX_CONFIG_NUMBER} is the most."
+            f"The configuration in the file asks for a size of {str(value)[:40]}; {MAX_CONFIG_NUMBER} is the "
+            "most. Get it again."
         )
     for item in items:
         _check_config(item, depth + 1)
@@ -292,7 +300,7 @@ def check_shapes(
         said.append(f"{len(wrong)} of wrong shape ({name[:80]} {list(shapes[name])}, expected {list(expected[name])})")
     raise CorruptCheckpointError(
         f"The tensors do not make a {type(skeleton).__name__}: {'; '.join(said)}. "
-        "The file is incomplete, damaged or of an unknown variant."
+        "The file is incomplete, damaged or of an unknown variant: get the original."
     )
 
 

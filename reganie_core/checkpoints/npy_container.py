@@ -30,17 +30,23 @@ def read_npy(view: memoryview) -> TensorRecord:
     start = 10 if view[6] == 1 else 12
     (length,) = struct.unpack("<H" if view[6] == 1 else "<I", view[8:start])
     if length > MAX_HEADER or start + length > len(view):
-        raise CorruptCheckpointError(f"The .npy header claims {length} bytes in a file of {len(view)}. It is damaged.")
+        raise CorruptCheckpointError(
+            f"The .npy header claims {length} bytes in a file of {len(view)}. It is damaged: get it again."
+        )
     text = bytes(view[start : start + length]).decode("latin-1")
     match = _HEADER.fullmatch(text)
     if match is None:
-        raise CorruptCheckpointError("The .npy header does not describe a plain array of numbers. The file is damaged.")
+        raise CorruptCheckpointError(
+            "The .npy header does not describe a plain array of numbers. The file is damaged: get it again."
+        )
     if match["code"][0] in "OV":
         raise UnsafeCheckpointError(
             "The .npy file holds Python objects, which could run code; nothing was run. Save it as float32 numbers."
         )
     numbers = [part for part in match["shape"].replace(" ", "").split(",") if part]
     if any(len(part) > 18 for part in numbers):
-        raise CorruptCheckpointError("The .npy header describes an array of absurd size. The file is damaged.")
+        raise CorruptCheckpointError(
+            "The .npy header describes an array of absurd size. The file is damaged: get it again."
+        )
     dtype = DTypeRecord(match["code"], match["order"])
     return array_tensor(dtype, tuple(map(int, numbers)), match["fortran"] == "True", view[start + length :])

@@ -48,7 +48,9 @@ def open_network(value: Any) -> tuple[dict[str, TensorRecord], dict[str, Record]
     while pending:
         path, module, depth = pending.pop()
         if len(modules) >= MAX_MODULES or depth > MAX_DEPTH:
-            raise CorruptCheckpointError("The file's modules contain each other without end. It is damaged.")
+            raise CorruptCheckpointError(
+                "The file's modules contain each other without end. It is damaged: get it again."
+            )
         modules[path] = module
         prefix = path + "." if path else ""
         for table in ("_parameters", "_buffers"):
@@ -86,12 +88,16 @@ def is_discriminator(tensors: Tensors) -> bool:
 def generator(tensors: Tensors, modules: dict[str, Record], dialect: str = NAME) -> Part:
     """Sizes from shapes; clamp and multiplier from the pickled modules where there are any."""
     if "synthesis.b4.const" not in tensors:
-        raise UnsupportedCheckpointError("The generator has no constant 4x4 input; only StyleGAN2 ones are supported.")
+        raise UnsupportedCheckpointError(
+            "The generator has no constant 4x4 input; only StyleGAN2 ones are supported. Use another network."
+        )
     sizes = [4 << i for i in range(MAX_DEPTH) if f"synthesis.b{4 << i}.conv1.weight" in tensors]
     level = check_level(len(sizes) + 1)
     rgb = [f"synthesis.b{4 << i}.torgb.weight" in tensors for i in range(len(sizes))]
     if not all(rgb) or any(name.endswith(".skip.weight") for name in tensors):
-        raise UnsupportedCheckpointError("The generator's architecture is not 'skip', which alone is supported.")
+        raise UnsupportedCheckpointError(
+            "The generator's architecture is not 'skip', which alone is supported. Use another network."
+        )
     embed, c_dim = need(tensors, "mapping.embed.weight", 2).shape if "mapping.embed.weight" in tensors else (0, 0)
     w_dim, width = need(tensors, "mapping.fc0.weight", 2).shape
     config = {
@@ -118,11 +124,15 @@ def generator(tensors: Tensors, modules: dict[str, Record], dialect: str = NAME)
 
 def discriminator(tensors: Tensors, modules: dict[str, Record], dialect: str = NAME) -> Part:
     if any(name.startswith("mapping.") for name in tensors) or need(tensors, "b4.out.weight", 2).shape[0] != 1:
-        raise UnsupportedCheckpointError("The discriminator is conditional, which is not supported.")
+        raise UnsupportedCheckpointError(
+            "The discriminator is conditional, which is not supported. Use an unconditional one."
+        )
     sizes = [8 << i for i in range(MAX_DEPTH) if f"b{8 << i}.conv0.weight" in tensors]
     level = check_level(len(sizes) + 2)
     if any(f"b{size}.skip.weight" not in tensors for size in sizes):
-        raise UnsupportedCheckpointError("The discriminator's architecture is not 'resnet', which alone is supported.")
+        raise UnsupportedCheckpointError(
+            "The discriminator's architecture is not 'resnet', which alone is supported. Use another network."
+        )
     last = need(tensors, "b4.conv.weight", 4)
     channels = [last.shape[0]] + [need(tensors, f"b{size}.conv0.weight", 4).shape[1] for size in sizes]
     group = _number(modules, "b4.mbstd", "group_size", _MAX_GROUP if "b4.mbstd" in modules else 4)

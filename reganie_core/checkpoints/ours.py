@@ -153,7 +153,9 @@ def _from_json(metadata: Mapping[str, str], key: str, name: str) -> dict[str, An
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise CorruptCheckpointError(f"The {key} stored in '{name}' is not a JSON table. The file is damaged.")
+        raise CorruptCheckpointError(
+            f"The {key} stored in '{name}' is not a JSON table. The file is damaged: get it again."
+        )
     return value
 
 

@@ -11,6 +11,7 @@ import torch
 from ..errors import CheckpointError, CorruptCheckpointError, UnsupportedCheckpointError
 from .records import Record, TensorRecord
 
+MAX_INDEX = 64  # layers of one kind; no known network has more than 18
 MAX_LEVEL = 11  # log2 of the largest resolution that a shape may ask for
 Tensors = Mapping[str, TensorRecord]
 
@@ -56,7 +57,7 @@ class Part:
         if record.numel != _count(shape):
             raise CorruptCheckpointError(
                 f"The tensor for '{name}' has shape {list(record.shape)} where {list(shape)} belongs. "
-                "The file is damaged or of an unknown variant."
+                "The file is damaged or of an unknown variant: get the original."
             )
         self.tensors[name] = Mapped(record, shape)
 
@@ -82,27 +83,31 @@ def need(tensors: Tensors, name: str, dimensions: int | None = None) -> TensorRe
     """A tensor that must be there, with its number of dimensions checked."""
     record = tensors.get(name)
     if record is None:
-        raise CorruptCheckpointError(f"Tensor '{name}' is missing. The file is incomplete or of an unknown variant.")
+        raise CorruptCheckpointError(
+            f"Tensor '{name}' is missing. The file is incomplete or of an unknown variant: get the original."
+        )
     if dimensions is not None and len(record.shape) != dimensions:
         raise CorruptCheckpointError(
             f"Tensor '{name}' has shape {list(record.shape)}, {dimensions} dimensions are expected. "
-            "The file is damaged or of an unknown variant."
+            "The file is damaged or of an unknown variant: get the original."
         )
     return record
 
 
 def count_up(tensors: Tensors, pattern: str, start: int = 0) -> int:
-    """How many of ``pattern.format(start)``, ``pattern.format(start + 1)`` ... there are without a gap."""
-    count = 0
-    while pattern.format(start + count) in tensors:
-        count += 1
-    return count
+    """How many of ``pattern.format(start)``, ``pattern.format(start + 1)`` ... there are, up to the last one.
+
+    A gap is counted: what is missing is then asked for by name.
+    """
+    return max((i + 1 for i in range(start, MAX_INDEX) if pattern.format(i) in tensors), default=start) - start
 
 
 def check_level(level: int) -> int:
     """log2 of a resolution that this library builds: 8 to 2048 px."""
     if not 3 <= level <= MAX_LEVEL:
-        raise UnsupportedCheckpointError(f"The network is for {2**level} px; 8 to {2**MAX_LEVEL} px are supported.")
+        raise UnsupportedCheckpointError(
+            f"The network is for {2**level} px; 8 to {2**MAX_LEVEL} px are supported. Use another one."
+        )
     return level
 
 

@@ -64,7 +64,9 @@ def _encoder(
     tensors: Tensors, average: TensorRecord | None, opts: dict[str, Any], wanted: str | None, generator: Part | None
 ) -> Part:
     if need(tensors, "input_layer.0.weight", 4).shape[1] != 3:
-        raise UnsupportedCheckpointError("This is a ReStyle encoder (6 input channels), which is not supported yet.")
+        raise UnsupportedCheckpointError(
+            "This is a ReStyle encoder (6 input channels), which is not supported yet. Use an e4e or pSp encoder."
+        )
     name = _type(tensors, opts, wanted)
     if name == "SingleStyleCodeEncoder":
         w_dim = need(tensors, "linear.weight", 2).shape[0]
@@ -87,14 +89,16 @@ def _type(tensors: Tensors, opts: dict[str, Any], wanted: str | None) -> str:
     if name is None and "styles.0.linear.weight" not in tensors:
         return "SingleStyleCodeEncoder"
     if name in _OTHER_TYPES:
-        raise UnsupportedCheckpointError(f"This is {_OTHER_TYPES[name]} ({name}), which is not supported yet.")
+        raise UnsupportedCheckpointError(
+            f"This is {_OTHER_TYPES[name]} ({name}), which is not supported yet. Use an e4e or pSp encoder."
+        )
     if name is None:
         raise UnsupportedCheckpointError(
             "The file does not say whether its encoder is e4e or pSp, and both have the same tensors. "
             'Give encoder_type="Encoder4Editing" or "GradualStyleEncoder".'
         )
     if name not in TYPES:
-        raise UnsupportedCheckpointError(f"Encoder type {str(name)[:60]!r} is not known; known: {', '.join(TYPES)}.")
+        raise UnsupportedCheckpointError(f"Encoder type {str(name)[:60]!r} is not known; use {', '.join(TYPES)}.")
     if (name == "SingleStyleCodeEncoder") == ("styles.0.linear.weight" in tensors):
         raise CorruptCheckpointError(f"The file says its encoder is a {name}, but its tensors are of another one.")
     return name

@@ -69,15 +69,18 @@ class TensorRecord:
         if not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers) or len(self.shape) != len(self.stride):
             raise CorruptCheckpointError(
                 f"A tensor has an impossible geometry (shape {_short(self.shape)}, stride {_short(self.stride)}, "
-                f"offset {_short(self.offset)}). The file is damaged or was made to do harm."
+                f"offset {_short(self.offset)}). The file is damaged or was made to do harm: do not use it."
             )
         if len(self.shape) > MAX_DIMENSIONS:
-            raise CorruptCheckpointError(f"A tensor has {len(self.shape)} dimensions; {MAX_DIMENSIONS} are read.")
+            raise CorruptCheckpointError(
+                f"A tensor has {len(self.shape)} dimensions, more than any network. It is damaged: get it again."
+            )
         reach = self.offset + (self.extent if self.numel else 0)
         if reach > self.storage.numel or (self.numel > self.storage.numel and self.numel > MAX_EXPANDED):
             raise CorruptCheckpointError(
                 f"A tensor of shape {_short(self.shape)} (stride {_short(self.stride)}, offset {self.offset}) does not "
-                f"fit its storage of {self.storage.numel} items. The file is damaged or was made to do harm."
+                f"fit its storage of {self.storage.numel} items. The file is damaged or was made to do harm: do "
+                "not use it."
             )
 
     @property
@@ -102,7 +105,8 @@ class TensorRecord:
         view = self.storage.read()
         if len(view) != self.storage.nbytes:
             raise CorruptCheckpointError(
-                f"A storage holds {len(view)} bytes where {self.storage.nbytes} are declared. The file is damaged."
+                f"A storage holds {len(view)} bytes where {self.storage.nbytes} are declared. The file is "
+                "damaged: get it again."
             )
         size = self.dtype.itemsize
         part = view[self.offset * size : (self.offset + self.extent) * size]
@@ -137,7 +141,9 @@ class LongText:
         try:
             return memoryview(str(self.view, "utf-8").encode("latin-1"))
         except UnicodeError:
-            raise CorruptCheckpointError("A byte string of the file is not valid text. The file is damaged.") from None
+            raise CorruptCheckpointError(
+                "A byte string of the file is not valid text. The file is damaged: get it again."
+            ) from None
 
 
 NUMPY_DTYPES: dict[str, torch.dtype] = {
@@ -157,7 +163,9 @@ def array_tensor(dtype: DTypeRecord, shape: tuple[int, ...], fortran: bool, data
     """The view that a numpy header describes, checked against the bytes that are there."""
     kind = numpy_dtype(dtype)
     if not all(type(n) is int and 0 <= n < 1 << 62 for n in shape) or len(shape) > MAX_DIMENSIONS:
-        raise CorruptCheckpointError(f"An array has an impossible shape {_short(shape)}. The file is damaged.")
+        raise CorruptCheckpointError(
+            f"An array has an impossible shape {_short(shape)}. The file is damaged: get it again."
+        )
     if math.prod(shape) * kind.itemsize != len(data):
         raise CorruptCheckpointError(
             f"An array of shape {_short(shape)} and type {dtype.code} needs {math.prod(shape) * kind.itemsize} bytes; "

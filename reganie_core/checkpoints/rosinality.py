@@ -97,7 +97,8 @@ def _average(part: Part, average: TensorRecord | None, w_dim: int) -> None:
         part.tensors[name] = Mapped(average, (w_dim,), _one_row)
     else:
         raise UnsupportedCheckpointError(
-            f"latent_avg has shape {list(average.shape)}; [{w_dim}] or [layers,{w_dim}] is expected."
+            f"latent_avg has shape {list(average.shape)}; [{w_dim}] or [layers,{w_dim}] is expected. Get the "
+            "original file."
         )
 
 

@@ -61,17 +61,23 @@ def read_header(handle: BinaryIO, size: int) -> Header:
     (length,) = struct.unpack("<Q", bytes(read_exact(handle, 8, "the header length")))
     if length > MAX_HEADER or length + 8 > size:
         raise CorruptCheckpointError(
-            f"The safetensors header claims {length} bytes in a file of {size}. It is truncated or not safetensors."
+            f"The safetensors header claims {length} bytes in a file of {size}. It is truncated: get it again."
         )
     try:
         raw = json.loads(bytes(read_exact(handle, length, "the header")).decode("utf-8"))
     except (UnicodeDecodeError, ValueError, RecursionError):
-        raise CorruptCheckpointError("The safetensors header is not valid JSON. The file is damaged.") from None
+        raise CorruptCheckpointError(
+            "The safetensors header is not valid JSON. The file is damaged: get it again."
+        ) from None
     if not isinstance(raw, dict) or len(raw) > MAX_TENSORS:
-        raise CorruptCheckpointError("The safetensors header is not a table of tensors. The file is damaged.")
+        raise CorruptCheckpointError(
+            "The safetensors header is not a table of tensors. The file is damaged: get it again."
+        )
     metadata = raw.pop("__metadata__", {}) or {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise CorruptCheckpointError("The safetensors metadata is not a table of texts. The file is damaged.")
+        raise CorruptCheckpointError(
+            "The safetensors metadata is not a table of texts. The file is damaged: get it again."
+        )
     data_start = 8 + length
     entries = {name: _entry(name, value, size - data_start) for name, value in raw.items()}
     _check_ranges(entries, size - data_start)
@@ -82,10 +88,14 @@ def _entry(name: str, value: Any, available: int) -> Entry:
     try:
         dtype_name, shape, (start, end) = value["dtype"], value["shape"], value["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise CorruptCheckpointError(f"The safetensors entry '{name[:80]}' is malformed. It is damaged.") from None
+        raise CorruptCheckpointError(
+            f"The safetensors entry '{name[:80]}' is malformed. It is damaged: get it again."
+        ) from None
     whole = [start, end, *shape] if isinstance(shape, list) else [None]
     if not all(type(v) is int and 0 <= v < 1 << 62 for v in whole) or len(shape) > MAX_DIMENSIONS:
-        raise CorruptCheckpointError(f"The safetensors entry '{name[:80]}' has an impossible shape or range.")
+        raise CorruptCheckpointError(
+            f"The safetensors entry '{name[:80]}' has an impossible shape or range: get the file again."
+        )
     dtype = DTYPES.get(dtype_name) if isinstance(dtype_name, str) else None
     if dtype is None:
         raise UnsupportedCheckpointError(
@@ -104,11 +114,14 @@ def _check_ranges(entries: Mapping[str, Entry], available: int) -> None:
     position = 0
     for entry in sorted(entries.values(), key=lambda e: (e.start, e.end)):
         if entry.start != position:
-            raise CorruptCheckpointError("Tensors of the safetensors file overlap or leave gaps. The file is damaged.")
+            raise CorruptCheckpointError(
+                "Tensors of the safetensors file overlap or leave gaps. The file is damaged: get it again."
+            )
         position = entry.end
     if position != available:
         raise CorruptCheckpointError(
-            f"The safetensors file holds {available} bytes of tensors, its header describes {position}. It is damaged."
+            f"The safetensors file holds {available} bytes of tensors, its header describes {position}. It is "
+            "damaged: get it again."
         )
 
 

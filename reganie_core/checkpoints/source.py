@@ -105,7 +105,7 @@ def _explain(head: bytes, size: int) -> None:
         raise CorruptCheckpointError(
             "This is a web page, not a model: the download failed or asked for a confirmation. Download it again."
         )
-    advice_for = ((_PICTURES, "Give a model file."), (_ARCHIVES, "Unpack it first."), (_OTHERS, "It is not read."))
+    advice_for = ((_PICTURES, "Give a model file."), (_ARCHIVES, "Unpack it first."), (_OTHERS, "Give a model file."))
     for table, advice in advice_for:
         for magic, what in table.items():
             if head.startswith(magic):

@@ -17,13 +17,13 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError, UnsupportedCheckpointError
+from .opcodes import MARK, operations
 from .records import ArrayRecord, DTypeRecord, LongText, Record, Symbol, array_tensor
 
 MAX_STEPS = 1_000_000  # a training save of the largest public network (1024 px, both optimizers) takes about 200 000
 MAX_LINE = 4096
 MAX_LONG = 256
 INLINE = 1 << 14  # byte strings and texts up to here are copied out of the file, longer ones are not
-MARK = object()
 
 Global = Callable[["Unpickler", tuple[Any, ...]], Any]
 
@@ -70,7 +70,8 @@ class Unpickler:
                 steps += 1
                 if steps > MAX_STEPS:
                     raise UnsupportedCheckpointError(
-                        f"The file's pickle has more than {MAX_STEPS} steps; no known network needs that many."
+                        f"The file's pickle has more than {MAX_STEPS} steps, more than any known network. Save "
+                        "only the weights."
                     )
                 code = self._take(1)[0]
                 if code == 0x2E:  # STOP
@@ -108,7 +109,9 @@ class Unpickler:
     # --- reading ------------------------------------------------------------------------------------------------
 
     def _damaged(self, why: str) -> NoReturn:
-        raise CorruptCheckpointError(f"The pickle in the file is damaged near byte {self.position} ({why}).")
+        raise CorruptCheckpointError(
+            f"The pickle in the file is damaged near byte {self.position} ({why}). Get it again."
+        )
 
     def _take(self, count: int) -> memoryview:
         end = self.position + count
@@ -187,7 +190,9 @@ class Unpickler:
 
     def _newobj_ex(self) -> None:
         if self._pop():
-            raise UnsafeCheckpointError("The file builds an object with keyword arguments. Nothing was executed.")
+            raise UnsafeCheckpointError(
+                "The file builds an object with keyword arguments. Nothing was executed; do not trust it."
+            )
         self._reduce()
 
     def _inst(self) -> None:
@@ -211,7 +216,7 @@ class Unpickler:
             target.state = state or {}
         elif isinstance(target, DTypeRecord):
             if state[3] is not None or state[4] is not None:
-                raise UnsupportedCheckpointError("The file holds structured numpy values; only plain numbers are read.")
+                raise UnsupportedCheckpointError("The file holds structured numpy values. Save it as float32.")
             target.order = ">" if state[1] == ">" else "<"
         elif isinstance(target, ArrayRecord):
             _, shape, dtype, fortran, data = state
@@ -253,7 +258,9 @@ class Unpickler:
     def _quoted(self) -> None:
         line = self._line()
         if len(line) < 2 or line[0] != line[-1] or line[0] not in "'\"" or "\\" in line:
-            raise UnsupportedCheckpointError("The file is a protocol 0 pickle with escaped texts, which is not read.")
+            raise UnsupportedCheckpointError(
+                "The file is a protocol 0 pickle with escaped texts. Save it with protocol 2 or later."
+            )
         self._push(line[1:-1])
 
     def _int_line(self) -> None:
@@ -280,13 +287,17 @@ class Unpickler:
 
     def _protocol(self) -> None:
         if (version := self._number("<B")) > 5:
-            raise UnsupportedCheckpointError(f"The file is a pickle of protocol {version}; up to 5 are read.")
+            raise UnsupportedCheckpointError(
+                f"The file is a pickle of protocol {version}; up to 5 are read. Save it with 4."
+            )
 
     def _pop_one(self) -> None:
         self._stack.pop()
 
     def _refuse_extension(self) -> None:
-        raise UnsafeCheckpointError("The file uses the pickle extension registry or outside buffers. Nothing was run.")
+        raise UnsafeCheckpointError(
+            "The file uses the pickle extension registry or outside buffers. Nothing was run; do not trust it."
+        )
 
 
 def check_key(key: Any) -> Any:
@@ -295,106 +306,7 @@ def check_key(key: Any) -> Any:
         return key
     if isinstance(key, tuple) and all(k is None or isinstance(k, str | int | float | bytes) for k in key):
         return key
-    raise UnsupportedCheckpointError("The file has a table whose keys are not names or numbers, which is not read.")
+    raise UnsupportedCheckpointError("The file has a table whose keys are not names or numbers. Save only the weights.")
 
 
-def _append(machine: Unpickler) -> None:
-    value = machine._pop()
-    machine._extend(machine._top(), [value])
-
-
-def _appends(machine: Unpickler) -> None:
-    items = machine._pop_mark()
-    machine._extend(machine._top(), items)
-
-
-def _dict(machine: Unpickler) -> None:
-    items = machine._pop_mark()
-    target: dict[Any, Any] = {}
-    machine._set_items(target, items)
-    machine._push(target)
-
-
-def _set_item(machine: Unpickler) -> None:
-    value = machine._pop()
-    key = machine._pop()
-    machine._set_items(machine._top(), [key, value])
-
-
-def _set_items(machine: Unpickler) -> None:
-    items = machine._pop_mark()
-    machine._set_items(machine._top(), items)
-
-
-def _operations() -> dict[int, Callable[[Unpickler], None]]:
-    """The pickle opcodes, one line each (names and numbers: Python's ``pickletools``)."""
-    u = Unpickler
-    table: dict[bytes, Callable[[Unpickler], None]] = {
-        b"\x80": u._protocol,
-        b"\x95": lambda m: m._number("<Q"),  # FRAME: a hint only
-        b"(": lambda m: m._push(MARK),
-        b"0": u._pop_one,
-        b"1": lambda m: m._pop_mark(),
-        b"2": lambda m: m._push(m._top()),
-        b"N": lambda m: m._push(None),
-        b"\x88": lambda m: m._push(True),
-        b"\x89": lambda m: m._push(False),
-        b"I": u._int_line,
-        b"J": lambda m: m._push(m._number("<i")),
-        b"K": lambda m: m._push(m._number("<B")),
-        b"M": lambda m: m._push(m._number("<H")),
-        b"L": lambda m: m._push(m._integer(m._line())),
-        b"\x8a": lambda m: m._long(m._number("<B")),
-        b"\x8b": lambda m: m._long(m._number("<i")),
-        b"F": lambda m: m._push(float(m._line())),
-        b"G": lambda m: m._push(m._number(">d")),
-        b"S": u._quoted,
-        b"T": lambda m: m._old_string(m._number("<i")),
-        b"U": lambda m: m._old_string(m._number("<B")),
-        b"V": lambda m: m._push(m._line()),
-        b"X": lambda m: m._text(m._number("<I")),
-        b"\x8c": lambda m: m._text(m._number("<B")),
-        b"\x8d": lambda m: m._text(m._number("<Q")),
-        b"B": lambda m: m._bytes(m._number("<I")),
-        b"C": lambda m: m._bytes(m._number("<B")),
-        b"\x8e": lambda m: m._bytes(m._number("<Q")),
-        b"\x96": lambda m: m._bytes(m._number("<Q")),
-        b"]": lambda m: m._push([]),
-        b"l": lambda m: m._push(m._pop_mark()),
-        b"a": _append,
-        b"e": _appends,
-        b")": lambda m: m._push(()),
-        b"t": lambda m: m._push(tuple(m._pop_mark())),
-        b"\x85": lambda m: m._tuple(1),
-        b"\x86": lambda m: m._tuple(2),
-        b"\x87": lambda m: m._tuple(3),
-        b"}": lambda m: m._push({}),
-        b"d": _dict,
-        b"s": _set_item,
-        b"u": _set_items,
-        b"\x8f": lambda m: m._push([]),  # sets are kept as lists: no network needs one
-        b"\x90": _appends,
-        b"\x91": lambda m: m._push(m._pop_mark()),
-        b"c": lambda m: m._global(m._line(), m._line()),
-        b"\x93": u._stack_global,
-        b"R": u._reduce,
-        b"b": u._build,
-        b"\x81": u._reduce,  # NEWOBJ: the allow-list treats a class and a function alike
-        b"\x92": u._newobj_ex,
-        b"i": u._inst,
-        b"o": u._obj,
-        b"p": lambda m: m._put(m._integer(m._line())),
-        b"q": lambda m: m._put(m._number("<B")),
-        b"r": lambda m: m._put(m._number("<I")),
-        b"\x94": lambda m: m._put(len(m._memo)),
-        b"g": lambda m: m._push(m._memo[m._integer(m._line())]),
-        b"h": lambda m: m._push(m._memo[m._number("<B")]),
-        b"j": lambda m: m._push(m._memo[m._number("<I")]),
-        b"P": lambda m: m._persistent(m._line()),
-        b"Q": lambda m: m._persistent(m._pop()),
-    }
-    table.update({code: u._refuse_extension for code in (b"\x82", b"\x83", b"\x84", b"\x97", b"\x98")})
-    return {code[0]: operation for code, operation in table.items()}
-
-
-_OPERATIONS = _operations()
+_OPERATIONS = operations(Unpickler)

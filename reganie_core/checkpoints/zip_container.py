@@ -28,6 +28,7 @@ _ALL_ONES = 0xFFFFFFFF
 class _Entry:
     size: int
     local: int
+    plain: bool  # neither compressed nor encrypted
 
 
 def read_zip(view: memoryview) -> Any:
@@ -53,7 +54,7 @@ def read_zip(view: memoryview) -> Any:
             found = "no such entry" if entry is None else f"{entry.size} bytes"
             raise CorruptCheckpointError(
                 f"Storage '{key}' should have {numel * dtype.itemsize} bytes, the archive has {found}. "
-                "The file is damaged or was made to do harm."
+                "The file is damaged or was made to do harm: do not use it."
             )
         data = _content(view, entry, directory_start)
         return StorageRecord(dtype, numel, lambda: data)
@@ -68,6 +69,10 @@ def _damaged(why: str) -> NoReturn:
 
 def _content(view: memoryview, entry: _Entry, directory_start: int) -> memoryview:
     """An entry's bytes: the sizes come from the directory, the local header only says where they begin."""
+    if not entry.plain:
+        raise UnsupportedCheckpointError(
+            "The zip archive is compressed or encrypted, which torch.save never does. Get the original file."
+        )
     if entry.local + 30 > directory_start or bytes(view[entry.local : entry.local + 4]) != b"PK\x03\x04":
         _damaged("an entry without header")
     name, extra = struct.unpack("<HH", view[entry.local + 26 : entry.local + 30])
@@ -80,7 +85,9 @@ def _content(view: memoryview, entry: _Entry, directory_start: int) -> memoryvie
 def _directory(view: memoryview) -> tuple[dict[str, _Entry], int]:
     count, size, start = _end_record(view)
     if count > MAX_ENTRIES:
-        raise UnsupportedCheckpointError(f"The zip archive lists {count} entries; no known network has that many.")
+        raise UnsupportedCheckpointError(
+            f"The zip archive lists {count} entries, more than any known network. Get the original file."
+        )
     if start + size > len(view):
         _damaged("its directory lies outside the file")
     entries: dict[str, _Entry] = {}
@@ -125,14 +132,11 @@ def _directory_entry(view: memoryview, position: int, end: int) -> tuple[str, _E
         _damaged("its directory is cut")
     name = bytes(view[names : names + n_name]).decode("utf-8", "replace")
     extra = view[names + n_name : names + n_name + n_extra]
-    if flags & 1 or method:
-        raise UnsupportedCheckpointError(
-            "The zip archive is compressed or encrypted, which torch.save never does. Get the original file."
-        )
+    plain = not (flags & 1 or method)
     size, packed, local = _wide_fields(extra, size, packed, local)
-    if size != packed:
+    if plain and size != packed:
         _damaged("an entry with two sizes")
-    return name, _Entry(size, local), following
+    return name, _Entry(packed, local, plain), following
 
 
 def _wide_fields(extra: memoryview, size: int, packed: int, local: int) -> tuple[int, int, int]:
