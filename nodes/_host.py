@@ -27,7 +27,7 @@ STYLEGAN = "stylegan"
 REGANIE = "reganie"
 EXTENSIONS: dict[str, tuple[str, ...]] = {
     STYLEGAN: (".safetensors", ".pkl", ".pt", ".pth"),
-    REGANIE: (".safetensors", ".pt", ".pth", ".pkl", ".npy", ".npz"),
+    REGANIE: (".safetensors", ".pt", ".pth", ".pkl", ".npy"),
 }
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from tests.host_stubs import ROOT
 
+pytest_plugins = ["tests.nodes_fixtures"]
+
 GOLDEN = Path(__file__).with_name("golden_schema.json")
 DESIGN_CARD = {"LoadStyleGAN", "E4EInvert", "DirectionEdit", "ComputeDelta", "Rectify"}
 
@@ -114,8 +116,6 @@ import os, sys, time
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from tests.host_stubs import host_modules, load_pack
-
-pytest_plugins = ["tests.nodes_fixtures"]
 import torch
 host = host_modules(Path({base!r}))
 def world():
