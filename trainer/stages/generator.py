@@ -37,6 +37,7 @@ class GeneratorStageConfig(StageConfig):
     r1_interval: int = 16
     mixing: float = 0.3              # probability of style mixing
     mirror: bool = True              # the domain is symmetric
+    noise: bool = True               # noise inputs; off for a domain without random detail, as in StyleGAN3
     data: str = "runs/data"
     data_count: int = 20000
     data_seed: int = 0
@@ -83,7 +84,8 @@ class GeneratorStage:
         indices = torch.randint(len(self.data), (config.batch,), generator=random)
         mirror = torch.rand(config.batch, generator=random) < 0.5 if config.mirror else None
         real = self.data.batch(indices, mirror).to(config.device)
-        fake = self.G.synthesis(self.draw_ws(random), noise="random", generator=random)
+        noise = "random" if config.noise else "none"
+        fake = self.G.synthesis(self.draw_ws(random), noise=noise, generator=random)
 
         loss_d = discriminator_loss(self.D(real), self.D(fake.detach()))
         terms = {"D": loss_d.detach()}
@@ -107,7 +109,8 @@ class GeneratorStage:
     @torch.inference_mode()
     def samples(self, count: int, seed: int) -> Tensor:
         z = torch.randn(count, self.G.z_dim, generator=generator_at(seed, 0, "samples")).to(self.config.device)
-        return self.G_ema.synthesis(self.G_ema.mapping(z)).clamp(-1, 1).cpu()
+        noise = "const" if self.config.noise else "none"
+        return self.G_ema.synthesis(self.G_ema.mapping(z), noise=noise).clamp(-1, 1).cpu()
 
     def sheet(self, path: Path) -> None:
         grid(self.samples(32, 1), columns=8).save(path)
@@ -117,4 +120,7 @@ class GeneratorStage:
 
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
         config = {"type": "Generator", **asdict(self.network_config)}
-        save_checkpoint(path, "generator", config, dict(self.G_ema.state_dict()), provenance, dtype=torch.float16)
+        tensors = dict(self.G_ema.state_dict())
+        if not self.config.noise:      # every noise mode then gives the picture that was trained
+            tensors.update({k: torch.zeros_like(v) for k, v in tensors.items() if k.endswith("noise_strength")})
+        save_checkpoint(path, "generator", config, tensors, provenance, dtype=torch.float16)
