@@ -23,8 +23,8 @@ log = logging.getLogger("ReGANIE")
 
 
 def _quick(path: Path) -> bool:
-    """Whether the file tells what it is without being read whole: safetensors and zip containers do, pickles do not."""
-    if path.suffix.lower() == ".safetensors":
+    """Whether the file soon tells what it is: safetensors, .npy and zip containers do, pickles are read whole first."""
+    if path.suffix.lower() in (".safetensors", ".npy"):
         return True
     with open(path, "rb") as handle:
         return handle.read(2) == b"PK"
@@ -51,7 +51,8 @@ def _may_be(folder: str, name: str, kind: str) -> bool:
         found = _contents(_host.resolve(folder, name))
     except rc.ReganieError:
         return False
-    return found is None or kind in found["contains"]
+    # A file that nothing here reads stays listed: choosing it tells why.
+    return not found or not found["contains"] or kind in found["contains"]
 
 
 def files(kind: str) -> list[str]:

@@ -50,7 +50,7 @@ class DirectionEdit:
                         "round": False,
                         "tooltip": "How much to change, in the control's own unit: degrees for yaw and pitch "
                         "(15 is a clear turn), -1 to 1 for smile and age, +1 / -1 for glasses on "
-                        "/ off. Public directions without a unit: try -3 to 3. 0 changes nothing.",
+                        "/ off. Public directions without a unit: try -5 to 5. 0 changes nothing.",
                     },
                 ),
                 "layers": (

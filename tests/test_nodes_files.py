@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from tests.host_stubs import call, host_modules, load_pack
 
@@ -93,6 +95,22 @@ def test_the_lists_sort_files_by_what_they_hold(pack, models, tiny_domain):
         call(pack, "LoadStyleGAN", file="e.safetensors")
     with pytest.raises(pack.rc.ReganieError):
         call(pack, "LoadRectifier", file="torn.safetensors")
+
+
+def test_public_files_are_sorted_as_well(pack, models):
+    torch.save(torch.randn(8, 16), models.reganie / "beard.pt")
+    np.save(models.reganie / "hair.npy", np.ones((1, 16), np.float32))
+    torch.save({"something": torch.zeros(3)}, models.reganie / "else.pt")
+    assert set(_options(pack, "LoadDirections")) == {PACKAGED, "beard.pt", "hair.npy", "else.pt"}
+    assert _options(pack, "LoadE4E") == [PACKAGED, "else.pt"]  # nothing reads it; choosing it tells why
+    assert {"beard", "hair"} < set(_options(pack, "DirectionEdit", "direction"))
+    wires = call(pack, "LoadReGANIE", domain=PACKAGED)
+    latent = call(pack, "SampleLatent", generator=wires[0], seed=0)[0]
+    edit = {"generator": wires[0], "latent": latent, "strength": 2.0, "layers": "all"}
+    moved = call(pack, "DirectionEdit", direction="hair", editor_name="hair.npy", **edit)[0]
+    torch.testing.assert_close(moved.ws, latent.ws + 2.0)
+    with pytest.raises(pack.rc.ReganieError, match="not read here"):
+        call(pack, "LoadE4E", file="else.pt")
 
 
 def test_a_domain_folder_of_the_users(pack, models, tiny_domain):
