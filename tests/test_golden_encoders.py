@@ -1,130 +1,144 @@
-"""e4e and pSp against outputs of the original networks on synthetic weights (tests/golden, fp32)."""
+"""e4e and pSp, in real ``.pt`` files, against outputs of the original networks on synthetic weights (fp32)."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reganie_core import networks
+from reganie_core import checkpoints
+from reganie_core.editing.directions import DirectionEditor
+from tests import checkpoint_files as files
 
-GOLDEN = Path(__file__).parent / "golden"
-
-
-def _fill_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("golden_fill", GOLDEN / "fill.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+NAME = "e4e_1024"
 
 
-fill = _fill_module()
+def check(found: Tensor, name: str, of: str = NAME) -> None:
+    assert files.error_over_scale(found, files.golden(of), name) <= 1.0
 
 
-def manifest(name: str) -> dict[str, list]:
-    return json.loads((GOLDEN / f"{name}.manifest.json").read_text())
-
-
-def weights(name: str, prefix: str = "") -> dict[str, Tensor]:
-    """The synthetic checkpoint's tensors under ``prefix``, with their full keys (the values depend on them)."""
-    entries = {key: value for key, value in manifest(name).items() if key.startswith(prefix)}
-    return {key: torch.from_numpy(value) for key, value in fill.fill(entries).items()}
-
-
-def latent_avg(num_ws: int = 18) -> Tensor:
-    return torch.from_numpy(fill.fill({"latent_avg": [[num_ws, 512], "float32"]})["latent_avg"])
-
-
-def build(kind: str, name: str) -> nn.Module:
-    """An encoder holding the synthetic weights, made without initialising 267 M parameters first."""
-    with torch.device("meta"):
-        network = networks.build("encoder", {"type": kind})
-    state = {key.removeprefix("encoder."): value for key, value in weights(name, "encoder.").items()}
-    network.load_state_dict({**state, "latent_avg": latent_avg()}, strict=True, assign=True)
-    return network.eval().requires_grad_(False)
-
-
-def assert_close(found: Tensor, golden: np.ndarray, floor: np.ndarray | None = None) -> None:
-    """1e-4 of the largest value, or 20 times the original's own float32 error where that is known and larger."""
-    largest = float(np.abs(golden).max())
-    allowed = 1e-4 * largest
-    if floor is not None:
-        allowed = max(allowed, 20 * float(floor[0]))
-    assert tuple(found.shape) == golden.shape
-    assert float(np.abs(found.detach().double().numpy() - golden).max()) <= allowed
+def e4e_file(path: Path) -> Path:
+    """The layout of a published e4e file, 267 M + 30 M parameters."""
+    options = {"encoder_type": "Encoder4Editing", "stylegan_size": 1024, "start_from_latent_avg": True,
+               "dataset_type": "ffhq_encode", "checkpoint_path": None, "lr": 1e-4, "progressive_steps": [0, 2000]}
+    tensors = {key: value.contiguous() for key, value in files.weights(NAME).items()}
+    torch.save({"state_dict": tensors, "latent_avg": files.latent_avg(18, 512), "opts": options}, path)
+    return path
 
 
 @pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / "e4e_1024.npz", allow_pickle=False) as file:
-        return {key: file[key] for key in file}
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """Encoder and decoder of the one file, which is deleted as soon as both are read."""
+    path = e4e_file(tmp_path_factory.mktemp("e4e") / "e4e_ffhq_encode.pt")
+    try:
+        yield checkpoints.load_encoder(path), checkpoints.load_generator(path)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
 def picture() -> Tensor:
-    return torch.from_numpy(fill.make_image("e4e_x", (1, 3, 256, 256)))
+    return torch.from_numpy(files.fill.make_image("e4e_x", (1, 3, 256, 256)))
 
 
 @pytest.fixture(scope="module")
-def e4e() -> Iterator[nn.Module]:
-    yield build("Encoder4Editing", "e4e_1024")
-
-
-def test_e4e_codes(e4e: nn.Module, picture: Tensor, golden: dict[str, np.ndarray]) -> None:
+def latents(networks: tuple[nn.Module, nn.Module], picture: Tensor) -> Tensor:
     with torch.inference_mode():
-        assert_close(e4e.codes(picture), golden["encoder_codes"], golden["encoder_codes.floor"])
-        assert_close(e4e(picture), golden["latents"], golden["encoder_codes.floor"])
+        return networks[0](picture)
 
 
-def test_e4e_stages(e4e: nn.Module, picture: Tensor, golden: dict[str, np.ndarray]) -> None:
-    try:
-        for stage in (0, 1, 5, 10, 17):
-            e4e.stage = stage
-            with torch.inference_mode():
-                assert_close(e4e.codes(picture), golden[f"encoder_codes_stage{stage}"])
-    finally:
-        e4e.stage = 17
+def test_e4e_codes(networks: tuple[nn.Module, nn.Module], latents: Tensor) -> None:
+    encoder, generator = networks
+    assert type(encoder).__name__ == "Encoder4Editing"
+    assert (encoder.num_ws, encoder.w_dim, encoder.input_resolution) == (18, 512, 256)
+    assert (generator.num_ws, generator.w_dim, generator.resolution) == (18, 512, 1024)
+    check(latents, "latents")
+    check(latents - encoder.latent_avg, "encoder_codes")
+    assert torch.equal(encoder.latent_avg, files.latent_avg(18, 512))
 
 
-def test_trunk_statistics(e4e: nn.Module, picture: Tensor, golden: dict[str, np.ndarray]) -> None:
+def test_e4e_stages_and_trunk(networks: tuple[nn.Module, nn.Module], picture: Tensor) -> None:
+    """All stages from one pass through the trunk, whose statistics are compared on the way."""
+    encoder, golden = networks[0], files.golden(NAME)
     with torch.inference_mode():
-        x = e4e.input_layer(picture)
-        for i, unit in enumerate(e4e.body):
-            x = unit(x)
+        x, taps = encoder.input_layer(picture), {}
+        for i, unit in enumerate(encoder.body):
+            x = taps[i] = unit(x)
             if f"body{i}.stats" in golden:
-                mean, std = x.double().mean().item(), x.double().std(correction=0).item()
-                assert (mean, std) == pytest.approx(tuple(golden[f"body{i}.stats"]), abs=1e-5)
-    assert x.shape == (1, 512, 16, 16)
+                statistics = x.double().mean().item(), x.double().std(correction=0).item()
+                assert statistics == pytest.approx(tuple(golden[f"body{i}.stats"]), abs=1e-5)
+        pyramid = taps[6], taps[20], taps[23]
+        encoder.pyramid = lambda _: pyramid
+        try:
+            for stage in (0, 1, 5, 10, 17):
+                encoder.stage = stage
+                check(encoder.codes(picture), f"encoder_codes_stage{stage}")
+        finally:
+            encoder.stage = 17
+            del encoder.pyramid
 
 
-def test_a_batch_of_codes_is_its_rows(e4e: nn.Module, picture: Tensor) -> None:
-    other = picture.flip(3)
+def test_inversion(networks: tuple[nn.Module, nn.Module], latents: Tensor) -> None:
     with torch.inference_mode():
-        together = e4e(torch.cat([picture, other]))
-        assert torch.allclose(together[1:], e4e(other), atol=1e-5)
-        assert (together[0] - together[1]).abs().max() > 1e-2
+        image = networks[1].synthesis(latents, noise="const")
+    check(image, "image")
+    check(F.adaptive_avg_pool2d(image, (256, 256)), "image_face_pool256")
+
+
+def test_direction_edits(networks: tuple[nn.Module, nn.Module], latents: Tensor) -> None:
+    age = files.given("dir_age", 1, 512)
+    pose = files.given("dir_pose", 1, 18, 512)[0]
+    editor = DirectionEditor({"age": age / age.norm(), "pose": pose / pose[0].norm()})
+    with torch.inference_mode():
+        older = editor.edit(latents, {"age": 3.0})
+        check(older, "edit_age_p3")
+        check(editor.edit(latents, {"pose": -2.0}), "edit_pose_m2")
+        check(networks[1].synthesis(older, noise="const"), "image_edit_age_p3")
+
+
+def test_ganspace_edits(latents: Tensor) -> None:
+    mean = 0.1 * files.given("pca_mean", 1, 512)
+    components = files.given("pca_comp", 80, 1, 512) / 512**0.5
+    deviations = files.given("pca_std", 80).abs() + 0.5
+    edited = []
+    for index, start, end, strength in ((54, 7, 8, 20.0), (58, 7, 9, -20.0)):
+        component, deviation = components[index], deviations[index]
+        have = (latents[:, 0] - mean) @ component[0] / deviation
+        codes = latents.clone()
+        codes[:, start:end] += (strength - have)[:, None, None] * component * deviation
+        edited.append(codes)
+    check(torch.cat(edited), "edit_ganspace")
 
 
 @pytest.mark.parametrize("kind", ["GradualStyleEncoder", "SingleStyleCodeEncoder"])
-def test_psp_codes(kind: str, picture: Tensor) -> None:
-    encoder = build(kind, f"psp_{kind}_encoder")
-    with np.load(GOLDEN / f"psp_{kind}_encoder.npz", allow_pickle=False) as file, torch.inference_mode():
-        assert_close(encoder.codes(picture), file["codes"])
-        assert_close(encoder(picture), file["codes"] + latent_avg().numpy())
+def test_psp_codes(kind: str, picture: Tensor, tmp_path: Path) -> None:
+    name, path = f"psp_{kind}_encoder", tmp_path / "psp.pt"
+    options = {"encoder_type": kind, "start_from_latent_avg": True, "output_size": 1024}
+    torch.save({"state_dict": files.weights(name), "latent_avg": files.latent_avg(18, 512), "opts": options}, path)
+    encoder = checkpoints.load_encoder(path)
+    path.unlink()
+    assert type(encoder).__name__ == kind
+    with torch.inference_mode():
+        check(encoder(picture) - encoder.latent_avg, "codes", name)
 
 
-@pytest.mark.parametrize(("name", "num_ws"), [("e4e_1024", 18), ("e4e_512", 16), ("e4e_256", 14)])
-def test_full_size_names_and_shapes(name: str, num_ws: int) -> None:
-    with torch.device("meta"):
-        encoder = networks.build("encoder", {"type": "Encoder4Editing", "num_ws": num_ws})
-    expected = {key.removeprefix("encoder."): tuple(shape) for key, (shape, _) in manifest(name).items()
-                if key.startswith("encoder.")}
-    found = {key: tuple(value.shape) for key, value in encoder.state_dict().items() if key != "latent_avg"}
-    assert found == expected
+@pytest.mark.parametrize(("name", "size", "num_ws"), [("e4e_512", 512, 16), ("e4e_256", 256, 14)])
+def test_other_full_sizes_load(name: str, size: int, num_ws: int, tmp_path: Path) -> None:
+    """Names and shapes of the published sizes; all tensors share one storage, which keeps the file small."""
+    entries = files.manifest(name)
+    base = torch.rand(max(int(np.prod(shape)) for shape, _ in entries.values()), generator=torch.Generator())
+    tensors = {key: base[: int(np.prod(shape))].reshape(shape) for key, (shape, _) in entries.items()}
+    # Counters are whole numbers and the filters are checked on reading.
+    real = {key: entry for key, entry in entries.items() if "int" in entry[1] or key.endswith(".kernel")}
+    tensors |= {key: torch.from_numpy(np.array(value)) for key, value in files.fill.fill(real).items()}
+    options = {"encoder_type": "Encoder4Editing", "stylegan_size": size}
+    path = tmp_path / "e4e.pt"
+    torch.save({"state_dict": tensors, "latent_avg": files.latent_avg(num_ws, 512), "opts": options}, path)
+    encoder, generator = checkpoints.load_encoder(path), checkpoints.load_generator(path)
+    assert (encoder.num_ws, generator.num_ws, generator.resolution) == (num_ws, num_ws, size)
+    assert torch.equal(encoder.styles[num_ws - 1].linear.weight, base[: 512 * 512].reshape(512, 512))
