@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .. import reganie_core as rc
@@ -141,13 +143,27 @@ class Rectify:
     ) -> tuple[Tensor]:
         rectifier = _choices.chosen(self, "rectifier", rectifier, rectifier_name)
         pictures = rc.images.from_comfy(edited, "edited picture")
-        size = rectifier.value.resolution
+        size, where = rectifier.value.resolution, _host.device()
+        repeats, uneven = divmod(len(pictures), len(delta))
+        progress, chunk = _host.Progress(len(pictures)), _host.chunk_size(size)
+        # Whole differences at a time, each with all its pictures; batches that do not pair are the library's to refuse.
+        step = len(delta) if uneven or not repeats else max(1, chunk // repeats)
 
-        def work(chunk: int) -> Tensor:
+        def work(start: int, chunk: int) -> Tensor:
             (network,) = _models.on_device(_host.activation_bytes(size, chunk), rectifier)
-            watched = _Watched(network, _host.Progress(len(pictures)))
-            where = _host.device()
-            painted = rc.rectify.rectify(watched, pictures.to(where), delta.to(where), float(strength), output, chunk)
+            edits = pictures if step == len(delta) else pictures[start * repeats : (start + step) * repeats]
+            painted = rc.rectify.rectify(
+                _Watched(network, progress),
+                edits.to(where),
+                delta[start : start + step].to(where),
+                float(strength),
+                output,
+                chunk,
+            )
             return rc.images.to_comfy(painted).to(_host.results_device())
 
-        return _host.halving(_host.chunk_size(size), work)[:1]
+        parts = []
+        for start in range(0, len(delta), step):
+            part, chunk = _host.halving(chunk, partial(work, start))
+            parts.append(part)
+        return (torch.cat(parts),)

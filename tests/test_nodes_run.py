@@ -160,7 +160,7 @@ def test_strength_zero_is_the_edited_picture_bit_for_bit(pack, wires, output):
     assert torch.equal(unedited[0].ws, latent.ws) and torch.equal(unedited[1], inversion)
 
 
-def test_one_difference_serves_several_edits(pack, wires):
+def test_one_difference_serves_several_edits(pack, wires, monkeypatch):
     latent, _, _, delta, _ = _phase_one(pack, wires, picture(2))
     sweep = [
         call(
@@ -180,6 +180,19 @@ def test_one_difference_serves_several_edits(pack, wires):
     for i, part in enumerate(sweep):
         alone = call(pack, "Rectify", edited=part, delta=delta, rectifier=wires.rectifier)[0]
         torch.testing.assert_close(found[i::3], alone, atol=1e-5, rtol=0)
+    monkeypatch.setattr(
+        pack.sub("_host"), "chunk_size", lambda resolution: 4
+    )  # one difference at a time, in two passes
+    codes = []
+    encode = type(wires.rectifier.value).encode_delta
+    monkeypatch.setattr(
+        type(wires.rectifier.value), "encode_delta", lambda self, delta: codes.append(len(delta)) or encode(self, delta)
+    )
+    twice = edited.repeat_interleave(2, 0)  # six pictures for each difference
+    chunked = call(pack, "Rectify", edited=twice, delta=delta, rectifier=wires.rectifier)[0]
+    torch.testing.assert_close(chunked, found.repeat_interleave(2, 0), atol=1e-5, rtol=0)
+    assert codes == [1, 1], "E_d runs once for each difference"
+    assert (pack.host.state.bars[-1].total, pack.host.state.bars[-1].current) == (12, 12)
     with pytest.raises(pack.rc.ReganieError, match="K times"):
         call(pack, "Rectify", edited=edited[:3], delta=delta, rectifier=wires.rectifier)
 
