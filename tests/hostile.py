@@ -47,7 +47,7 @@ class Lie:
         return torch._utils._rebuild_tensor_v2, (storage, *self.geometry, False, OrderedDict())
 
 
-def tiny_generator(size: int = 16) -> Any:
+def tiny_generator(size: int = 16, w_dim: int = 16) -> Any:
     """A random generator of 8 channels, as a module."""
     from reganie_core import networks
 
@@ -55,7 +55,7 @@ def tiny_generator(size: int = 16) -> Any:
         torch.manual_seed(1)
         channels = [8] * (size.bit_length() - 2)
         network = networks.build("generator", {"type": "Generator", "resolution": size, "channels": channels,
-                                               "z_dim": 16, "w_dim": 16, "mapping_layers": 2})
+                                               "z_dim": 16, "w_dim": w_dim, "mapping_layers": 2})
         for name, parameter in network.named_parameters():
             if name.endswith("noise_strength"):
                 parameter.data.fill_(0.3)
@@ -137,9 +137,20 @@ def shape_cases(folder: Path) -> Iterator[tuple[str, bytes]]:
         yield f"odd_{name}.pt", saved({"g_ema": {**good, "conv1.activate.bias": tensor}})
     shared = torch.zeros(1 << 16)
     yield "shared_many.pt", saved({"g_ema": {f"style.{i}.weight": shared.expand(64, 1 << 16) for i in range(1, 2000)}})
+    full = files.manifest("rosinality_g1024")
+    views = {key: _view(shape) for key, (shape, _) in full.items() if not key.endswith("kernel")}
+    yield "shared_network.pt", saved({"g_ema": views})
     wide = {**good, "input.input": torch.zeros(1, 1, 4, 4).expand(1, 4096, 4, 4)}
     yield "expanded_width.pt", saved({"g_ema": wide})
     yield "filter.pt", saved({"g_ema": {**good, "convs.0.conv.blur.kernel": torch.ones(4, 4)}})
+
+
+_SHARED = torch.zeros(512 * 512 * 9)
+
+
+def _view(shape: list[int]) -> torch.Tensor:
+    """A tensor of the one storage that a whole network is made of."""
+    return _SHARED[: int(np.prod(shape))].view(shape)
 
 
 def bomb_cases(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -177,8 +188,8 @@ def bomb_cases(folder: Path) -> Iterator[tuple[str, bytes]]:
     copies = b"cbuiltins\nlist\nq\x01" + b"h\x01h\x00\x85R" * 50_000
     yield "copy_bomb.pkl", b"\x80\x02" + item + copies + b"."
     yield "deep.pkl", b"\x80\x02" + b"(" * 100_000 + b"l" * 100_000 + b"."
-    yield "sets.pkl", b"\x80\x04" + b"\x8f" * 1_500_000 + b"."
-    yield "steps.pkl", b"\x80\x04" + b"N0" * 1_000_000 + b"N."
+    yield "sets.pkl", b"\x80\x04" + b"\x8f" * 1_010_000 + b"."
+    yield "module_copies.pkl", _module_copies()
     yield "self.pkl", b"\x80\x02}q\x00X\x04\x00\x00\x00selfh\x00s."
     yield "module_loop.pkl", _loop_pickle()
     for numel in (HUGE, -1):
@@ -194,6 +205,18 @@ def _loop_pickle() -> bytes:
     record = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n" + meta + b"\x85Rq\x03"
     fill = b"h\x02(" + text("a") + b"h\x03" + text("b") + b"h\x03u0"
     return b"\x80\x02" + record + fill + b"}" + text("G_ema") + b"h\x03s."
+
+
+def _module_copies() -> bytes:
+    """Ten thousand names for one module that has ten thousand names for one tensor."""
+    import collections
+
+    record = files.Persistent("Generator")
+    leaf = files.Persistent("Layer")
+    leaf.__dict__["_parameters"] = collections.OrderedDict.fromkeys(map(str, range(10_000)), torch.zeros(1))
+    record.__dict__["_modules"] = collections.OrderedDict.fromkeys(map(str, range(10_000)), leaf)
+    with files.nvidia_modules():
+        return pickle.dumps({"G_ema": record})
 
 
 def _storage_pickle(numel: int) -> bytes:

@@ -32,8 +32,10 @@ def recognise(source: Source, encoder_type: str | None = None) -> list[Part]:
     parts = psp.find(root, encoder_type)
     if not any(part.kind == "generator" for part in parts):
         parts += rosinality.find(root)
-    parts = parts or nvidia.find(root) or pti.find(root)
-    return parts or directions.find(root, Path(source.name).stem)
+    parts = parts or nvidia.find(root) or pti.find(root) or directions.find(root, Path(source.name).stem)
+    for part in parts:
+        part.file_size = source.size
+    return parts
 
 
 def explain_unknown(source: Source) -> NoReturn:

@@ -14,6 +14,8 @@ from .source import Source, open_source
 
 MAX_TENSORS = 50_000
 MAX_DEPTH = 24
+MAX_PATH = 200
+_HOLDERS = (dict, list, tuple, Record, ArrayRecord, TensorRecord)
 
 
 def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -86,17 +88,20 @@ def _tensors(root: Any) -> dict[str, list[Any]]:
         if not children or depth > MAX_DEPTH or id(value) in seen:
             continue
         seen.add(id(value))
-        prefix = f"{path}." if path else ""
-        pending += [(f"{prefix}{str(name)[:200]}", child, depth + 1) for name, child in reversed(children)]
+        prefix = f"{path[:MAX_PATH]}." if path else ""
+        pending += [(f"{prefix}{str(name)[:MAX_PATH]}", child, depth + 1) for name, child in reversed(children)]
     return found
 
 
 def _children(value: Any) -> list[tuple[Any, Any]]:
+    """The named parts of a table, list or module that may hold tensors."""
     if isinstance(value, dict):
-        return list(value.items())
-    if isinstance(value, list | tuple):
-        return list(enumerate(value))
-    if isinstance(value, Record):
+        pairs = list(value.items())
+    elif isinstance(value, list | tuple):
+        pairs = list(enumerate(value))
+    elif isinstance(value, Record):
         tables = [value.state.get(name) for name in ("_parameters", "_buffers", "_modules")]
-        return [item for table in tables if isinstance(table, dict) for item in table.items()]
-    return []
+        pairs = [item for table in tables if isinstance(table, dict) for item in table.items()]
+    else:
+        return []
+    return [(name, child) for name, child in pairs if isinstance(child, _HOLDERS)][:MAX_TENSORS]

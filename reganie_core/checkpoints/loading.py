@@ -180,10 +180,9 @@ def _may_be_missing(part: Part, name: str) -> bool:
 
 
 def _check_budget(part: Part) -> None:
-    """Views may share a storage; together they must not ask for much more than the storages hold."""
-    storages = {id(m.record.storage): m.record.storage.nbytes for m in part.tensors.values()}
+    """Views may share a storage; together they must not ask for much more than the file holds."""
     wanted = sum(m.record.numel * m.record.dtype.itemsize for m in part.tensors.values())
-    if wanted > 2 * sum(storages.values()) + (64 << 20):
+    if wanted > 2 * part.file_size + (64 << 20):
         raise CorruptCheckpointError(
             "The tensors are together far larger than the file. It was made to do harm: do not use it."
         )

@@ -15,6 +15,8 @@ from .records import Record, TensorRecord
 
 NAME = "nvidia"
 MAX_MODULES = 20_000
+MAX_ENTRIES = 100_000
+MAX_NAME = 200
 MAX_DEPTH = 24
 _MAX_GROUP = 4096  # a group size of None means the whole batch
 
@@ -45,12 +47,13 @@ def open_network(value: Any) -> tuple[dict[str, TensorRecord], dict[str, Record]
     tensors: dict[str, TensorRecord] = {}
     modules: dict[str, Record] = {}
     pending = [("", value, 0)]
+    entries = 0
     while pending:
         path, module, depth = pending.pop()
-        if len(modules) >= MAX_MODULES or depth > MAX_DEPTH:
-            raise CorruptCheckpointError(
-                "The file's modules contain each other without end. It is damaged: get it again."
-            )
+        # A module may be listed many times, or inside itself, at no cost to the file.
+        entries += sum(len(_table(module, table)) for table in ("_parameters", "_buffers", "_modules"))
+        if len(modules) >= MAX_MODULES or entries > MAX_ENTRIES or depth > MAX_DEPTH:
+            raise CorruptCheckpointError("The file's modules contain each other without end: do not use it.")
         modules[path] = module
         prefix = path + "." if path else ""
         for table in ("_parameters", "_buffers"):
@@ -65,7 +68,11 @@ def open_network(value: Any) -> tuple[dict[str, TensorRecord], dict[str, Record]
 
 def _table(module: Record, name: str) -> dict[str, Any]:
     table = module.state.get(name)
-    return table if isinstance(table, dict) else {}
+    if not isinstance(table, dict):
+        return {}
+    if not all(isinstance(key, str) and len(key) <= MAX_NAME for key in table):
+        raise CorruptCheckpointError("The file's modules have names that are no names. It is damaged: get it again.")
+    return table
 
 
 def refuse_alias_free(tensors: Tensors, modules: dict[str, Record]) -> None:

@@ -50,6 +50,7 @@ class Part:
     notes: list[str] = field(default_factory=list)
     needs_w_avg: bool = False
     problem: CheckpointError | None = None  # why it cannot be loaded, although it was recognised
+    file_size: int = 0
     average_from: Part | None = None  # the generator whose mapping gives an encoder its missing latent_avg
 
     def add(self, name: str, record: TensorRecord, shape: Iterable[int]) -> None:

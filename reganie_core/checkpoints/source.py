@@ -80,6 +80,10 @@ def open_source(path: str | os.PathLike[str]) -> Source:
 def sniff(view: memoryview) -> str:
     """One of "safetensors", "zip", "legacy", "pickle", "npy"; everything else raises and says what it is."""
     head = bytes(view[:512])
+    # First, because it begins with a number, which may begin like anything else; no other format has "{" there after
+    # eight bytes that are such a number.
+    if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 1 << 48:
+        return "safetensors"
     if head.startswith(b"PK"):
         return "zip"
     if head.startswith(NPY_MAGIC):
@@ -88,8 +92,6 @@ def sniff(view: memoryview) -> str:
         return "legacy"
     if head[:1] == b"\x80":
         return "pickle"
-    if len(head) > 8 and head[8:9] == b"{" and struct.unpack("<Q", head[:8])[0] < 1 << 62:
-        return "safetensors"
     _explain(head, len(view))
     return "pickle"
 
