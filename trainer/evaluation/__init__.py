@@ -1,0 +1,1 @@
+"""The experiments behind the tables; `python trainer/evaluate.py --help` runs them."""
