@@ -10,6 +10,7 @@ import os
 import pickle
 import struct
 import sys
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -364,11 +365,13 @@ GROUPS: dict[str, Callable[[Path], Iterator[tuple[str, bytes]]]] = {
 
 def write_corpus(folder: Path) -> None:
     """One subfolder per group."""
-    for group, cases in GROUPS.items():
-        target = folder / group
-        target.mkdir(parents=True)
-        for name, content in cases(target):
-            (target / name).write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # several of these kinds of tensors and files are out of fashion
+        for group, cases in GROUPS.items():
+            target = folder / group
+            target.mkdir(parents=True)
+            for name, content in cases(target):
+                (target / name).write_bytes(content)
 
 
 def attempt(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ..errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError, UnsupportedCheckpointError
-from .opcodes import MARK, operations
+from .opcodes import MARK, OPERATIONS
 from .records import ArrayRecord, DTypeRecord, LongText, Record, Symbol, array_tensor
 
 MAX_STEPS = 1_000_000  # a training save of the largest public network (1024 px, both optimizers) takes about 200 000
@@ -76,7 +76,7 @@ class Unpickler:
                 code = self._take(1)[0]
                 if code == 0x2E:  # STOP
                     return self._pop()
-                operation = _OPERATIONS.get(code)
+                operation = OPERATIONS.get(code)
                 if operation is None:
                     self._damaged(f"unknown or unsupported opcode 0x{code:02x}")
                 operation(self)
@@ -307,6 +307,3 @@ def check_key(key: Any) -> Any:
     if isinstance(key, tuple) and all(k is None or isinstance(k, str | int | float | bytes) for k in key):
         return key
     raise UnsupportedCheckpointError("The file has a table whose keys are not names or numbers. Save only the weights.")
-
-
-_OPERATIONS = operations(Unpickler)
