@@ -52,12 +52,9 @@ def test_discriminator(tmp_path: Path) -> None:
     logits = network(four)
     check(logits, "logits_b4", "rosinality_d64")
     (gradient,) = torch.autograd.grad(logits.sum(), four)
-    # One activation lies so close to the kink of the leaky ReLU that its side depends on the order of float32 sums;
-    # it may change 0.1 % of the values by 0.1 % of the largest (with NCHW sums, or in float64, none differs).
-    stored = torch.from_numpy(files.golden("rosinality_d64")["input_grad_b4.grid"])
-    near = (gradient - stored).abs() <= 1e-4 * stored.abs().max()
-    assert near.float().mean() > 0.995
-    assert (gradient - stored).norm() <= 1e-3 * stored.norm()
+    for name, values in files.fill.summary("input_grad_b4", gradient.numpy()).items():
+        if name.endswith((".grid", ".crop")):
+            check(torch.from_numpy(values), name, "rosinality_d64")
     check(gradient.square().sum(dim=(1, 2, 3)).mean(), "r1_b4", "rosinality_d64")
     with torch.no_grad():
         check(network(a[:1]), "logits_b1", "rosinality_d64")

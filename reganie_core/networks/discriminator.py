@@ -96,7 +96,7 @@ class Discriminator(nn.Module):
         if images.dim() != 4 or tuple(images.shape[1:]) != (3, self.resolution, self.resolution):
             raise MismatchError(f"Images have shape {tuple(images.shape)}, this discriminator expects "
                                 f"[B,3,{self.resolution},{self.resolution}].")
-        x = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        x = images.to(self.dtype)      # the memory layout follows the weights: net.to(memory_format=...)
         for i in range(len(self.config.channels) - 1, 0, -1):
             x = getattr(self, f"b{4 * 2**i}")(x)
         return self.b4(x.float())
