@@ -4,6 +4,9 @@ Codes are regressed on all labels at once: w = w_0 + B a + noise. Column B_k is 
 unit of attribute k while the others stay, so a direction comes in the attribute's own unit and already disentangled
 from what merely correlates with it in the data (InterfaceGAN's conditional projection does that afterwards).
 
+The encoder explains only a part of each attribute, which shrinks the regression; so every direction is scaled
+afterwards until an attribute network reads one unit from the picture where one unit was asked for (`calibrate`).
+
 Sources of (code, labels): `images` inverts labelled training pictures; `generated` samples the generator and reads
 labels with an attribute network, which needs no labelled pictures.
 """
@@ -39,6 +42,8 @@ class DirectionsStageConfig(StageConfig):
     controls: tuple[str, ...] = ("yaw", "pitch", "smile", "age", "glasses", "eye_openness", "beard", "hair_length")
     layers: str = "one"                     # one: the same change for every layer (W); each: per layer (W+)
     ridge: float = 1e-3
+    calibrate: bool = True                  # scale to the change that the attribute network reads
+    calibration_step: float = 0.2           # change to read, as a share of the control's range
     data: str = "runs/data"
     data_count: int = 20000
     data_seed: int = 0
@@ -60,7 +65,7 @@ class DirectionsStage:
         self.config = config
         self.G = load_generator(config.generator, config.device)
         self.E = load_encoder(config.encoder, config.device) if config.source == "images" else None
-        self.reader = load_attributes(config.attributes, config.device) if config.source == "generated" else None
+        self.reader = load_attributes(config.attributes, config.device)
         self.data = portraits_set(config.data, config.data_count, self.G.resolution, config.data_seed) \
             if config.source == "images" else None
         self.moments = Moments(self.G.num_ws * self.G.w_dim)
@@ -68,23 +73,47 @@ class DirectionsStage:
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.names: tuple[str, ...] = tuple(c.name for c in portraits.CONTROLS)
 
+    def samples(self, count: int, random: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Codes [count,num_ws,w_dim] and labels {name: [count]} from the configured source."""
+        device = self.config.device
+        if self.data is not None:
+            indices = torch.randint(len(self.data), (count,), generator=random)
+            mirror = torch.rand(count, generator=random) < 0.5
+            return self.E(self.data.batch(indices, mirror).to(device)), self.data.label_batch(indices, mirror)
+        codes = self.G.mapping(torch.randn(count, self.G.z_dim, generator=random).to(device))
+        return codes, self.reader.read(self.G.synthesis(codes).clamp(-1, 1))
+
     @torch.inference_mode()
     def step(self, seen: int) -> dict[str, float]:
-        config, random = self.config, generator_at(self.config.seed, seen)
-        if self.data is not None:
-            indices = torch.randint(len(self.data), (config.batch,), generator=random)
-            mirror = torch.rand(config.batch, generator=random) < 0.5
-            codes = self.E(self.data.batch(indices, mirror).to(config.device))
-            labels = self.data.label_batch(indices, mirror)
-        else:
-            codes = self.G.mapping(torch.randn(config.batch, self.G.z_dim, generator=random).to(config.device))
-            labels = self.reader.read(self.G.synthesis(codes).clamp(-1, 1))
+        codes, labels = self.samples(self.config.batch, generator_at(self.config.seed, seen))
         table = torch.stack([labels[name].float().cpu() for name in self.names], dim=1)
         self.moments.add(codes.flatten(1).cpu(), table)
         return {"samples": float(self.moments.count)}
 
     def directions(self) -> dict[str, Tensor]:
         """{control: [num_ws or 1, w_dim]}, change of the code per one unit."""
+        fitted = self.fitted()
+        return self.calibrated(fitted) if self.config.calibrate else fitted
+
+    @torch.inference_mode()
+    def calibrated(self, directions: dict[str, Tensor], rounds: int = 3) -> dict[str, Tensor]:
+        """Every direction times the factor, 1/4 to 4, that makes the read change equal the asked one."""
+        codes, _ = self.samples(64, generator_at(self.config.seed, 0, "calibration"))
+        controls = {c.name: c for c in portraits.CONTROLS}
+        out = {}
+        for name, direction in directions.items():
+            control, factor = controls[name], 1.0
+            step = (control.maximum - control.minimum) * self.config.calibration_step
+            for _ in range(rounds):
+                shift = direction.to(codes.device) * (factor * step)
+                ends = [self.reader.read(self.G.synthesis(codes + s).clamp(-1, 1))[name] for s in (shift, -shift)]
+                gain = float((ends[0] - ends[1]).mean()) / (2 * step)
+                factor = min(max(factor / max(gain, 0.05), 0.25), 4.0)
+            out[name] = direction * factor
+        return out
+
+    def fitted(self) -> dict[str, Tensor]:
+        """The regression's own directions."""
         slopes = self.moments.slopes(self.config.ridge).view(-1, self.G.num_ws, self.G.w_dim)
         if self.config.layers == "one":
             slopes = slopes.mean(dim=1, keepdim=True)
