@@ -211,6 +211,9 @@ def load_latent(path: str | os.PathLike[str], device: torch.device | str = "cpu"
     offsets: dict[int, Tensor] = {}
     changes: dict[str, Tensor] = {}
     for name, tensor in checkpoint.tensors.items():
+        if not tensor.is_floating_point():
+            raise CorruptCheckpointError(f"{os.path.basename(path)}: the tensor {ascii(name)[:80]} is no code.")
+        tensor = tensor.float()
         index = re.fullmatch(r"offset\.(\d{1,3})", name)
         if index:
             offsets[int(index[1])] = tensor
@@ -220,6 +223,6 @@ def load_latent(path: str | os.PathLike[str], device: torch.device | str = "cpu"
     if "ws" not in checkpoint.tensors or not (owner is None or isinstance(owner, str)):
         raise CorruptCheckpointError(f"{os.path.basename(path)} is of kind latent but holds no codes.")
     try:
-        return Latent(checkpoint.tensors["ws"], offsets, changes, owner).to(device)
+        return Latent(checkpoint.tensors["ws"].float(), offsets, changes, owner).to(device)
     except InputError as error:
         raise CorruptCheckpointError(f"{os.path.basename(path)} holds an unusable latent: {error}") from error

@@ -24,7 +24,7 @@ from .records import (
     array_tensor,
     numpy_dtype,
 )
-from .unpickler import Global, Unpickler, check_key
+from .unpickler import Global, Unpickler
 
 STORAGES: dict[str, torch.dtype] = {
     "FloatStorage": torch.float32,
@@ -38,6 +38,8 @@ STORAGES: dict[str, torch.dtype] = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
+# Of the allowance, for each nested storage: reading one takes time, not only memory.
+NESTED_COST = 1 << 15
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 _LAYOUTS = {
     "f8": "<d", "f4": "<f", "f2": "<e", "i8": "<q", "i4": "<i", "i2": "<h", "i1": "<b", "u1": "<B", "b1": "<?",
@@ -129,7 +131,7 @@ def _dictionary(machine: Unpickler, args: tuple[Any, ...]) -> dict[Any, Any]:
     items = next((a for a in args[:2] if isinstance(a, list | dict)), ())
     machine.charge(64 + 100 * len(items))
     pairs = items.items() if isinstance(items, dict) else items
-    return {check_key(key): value for key, value in pairs}
+    return {machine.check_key(key): value for key, value in pairs}
 
 
 def _sequence(machine: Unpickler, args: tuple[Any, ...]) -> list[Any]:
@@ -185,7 +187,7 @@ def _load_from_bytes(machine: Unpickler, args: tuple[Any, ...]) -> StorageRecord
     if machine.nested is None:
         raise UnsafeCheckpointError("The file nests storages inside storages. Nothing was executed; do not trust it.")
     (payload,) = args
-    machine.charge(4096)
+    machine.charge(NESTED_COST)
     if not isinstance(payload, bytes | bytearray | memoryview | LongText):
         raise CorruptCheckpointError(
             "A nested storage of the file is not a byte string. The file is damaged: get it again."
@@ -253,7 +255,8 @@ def _numpy_reconstruct(_: Unpickler, args: tuple[Any, ...]) -> ArrayRecord:
 
 def _numpy_buffer(machine: Unpickler, args: tuple[Any, ...]) -> ArrayRecord:
     data, dtype, shape, order = args
-    return ArrayRecord(array_tensor(dtype, tuple(shape), order == "F", machine.bytes_of(data)))
+    machine.charge(200)
+    return ArrayRecord(array_tensor(dtype, shape, order == "F", machine.bytes_of(data)))
 
 
 _REBUILD: dict[tuple[str, str], Global] = {

@@ -11,6 +11,7 @@ from .parts import Part, tensors_of
 from .records import Record
 from .source import Source
 
+MAX_NAMES = 10_000
 # Known files that are not read: a tensor name (or its beginning) -> what the file is.
 _KNOWN = {
     "hypernet.": "a HyperStyle hypernetwork",
@@ -66,5 +67,7 @@ def all_names(root: Any) -> list[str]:
         return []
     names = list(tensors_of(root))
     for value in list(root.values())[:50]:
+        if len(names) > MAX_NAMES:
+            break
         names += list(tensors_of(value))
-    return names
+    return names[:MAX_NAMES]

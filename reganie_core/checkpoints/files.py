@@ -34,10 +34,17 @@ def open_regular(path: str | os.PathLike[str]) -> tuple[BinaryIO, int]:
         what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise InputError(f"'{path}' is {what}; a model file is expected. Give the file itself.")
     try:
-        handle = open(path, "rb")  # noqa: SIM115 - the caller closes it
+        # Not to wait, should a pipe have taken the file's place since it was looked at.
+        handle = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
+    except FileNotFoundError:
+        raise NotFoundError(f"'{path}' is gone. Check the name and the folder.") from None
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error.strerror}. Check its permissions.") from None
-    size = os.fstat(handle.fileno()).st_size
+    state = os.fstat(handle.fileno())
+    if not stat.S_ISREG(state.st_mode):
+        handle.close()
+        raise InputError(f"'{path}' is not a regular file any more; a model file is expected. Give the file itself.")
+    size = state.st_size
     if size == 0:
         handle.close()
         raise CorruptCheckpointError(f"'{path.name}' is empty (0 bytes). Download or copy it again.")

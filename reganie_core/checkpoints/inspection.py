@@ -83,11 +83,11 @@ def _tensors(root: Any) -> dict[str, list[Any]]:
         if isinstance(value, TensorRecord):
             found[path or "(whole file)"] = [list(value.shape), str(value.dtype).removeprefix("torch.")]
             continue
-        children = _children(value)
         # A file may hold the same table many times over, or inside itself; it is listed once.
-        if not children or depth > MAX_DEPTH or id(value) in seen:
+        if depth > MAX_DEPTH or id(value) in seen:
             continue
         seen.add(id(value))
+        children = _children(value)
         prefix = f"{path[:MAX_PATH]}." if path else ""
         pending += [(f"{prefix}{str(name)[:MAX_PATH]}", child, depth + 1) for name, child in reversed(children)]
     return found

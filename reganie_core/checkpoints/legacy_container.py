@@ -14,11 +14,12 @@ from typing import Any
 from ..errors import CorruptCheckpointError, UnsupportedCheckpointError
 from .allowlist import find_global, find_storage_only, storage_of
 from .records import LongText, StorageRecord
-from .unpickler import Global, Unpickler
+from .unpickler import MAX_STEPS, Global, Unpickler
 
 # The pickled magic number 0x1950a86a20f9469cfc6c, in any protocol (from 4 on there may be a frame before it).
 MAGIC = re.compile(rb"\x80[\x02-\x05](?:\x95.{8})?\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.", re.DOTALL)
 PROTOCOL = 1001
+MAX_NESTED_STEPS = 1000  # the pickles around one storage take about fifty
 
 
 def is_legacy(view: memoryview) -> bool:
@@ -42,7 +43,7 @@ def read_nested(payload: bytes | bytearray | memoryview | LongText) -> StorageRe
         raise CorruptCheckpointError(
             "A storage nested in the file is not in the expected format. The file is damaged: get it again."
         )
-    root, places = _read(view, find_storage_only, None)
+    root, places = _read(view, find_storage_only, None, MAX_NESTED_STEPS)
     for storage, start in places:
         if storage is root:
             storage.read = _slice(whole, start, storage.nbytes)
@@ -57,7 +58,8 @@ def _slice(whole: Callable[[], memoryview], start: int, count: int) -> Callable[
 
 
 def _read(
-    view: memoryview, find: Callable[[str, str], Global], nested: Callable[[Any], Any] | None
+    view: memoryview, find: Callable[[str, str], Global], nested: Callable[[Any], Any] | None,
+    max_steps: int = MAX_STEPS,
 ) -> tuple[Any, list[tuple[StorageRecord, int]]]:
     """(root, every storage with the byte at which its items start); all sizes are checked against ``view``."""
     storages: dict[str, list[StorageRecord]] = {}
@@ -71,7 +73,7 @@ def _read(
     position = magic.end() if magic else 0
     head = []
     for _ in range(2):
-        machine = Unpickler(view, find, position=position)
+        machine = Unpickler(view, find, position=position, max_steps=max_steps)
         head.append(machine.load())
         position = machine.position
     protocol, system = head
@@ -81,15 +83,16 @@ def _read(
         )
     if system.get("little_endian") is False:
         raise UnsupportedCheckpointError("The file was saved on a big-endian machine. Save it on a little-endian one.")
-    machine = Unpickler(view, find, persistent, nested, position)
+    machine = Unpickler(view, find, persistent, nested, position, max_steps)
     root = machine.load()
-    keys_machine = Unpickler(view, find, position=machine.position)
+    keys_machine = Unpickler(view, find, position=machine.position, max_steps=max_steps)
     keys = keys_machine.load()
-    if not isinstance(keys, list) or set(map(str, keys)) != set(storages) or len(keys) != len(storages):
+    listed = isinstance(keys, list) and len(keys) == len(storages) and all(isinstance(key, str | int) for key in keys)
+    if not listed or {str(key)[:100] for key in keys} != set(storages):
         raise CorruptCheckpointError(
             "The file's list of storages does not match its tensors. It is damaged: get it again."
         )
-    return root, _locate(view, keys_machine.position, [storages[str(key)] for key in keys])
+    return root, _locate(view, keys_machine.position, [storages[str(key)[:100]] for key in keys])
 
 
 def _locate(view: memoryview, position: int, groups: list[list[StorageRecord]]) -> list[tuple[StorageRecord, int]]:

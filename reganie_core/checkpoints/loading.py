@@ -22,6 +22,8 @@ from .source import Source, open_source
 AVERAGE_SAMPLES = 8192
 MAX_CONFIG_NUMBER = 4096  # larger widths, counts and resolutions than this are nobody's network
 MAX_CONFIG_LENGTH = 64
+MAX_COUNT = 64  # of what is repeated in a network: building thousands of modules takes minutes
+_COUNTS = ("num_ws", "mapping_layers", "body_blocks")
 _FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
 
 
@@ -167,6 +169,8 @@ def read_tensors(part: Part) -> dict[str, torch.Tensor]:
     tensors = {name: mapped.read() for name, mapped in part.tensors.items()}
     check_finite(tensors)
     _complete(part, tensors, expected)
+    # What is computed from finite weights may overflow all the same.
+    check_finite({name: tensors[name] for name in ("mapping.w_avg", "latent_avg") if name in tensors})
     return tensors
 
 
@@ -280,6 +284,11 @@ def _check_config(value: Any, depth: int = 0) -> None:
         )
     for item in items:
         _check_config(item, depth + 1)
+    for name in _COUNTS if isinstance(value, Mapping) else ():
+        if type(value.get(name)) is int and value[name] > MAX_COUNT:
+            raise CorruptCheckpointError(
+                f"The configuration in the file asks for {name} = {value[name]}; {MAX_COUNT} is the most. Get it again."
+            )
 
 
 def check_shapes(
@@ -304,11 +313,21 @@ def check_shapes(
 
 
 def build(kind: str, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> nn.Module:
-    """A network with exactly these weights (not copied), in eval mode and without gradients on them.
+    """A network with exactly these weights (float32 ones are not copied), in eval mode, without gradients on them.
 
     Raises ``CorruptCheckpointError`` where configuration and tensors do not fit.
     """
     network = _skeleton(kind, config)
     check_shapes(network, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    network.load_state_dict(dict(tensors), assign=True)
+    types = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+    network.load_state_dict({name: _of_type(name, tensors[name], dtype) for name, dtype in types.items()}, assign=True)
     return network.eval().requires_grad_(False)
+
+
+def _of_type(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    if dtype.is_floating_point and not tensor.is_floating_point():
+        raise CorruptCheckpointError(
+            f"Tensor '{name[:80]}' holds {str(tensor.dtype).removeprefix('torch.')} values where a network has "
+            "weights. The file is damaged: get it again."
+        )
+    return tensor.to(dtype)

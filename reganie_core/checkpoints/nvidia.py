@@ -6,7 +6,6 @@ the activation clamp, the learning-rate multiplier of the mapping and the miniba
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ..errors import CorruptCheckpointError, UnsupportedCheckpointError
@@ -15,9 +14,10 @@ from .records import Record, TensorRecord
 
 NAME = "nvidia"
 MAX_MODULES = 20_000
-MAX_ENTRIES = 100_000
-MAX_NAME = 200
-MAX_DEPTH = 24
+MAX_ENTRIES = 50_000
+MAX_NAME = 100
+MAX_DEPTH = 12  # of modules within modules; together they bound the memory that dotted names take
+MAX_SIZES = 24
 _MAX_GROUP = 4096  # a group size of None means the whole batch
 
 
@@ -98,7 +98,7 @@ def generator(tensors: Tensors, modules: dict[str, Record], dialect: str = NAME)
         raise UnsupportedCheckpointError(
             "The generator has no constant 4x4 input; only StyleGAN2 ones are supported. Use another network."
         )
-    sizes = [4 << i for i in range(MAX_DEPTH) if f"synthesis.b{4 << i}.conv1.weight" in tensors]
+    sizes = [4 << i for i in range(MAX_SIZES) if f"synthesis.b{4 << i}.conv1.weight" in tensors]
     level = check_level(len(sizes) + 1)
     rgb = [f"synthesis.b{4 << i}.torgb.weight" in tensors for i in range(len(sizes))]
     if not all(rgb) or any(name.endswith(".skip.weight") for name in tensors):
@@ -134,7 +134,7 @@ def discriminator(tensors: Tensors, modules: dict[str, Record], dialect: str = N
         raise UnsupportedCheckpointError(
             "The discriminator is conditional, which is not supported. Use an unconditional one."
         )
-    sizes = [8 << i for i in range(MAX_DEPTH) if f"b{8 << i}.conv0.weight" in tensors]
+    sizes = [8 << i for i in range(MAX_SIZES) if f"b{8 << i}.conv0.weight" in tensors]
     level = check_level(len(sizes) + 2)
     if any(f"b{size}.skip.weight" not in tensors for size in sizes):
         raise UnsupportedCheckpointError(
@@ -166,6 +166,7 @@ def _take(part: Part, tensors: Tensors) -> None:
 
 def _number(modules: dict[str, Record], path: str, name: str, default: Any) -> Any:
     value = modules[path].state.get(name) if path in modules else None
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 < value < 1e9:
+    # Comparing is safe for any number, also for integers that no float can hold.
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9:
         return value
     return default

@@ -17,12 +17,15 @@ from .records import StorageRecord, TensorRecord
 NAME = "psp"
 TYPES = ("Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder")
 _ZERO = TensorRecord(StorageRecord(torch.float32, 0, lambda: memoryview(b"")), 0, (0,), (1,))
+# pSp's name (its learn_in_w files) for what e4e's code calls by the other one.
+_ALIASES = {"BackboneEncoderUsingLastLayerIntoW": "SingleStyleCodeEncoder"}
 _OTHER_TYPES = {
     "ProgressiveBackboneEncoder": "a ReStyle encoder",
     "ResNetProgressiveBackboneEncoder": "a ReStyle encoder",
     "BackboneEncoder": "a ReStyle encoder",
     "ResNetBackboneEncoder": "a ReStyle encoder",
     "ResNetGradualStyleEncoder": "a ReStyle encoder",
+    "BackboneEncoderUsingLastLayerIntoWPlus": "a pSp encoder with one linear layer for all codes",
 }
 
 
@@ -86,6 +89,9 @@ def _encoder(
 
 def _type(tensors: Tensors, opts: dict[str, Any], wanted: str | None) -> str:
     name = wanted or opts.get("encoder_type")
+    if name is not None and not isinstance(name, str):
+        raise CorruptCheckpointError("The file's encoder_type is not a name. Give encoder_type, or another file.")
+    name = _ALIASES.get(name, name)
     if name is None and "styles.0.linear.weight" not in tensors:
         return "SingleStyleCodeEncoder"
     if name in _OTHER_TYPES:
@@ -120,6 +126,9 @@ def _single_num_ws(
 
 def _latent_avg(part: Part, average: TensorRecord | None, opts: dict[str, Any], generator: Part | None) -> None:
     num_ws, w_dim = part.config["num_ws"], part.config["w_dim"]
+    if average is not None and opts.get("start_from_latent_avg") is False:
+        average = None
+        part.notes.append("The encoder's codes do not start from latent_avg (its options say so); it is not added.")
     if average is not None and average.numel == w_dim:
         part.tensors["latent_avg"] = Mapped(average, (num_ws, w_dim), lambda row: row.reshape(1, -1).repeat(num_ws, 1))
     elif average is not None:
@@ -134,6 +143,6 @@ def _latent_avg(part: Part, average: TensorRecord | None, opts: dict[str, Any], 
         part.notes.append("latent_avg is not in the file; it is the decoder's mean latent (seed 0).")
     else:
         part.tensors["latent_avg"] = Mapped(_ZERO, (num_ws, w_dim), lambda _: torch.zeros(num_ws, w_dim))
-        part.notes.append("latent_avg is not in the file and its options do not ask for one; zero is used.")
+        part.notes.append("The options of the file do not ask for latent_avg; zero is used.")
 
 

@@ -65,15 +65,15 @@ class TensorRecord:
     stride: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        if max(len(self.shape), len(self.stride)) > MAX_DIMENSIONS:  # first: nothing below may be long
+            raise CorruptCheckpointError(
+                f"A tensor has {len(self.shape)} dimensions, more than any network. It is damaged: get it again."
+            )
         numbers = (self.offset, *self.shape, *self.stride)
         if not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers) or len(self.shape) != len(self.stride):
             raise CorruptCheckpointError(
                 f"A tensor has an impossible geometry (shape {_short(self.shape)}, stride {_short(self.stride)}, "
                 f"offset {_short(self.offset)}). The file is damaged or was made to do harm: do not use it."
-            )
-        if len(self.shape) > MAX_DIMENSIONS:
-            raise CorruptCheckpointError(
-                f"A tensor has {len(self.shape)} dimensions, more than any network. It is damaged: get it again."
             )
         reach = self.offset + (self.extent if self.numel else 0)
         if reach > self.storage.numel or (self.numel > self.storage.numel and self.numel > MAX_EXPANDED):
@@ -159,10 +159,11 @@ NUMPY_DTYPES: dict[str, torch.dtype] = {
 }
 
 
-def array_tensor(dtype: DTypeRecord, shape: tuple[int, ...], fortran: bool, data: memoryview) -> TensorRecord:
+def array_tensor(dtype: DTypeRecord, shape: Any, fortran: bool, data: memoryview) -> TensorRecord:
     """The view that a numpy header describes, checked against the bytes that are there."""
     kind = numpy_dtype(dtype)
-    if not all(type(n) is int and 0 <= n < 1 << 62 for n in shape) or len(shape) > MAX_DIMENSIONS:
+    fitting = isinstance(shape, list | tuple) and len(shape) <= MAX_DIMENSIONS
+    if not fitting or not all(type(n) is int and 0 <= n < 1 << 62 for n in shape):
         raise CorruptCheckpointError(
             f"An array has an impossible shape {_short(shape)}. The file is damaged: get it again."
         )
@@ -171,6 +172,7 @@ def array_tensor(dtype: DTypeRecord, shape: tuple[int, ...], fortran: bool, data
             f"An array of shape {_short(shape)} and type {dtype.code} needs {math.prod(shape) * kind.itemsize} bytes; "
             f"{len(data)} are there. The file is truncated or damaged: get it again."
         )
+    shape = tuple(shape)
     stride: list[int] = []
     step = 1
     for size in shape if fortran else reversed(shape):
@@ -191,5 +193,9 @@ def numpy_dtype(dtype: DTypeRecord) -> torch.dtype:
 
 
 def _short(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    """Numbers as they are; of anything else only the type: the text of a container can be of any size."""
+    if isinstance(value, list | tuple) and len(value) > MAX_DIMENSIONS:
+        return f"of {len(value)} entries"
+    items = value if isinstance(value, list | tuple) else [value]
+    texts = [str(v)[:40] if type(v) in (int, float, bool) else type(v).__name__ for v in items]
+    return texts[0] if items is not value else f"[{', '.join(texts)}]"

@@ -31,9 +31,10 @@ DTYPES: dict[str, torch.dtype] = {
     "BOOL": torch.bool,
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
-MAX_HEADER = 32 << 20
+MAX_HEADER = 16 << 20
 MAX_TENSORS = 65536
 MAX_DIMENSIONS = 8
+MAX_BRACKETS = 4 * MAX_TENSORS  # every table or list of the JSON takes far more memory than its two bytes
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,10 @@ def read_header(handle: BinaryIO, size: int) -> Header:
             f"The safetensors header claims {length} bytes in a file of {size}. It is truncated: get it again."
         )
     try:
-        raw = json.loads(bytes(read_exact(handle, length, "the header")).decode("utf-8"))
+        text = read_exact(handle, length, "the header")
+        if text.count(b"[") + text.count(b"{") > MAX_BRACKETS:
+            raise ValueError("more tables than any file has tensors")
+        raw = json.loads(text.decode("utf-8"))
     except (UnicodeDecodeError, ValueError, RecursionError):
         raise CorruptCheckpointError(
             "The safetensors header is not valid JSON. The file is damaged: get it again."

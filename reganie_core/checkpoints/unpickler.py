@@ -5,8 +5,8 @@ is a name looked up in an allow-list (``allowlist.py``), REDUCE and NEWOBJ go to
 everything they build is a record of ``records.py``. Three more things differ from Python's, all for hostile files:
 
 - every declared length is compared with the bytes that are there before it is believed;
-- the number of steps, the memo and what may be a dictionary key are bounded, so that neither memory nor hashing
-  can be made to explode;
+- the number of steps, the memo, and how many dictionary keys are numbers or tuples are bounded, so that neither
+  memory nor hashing can be made to explode;
 - long byte strings stay in the file (a slice of the mapping), so that reading the structure of a file is cheap.
 """
 
@@ -22,6 +22,8 @@ from .records import ArrayRecord, DTypeRecord, LongText, Record, Symbol, array_t
 
 MAX_STEPS = 1_000_000  # a training save of the largest public network (1024 px, both optimizers) takes about 200 000
 MAX_LINE = 4096
+MAX_ODD_KEYS = 4096  # numbers and tuples: their hashes can be made to collide, those of texts cannot
+MAX_KEY_TUPLE = 8
 MAX_LONG = 256
 INLINE = 1 << 14  # byte strings and texts up to here are copied out of the file, longer ones are not
 
@@ -36,6 +38,7 @@ class Unpickler:
         find_global: (module, name) -> the inert function that stands for it; raises for everything else.
         persistent: persistent id -> storage, or None where the container has no such ids.
         nested: bytes of a nested storage -> storage, or None where none may occur.
+        max_steps: how many opcodes are run before the file is refused.
     """
 
     def __init__(
@@ -45,12 +48,15 @@ class Unpickler:
         persistent: Callable[[Any], Any] | None = None,
         nested: Callable[[memoryview], Any] | None = None,
         position: int = 0,
+        max_steps: int = MAX_STEPS,
     ) -> None:
         self.view = view
         self.position = position
         self.persistent = persistent
         self.nested = nested
         self._find = find_global
+        self._max_steps = max_steps
+        self._odd_keys = 0
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         # Copies that functions make may add up to this much: a memo lets a short file ask for one again and again.
@@ -68,9 +74,9 @@ class Unpickler:
         try:
             while True:
                 steps += 1
-                if steps > MAX_STEPS:
+                if steps > self._max_steps:
                     raise UnsupportedCheckpointError(
-                        f"The file's pickle has more than {MAX_STEPS} steps, more than any known network. Save "
+                        f"The file's pickle has more than {self._max_steps} steps, more than any known network. Save "
                         "only the weights."
                     )
                 code = self._take(1)[0]
@@ -93,6 +99,23 @@ class Unpickler:
         self._allowance -= nbytes
         if self._allowance < 0:
             self._damaged("it would grow far beyond its size")
+
+    def check_key(self, key: Any) -> Any:
+        """A key that is cheap to hash: a text, or one of a few numbers and short flat tuples of scalars.
+
+        A tuple of tuples of tuples hashes in exponential time, a long one in its length every time it is used.
+        """
+        if isinstance(key, str | bytes):
+            return key
+        self._odd_keys += 1
+        flat = key if isinstance(key, tuple) else (key,)
+        fitting = len(flat) <= MAX_KEY_TUPLE and self._odd_keys <= MAX_ODD_KEYS
+        if fitting and all(k is None or isinstance(k, str | int | float | bytes) for k in flat):
+            return key
+        raise UnsupportedCheckpointError(
+            f"The file has a table whose keys are not names, or more than {MAX_ODD_KEYS} keys that are numbers. "
+            "Save only the weights."
+        )
 
     def bytes_of(self, value: Any) -> memoryview:
         """The bytes of a byte string in any of its pickled forms."""
@@ -221,7 +244,7 @@ class Unpickler:
         elif isinstance(target, ArrayRecord):
             _, shape, dtype, fortran, data = state
             self.charge(200)
-            target.tensor = array_tensor(dtype, tuple(shape), bool(fortran), self.bytes_of(data))
+            target.tensor = array_tensor(dtype, shape, bool(fortran), self.bytes_of(data))
         elif not isinstance(target, dict):  # attributes of an OrderedDict (its _metadata) carry no weights
             self._damaged("a state for something that has none")
 
@@ -229,7 +252,7 @@ class Unpickler:
         if not isinstance(target, dict) or len(items) % 2:
             self._damaged("items for something that is not a table")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[check_key(key)] = value
+            target[self.check_key(key)] = value
 
     def _extend(self, target: Any, items: list[Any]) -> None:
         if not isinstance(target, list):
@@ -298,12 +321,3 @@ class Unpickler:
         raise UnsafeCheckpointError(
             "The file uses the pickle extension registry or outside buffers. Nothing was run; do not trust it."
         )
-
-
-def check_key(key: Any) -> Any:
-    """Only scalars and flat tuples of them: a tuple of tuples of tuples hashes in exponential time."""
-    if key is None or isinstance(key, str | int | float | bytes):
-        return key
-    if isinstance(key, tuple) and all(k is None or isinstance(k, str | int | float | bytes) for k in key):
-        return key
-    raise UnsupportedCheckpointError("The file has a table whose keys are not names or numbers. Save only the weights.")

@@ -70,6 +70,8 @@ class DirectionEditor:
             raise InputError(f"The controls {', '.join(missing)} have no direction.")
         self.directions = {name: _as_rows(name, tensor) for name, tensor in directions.items()}
         named = {control.name for control in controls}
+        if len(named) < len(controls):
+            raise InputError("Two controls have the same name.")
         plain = [Control(name, minimum=-3.0, maximum=3.0) for name in directions if name not in named]
         self.controls: tuple[Control, ...] = (*controls, *plain)
         widths = {tensor.shape[1] for tensor in self.directions.values()}
@@ -150,7 +152,10 @@ def load_direction_editor(path: str | os.PathLike[str], device: torch.device | s
     tensors, config = loaded.tensors, loaded.config
     directions = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     try:
-        controls = [Control.from_dict(item) for item in config.get("controls", [])][:MAX_CONTROLS]
+        listed = config.get("controls", [])
+        if not isinstance(listed, list) or len(listed) > MAX_CONTROLS:
+            raise InputError(f"its controls are no list of at most {MAX_CONTROLS}.")
+        controls = [Control.from_dict(item) for item in listed]
         editor = DirectionEditor(directions, controls, fingerprint=checkpoints.fingerprint(tensors),
                                  provenance=loaded.provenance)
     except (InputError, TypeError) as error:

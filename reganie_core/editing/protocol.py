@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -19,6 +19,11 @@ KINDS = ("numeric", "binary")
 MAX_TEXT = 300
 
 
+def _finite(value: object) -> bool:
+    """Whether it is a number that a float can hold."""
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
 @dataclass(frozen=True)
 class Target:
     """An absolute value of a control, in its unit (``yaw=@-15``); plain numbers are changes."""
@@ -26,8 +31,8 @@ class Target:
     value: float | Tensor
 
     def __post_init__(self) -> None:
-        if not isinstance(self.value, Tensor) and not math.isfinite(self.value):
-            raise InputError(f"A target must be a finite number, found {self.value}.")
+        if not isinstance(self.value, Tensor) and not _finite(self.value):
+            raise InputError(f"A target must be a finite number, found {ascii(self.value)[:80]}.")
 
 
 EditValue = float | bool | Tensor | Target
@@ -66,8 +71,10 @@ class Control:
                 f"{ascii(self.kind)[:80]}."
             )
         numbers = (self.minimum, self.maximum, self.default)
-        if not all(isinstance(v, int | float) and math.isfinite(v) for v in numbers) or self.minimum >= self.maximum:
-            raise InputError(f"Control {self.name}: needs finite minimum < maximum and default, found {numbers}.")
+        if not all(_finite(v) for v in numbers) or self.minimum >= self.maximum:
+            raise InputError(
+                f"Control {self.name}: needs finite minimum < maximum and default, found {ascii(numbers)[:80]}."
+            )
         for field in ("unit", "description"):
             text = getattr(self, field)
             if not isinstance(text, str) or len(text) > MAX_TEXT or not all(c.isprintable() for c in text):
@@ -148,7 +155,7 @@ def check_edits(editor: Editor, edits: Mapping[str, EditValue]) -> dict[str, tup
                     f"{name}: a tensor of changes must be finite floats of shape [B], found "
                     f"{list(value.shape)}."
                 )
-        elif not isinstance(value, int | float) or not math.isfinite(value):
+        elif not _finite(value):
             raise InputError(f"{name}: a change must be a finite number, found {ascii(value)[:80]}.")
         found[name] = (control, value)
     return found

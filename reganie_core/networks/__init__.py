@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from torch import nn
 
@@ -74,10 +74,26 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
             f"known: {', '.join(sorted(known))}."
         )
     fields = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    hints = get_type_hints(config_cls)
+    wrong = [key for key, value in fields.items() if not _fits(value, hints[key])]
+    if wrong:
+        raise CorruptCheckpointError(
+            f"The configuration of this {name} makes no network: {wrong[0]} cannot be a "
+            f"{type(fields[wrong[0]]).__name__} here."
+        )
     try:
         return cls(config_cls(**fields))
     except (InputError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise CorruptCheckpointError(f"The configuration of this {name} makes no network: {error}") from error
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of a file has the type of its field: a text as a number fails only when a picture is made."""
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if get_args(hint):  # a union
+        return any(_fits(value, option) for option in get_args(hint))
+    return type(value) in ((int, float) if hint is float else (hint,))
 
 
 def describe(network: nn.Module) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class GeneratorConfig:
         r = self.resolution
         if r < 8 or r & (r - 1):
             raise InputError(f"A StyleGAN2 resolution is a power of two from 8 up, found {r}.")
+        if min(self.z_dim, self.w_dim, self.mapping_layers, self.c_dim + 1, *self.channels) < 1:
+            raise InputError(f"A StyleGAN2 has at least one channel, latent dimension and mapping layer; found {self}.")
         if len(self.channels) != int(math.log2(r)) - 1:
             raise InputError(f"{r} px needs {int(math.log2(r)) - 1} channel counts (4 px to {r} px), "
                              f"found {len(self.channels)}: {self.channels}.")
