@@ -18,6 +18,7 @@ FOLDER_OF = {
     "rectifier": _host.REGANIE,
 }
 MAX_CONTROL_NAME = 64
+MAX_CONTROLS = 1000  # in the list, which the page has to draw
 _seen: dict[tuple[str, int, int], dict | None] = {}
 log = logging.getLogger("ReGANIE")
 
@@ -39,8 +40,8 @@ def _contents(path: Path) -> dict | None:
             _seen[key] = None
             if _quick(path):
                 found = rc.inspect(path)
-                _seen[key] = {"contains": found["contains"], "controls": found["config"].get("controls", [])}
-    except (rc.ReganieError, OSError) as error:
+                _seen[key] = {"contains": found["contains"], "controls": _control_names(found["config"])}
+    except Exception as error:  # one odd file must not take every list of the page away
         log.debug("%s is not listed by what it holds: %s", path, error)
         return None
     return _seen[key]
@@ -74,11 +75,16 @@ def controls() -> list[str]:
             found = _contents(path_of("directions", choice))
         except rc.ReganieError:
             continue
-        for control in (found or {}).get("controls", []):
-            name = control.get("name") if isinstance(control, dict) else None
-            if isinstance(name, str) and 0 < len(name) <= MAX_CONTROL_NAME and name.isprintable():
-                names.setdefault(name)
-    return list(names) or ["yaw"]
+        names.update(dict.fromkeys((found or {}).get("controls", [])))
+    return list(names)[:MAX_CONTROLS] or ["yaw"]
+
+
+def _control_names(config: dict[str, Any]) -> list[str]:
+    """The names among a file's controls that can be shown; anything may stand in their place."""
+    found = config.get("controls")
+    items = found[:MAX_CONTROLS] if isinstance(found, list) else []
+    names = [item.get("name") for item in items if isinstance(item, dict)]
+    return [n for n in names if isinstance(n, str) and 0 < len(n) <= MAX_CONTROL_NAME and n.isprintable()]
 
 
 def path_of(kind: str, name: str) -> Path:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..reganie_core.errors import NotFoundError, UnsafePathError
-from ..reganie_core.paths import safe_join
+from ..reganie_core.paths import is_file, safe_join
 
 log = logging.getLogger("ReGANIE")
 Result = TypeVar("Result")
@@ -87,7 +87,7 @@ def resolve(folder: str, name: str, directory: bool = False) -> Path:
         except UnsafePathError as error:
             leaving = error
             continue
-        if path.is_dir() if directory else path.is_file():
+        if os.path.isdir(path) if directory else is_file(path):
             return path
     if leaving is not None:
         raise leaving

@@ -22,7 +22,7 @@ from .editing import load_editor
 from .editing.protocol import Editor, EditValue, describe_controls
 from .errors import CorruptCheckpointError, InputError, NotFoundError, ReganieError, ReganieWarning
 from .inversion.e4e import check_pair
-from .paths import safe_join
+from .paths import is_file, safe_join
 
 __all__ = ["PARTS", "Domain", "check_provenance", "load_domain", "load_manifest", "packaged_domains"]
 
@@ -117,7 +117,7 @@ def load_manifest(name: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
     """
     folder = _folder(name)
     path = folder / MANIFEST
-    if not path.is_file():
+    if not is_file(path):
         known = ", ".join(PACKAGED)
         if folder in PACKAGED.values():
             raise NotFoundError(
@@ -128,9 +128,12 @@ def load_manifest(name: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
             f"There is no domain at {folder} ({MANIFEST} is missing). Give a packaged domain ({known}) or a "
             "folder."
         )
-    text = path.read_bytes()[: MAX_MANIFEST + 1]
     try:
+        with open(safe_join(folder, MANIFEST), "rb") as handle:
+            text = handle.read(MAX_MANIFEST + 1)
         manifest = json.loads(text) if len(text) <= MAX_MANIFEST else None
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
     except (ValueError, RecursionError) as error:
         raise CorruptCheckpointError(f"{path} is no valid JSON: {str(error)[:200]}.") from error
     if not isinstance(manifest, dict) or str(manifest.get("format_version")) != "1":
@@ -140,9 +143,12 @@ def load_manifest(name: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
         raise CorruptCheckpointError(f'{path}: "name" must be a printable text of at most 64 characters.')
     if not isinstance(examples, list) or len(examples) > MAX_EXAMPLES:
         raise CorruptCheckpointError(f'{path}: "examples" must be a list of at most {MAX_EXAMPLES} file names.')
+    size = manifest.get("resolution")
+    if not (size is None or type(size) is int and 0 < size <= 1 << 16):
+        raise CorruptCheckpointError(f'{path}: "resolution" must be a number of pixels.')
     for part in PARTS:
         entry = manifest.get(part)
-        if entry is not None and not safe_join(folder, entry).is_file():
+        if entry is not None and not is_file(safe_join(folder, entry)):
             raise NotFoundError(f"The {part} of the domain {title} is missing: {entry} is not in {folder}.")
     for example in examples:
         safe_join(folder, example)
@@ -178,7 +184,7 @@ def load_domain(name: str | os.PathLike[str] = "portraits", device: torch.device
         except ReganieError as error:
             error.args = (f"The {part} of the domain {manifest['name']}: {error}",)
             raise
-    examples = [path for entry in manifest["examples"] if (path := safe_join(folder, entry)).is_file()]
+    examples = [path for entry in manifest["examples"] if is_file(path := safe_join(folder, entry))]
     generator = parts.get("generator")
     domain = Domain(**parts, name=manifest["name"], folder=folder, examples=examples,
                     resolution=getattr(generator, "resolution", manifest.get("resolution")))
@@ -189,11 +195,18 @@ def load_domain(name: str | os.PathLike[str] = "portraits", device: torch.device
             check_provenance(parts[part], part, generator=generator)
     if domain.rectifier is not None:
         # One rectifier serves several editors; it was trained with one of them.
-        wanted = (getattr(domain.rectifier, "provenance", None) or {}).get("fingerprints", {}).get("editor")
+        wanted = fingerprints_of(domain.rectifier).get("editor")
         known = [editor for editor in domain.editors.values() if getattr(editor, "fingerprint", None) == wanted]
         editor = next(iter(known or domain.editors.values()), None)
         check_provenance(domain.rectifier, generator=generator, encoder=domain.encoder, editor=editor)
     return domain
+
+
+def fingerprints_of(trained: nn.Module | Editor) -> Mapping[str, Any]:
+    """The fingerprints that a file says its networks had; whatever a file holds in that place, a table."""
+    provenance = getattr(trained, "provenance", None)
+    prints = provenance.get("fingerprints") if isinstance(provenance, Mapping) else None
+    return prints if isinstance(prints, Mapping) else {}
 
 
 def check_provenance(trained: nn.Module | Editor, /, what: str = "rectifier",
@@ -203,11 +216,10 @@ def check_provenance(trained: nn.Module | Editor, /, what: str = "rectifier",
     Compares ``trained.provenance["fingerprints"][name]`` with ``network.fingerprint``; silent where one is unknown.
     The names are generator, encoder and editor.
     """
-    provenance = getattr(trained, "provenance", None)
-    prints = provenance.get("fingerprints") if isinstance(provenance, Mapping) else None
+    prints = fingerprints_of(trained)
     sentences = []
     for name, network in networks.items():
-        wanted = prints.get(name) if isinstance(prints, Mapping) else None
+        wanted = prints.get(name)
         found = getattr(network, "fingerprint", None)
         if wanted and found and wanted != found:
             sentence = (f"The {what} was trained with {name} {ascii(wanted)[:40]}, but this is {name} {found!r}; "

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .errors import InputError, MismatchError, NotFoundError
-from .paths import atomic_write
+from .paths import atomic_write, is_file
 
 __all__ = [
     "FIT_MODES",
@@ -40,6 +40,9 @@ Fit = Literal["error", "crop", "pad"]
 FIT_MODES: tuple[str, ...] = ("error", "crop", "pad")
 SMALLEST_SIDE = 16
 LARGEST_SIDE = 16384
+LARGEST_PICTURE = 50_000_000  # pixels; reading one takes about 1 GB
+# What is read, by content. Everything else stays with its own programs (PIL would start one for PostScript).
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
 
 def clamp(images: Tensor) -> Tensor:
@@ -90,7 +93,7 @@ def from_uint8(pixels: Tensor | np.ndarray) -> Tensor:
         tensor = tensor[None]
     if tensor.ndim != 4 or tensor.shape[-1] != 3:
         raise InputError(f"Expected the shape [B,H,W,3], found {list(tensor.shape)}.")
-    return (tensor.permute(0, 3, 1, 2).float() / 127.5 - 1.0).contiguous()
+    return tensor.permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1.0)  # in place: photos are large
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -164,17 +167,17 @@ def load_image(path: str | os.PathLike[str]) -> Tensor:
 
     Raises:
         NotFoundError: there is no such file.
-        InputError: not a picture, truncated, or larger than 16384 pixels on a side.
+        InputError: not a picture, truncated, larger than 16384 pixels on a side, or than 50 million pixels in all.
     """
     source = Path(path)
-    if not source.is_file():
+    if not is_file(source):
         raise NotFoundError(f"There is no picture at {source}.")
     try:
-        with Image.open(source) as image:
-            if max(image.size) > LARGEST_SIDE:
+        with Image.open(source, formats=FORMATS) as image:
+            if max(image.size) > LARGEST_SIDE or image.width * image.height > LARGEST_PICTURE:
                 raise InputError(
-                    f"{source.name} is {image.width}x{image.height}; at most {LARGEST_SIDE} pixels on a "
-                    "side are read."
+                    f"{source.name} is {image.width}x{image.height}; at most {LARGEST_SIDE} pixels on a side and "
+                    f"{LARGEST_PICTURE // 1_000_000} million in all are read. Crop it around the face."
                 )
             image.load()
             return from_pil(image)
@@ -183,7 +186,9 @@ def load_image(path: str | os.PathLike[str]) -> Tensor:
             f"{source.name} is not a picture that can be read; use PNG, JPEG, WebP, TIFF or "
             "BMP."
         ) from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # decoders of damaged files raise anything from EOFError to struct.error
         raise InputError(
             f"{source.name} cannot be read as a picture ({error}); it may be truncated or "
             "damaged."
@@ -205,8 +210,13 @@ def save_image(image: Tensor | Image.Image, path: str | os.PathLike[str]) -> Pat
     if target.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"):
         raise InputError(f"Cannot write a picture named {target.name}; end it in .png, .jpg, .webp, .bmp or .tif.")
     options = {"quality": 95, "subsampling": 0} if target.suffix.lower() in (".jpg", ".jpeg") else {}
-    with atomic_write(target) as temporary:
-        image.save(temporary, **options)
+    try:
+        with atomic_write(target) as temporary:
+            image.save(temporary, **options)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"Cannot write {target.name}: {error}. Choose another format or place.") from error
     return target
 
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .errors import InputError, UnsafePathError
 
-__all__ = ["MAX_NAME", "atomic_write", "check_name", "refuse_overwriting_inputs", "safe_join"]
+__all__ = ["MAX_NAME", "atomic_write", "check_name", "is_file", "refuse_overwriting_inputs", "safe_join"]
 
 MAX_NAME = 512
 MAX_PART = 200
@@ -82,6 +82,14 @@ def safe_join(root: str | os.PathLike[str], name: str) -> Path:
     return path
 
 
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a regular file is there and may be looked at; a name no system takes (too long) is just not there."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it replaces ``path``, on any error it is removed.
@@ -93,6 +101,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     try:
+        if target.is_dir():
+            raise InputError(f"{target} is a folder; choose the name of a file.")
         handle, name = tempfile.mkstemp(prefix=".part-", suffix=target.suffix, dir=target.parent or Path("."))
     except OSError as error:
         raise InputError(
@@ -117,5 +127,5 @@ def refuse_overwriting_inputs(output: str | os.PathLike[str], inputs: list[str |
     out = Path(output)
     for item in inputs:
         source = Path(item)
-        if source.exists() and out.exists() and os.path.samefile(source, out):
+        if os.path.exists(source) and os.path.exists(out) and os.path.samefile(source, out):
             raise InputError(f"The output {out} is also an input; choose another name for the result.")

@@ -97,6 +97,15 @@ def test_the_lists_sort_files_by_what_they_hold(pack, models, tiny_domain):
         call(pack, "LoadRectifier", file="torn.safetensors")
 
 
+@pytest.mark.parametrize("controls", [5, "yaw", [5], [{"name": ["x"]}], [{"name": f"c{i}"} for i in range(5000)]])
+def test_odd_controls_take_no_list_away(pack, models, controls):
+    directions = {"direction.a": torch.zeros(1, 16)}
+    pack.rc.checkpoints.save_checkpoint(models.reganie / "d.safetensors", "directions", {"controls": controls},
+                                        directions, {})
+    names = _options(pack, "DirectionEdit", "direction")
+    assert 0 < len(names) <= 1000 and all(isinstance(name, str) for name in names)
+
+
 def test_public_files_are_sorted_as_well(pack, models):
     torch.save(torch.randn(8, 16), models.reganie / "beard.pt")
     np.save(models.reganie / "hair.npy", np.ones((1, 16), np.float32))

@@ -157,5 +157,5 @@ def check_device(name: str) -> str:
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on standard output."""
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    """One JSON document on standard output; ASCII, because names in files may hold what a terminal cannot."""
+    print(json.dumps(data, indent=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 from .common import print_json
@@ -43,6 +44,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):  # which JSON does not have
+        return str(value)
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
