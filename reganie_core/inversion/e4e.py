@@ -26,10 +26,25 @@ def check_pair(generator: nn.Module, encoder: nn.Module) -> None:
 
 
 def encode(generator: nn.Module, encoder: nn.Module, images: Tensor, chunk: int = 8) -> Latent:
-    """E(images) for ``[B,3,H,W]`` in [-1,1] -> :class:`Latent` that belongs to ``generator``; ``chunk`` at a time."""
+    """E(images) for ``[B,3,H,W]`` in [-1,1] -> :class:`Latent` that belongs to ``generator``; ``chunk`` at a time.
+
+    An encoder of wide pictures (cars: 256x192) sees the middle band of square ones, which is where its generator
+    paints: the 512 px car generators leave the 64 rows at the top and at the bottom empty.
+    """
     check_pair(generator, encoder)
-    ws = torch.cat([encoder(part) for part in images.split(max(1, chunk))]).float()
+    ws = torch.cat([encoder(_band(encoder, part)) for part in images.split(max(1, chunk))]).float()
     return Latent(ws, generator=getattr(generator, "fingerprint", None))
+
+
+def _band(encoder: nn.Module, images: Tensor) -> Tensor:
+    config = getattr(encoder, "config", None)
+    width, height = getattr(config, "input_resolution", None), getattr(config, "input_height", None)
+    if height is None or height >= width or images.shape[-2] != images.shape[-1]:
+        return images
+    size = images.shape[-1]
+    rows = size * height // width
+    top = (size - rows) // 2
+    return images[..., top : top + rows, :]
 
 
 def invert(generator: nn.Module, encoder: nn.Module, images: Tensor, *, fit: Fit = "error",
