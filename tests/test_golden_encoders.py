@@ -32,13 +32,17 @@ def e4e_file(path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Encoder and decoder of the one file, which is deleted as soon as both are read."""
+def e4e_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The one large file of these tests; deleted after them."""
     path = e4e_file(tmp_path_factory.mktemp("e4e") / "e4e_ffhq_encode.pt")
-    try:
-        yield checkpoints.load_encoder(path), checkpoints.load_generator(path)
-    finally:
-        path.unlink(missing_ok=True)
+    yield path
+    path.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="module")
+def networks(e4e_path: Path) -> tuple[nn.Module, nn.Module]:
+    """Its encoder and decoder."""
+    return checkpoints.load_encoder(e4e_path), checkpoints.load_generator(e4e_path)
 
 
 @pytest.fixture(scope="module")
@@ -115,14 +119,24 @@ def test_ganspace_edits(latents: Tensor) -> None:
     check(torch.cat(edited), "edit_ganspace")
 
 
-@pytest.mark.parametrize("kind", ["GradualStyleEncoder", "SingleStyleCodeEncoder"])
-def test_psp_codes(kind: str, picture: Tensor, tmp_path: Path) -> None:
-    name, path = f"psp_{kind}_encoder", tmp_path / "psp.pt"
-    options = {"encoder_type": kind, "start_from_latent_avg": True, "output_size": 1024}
+def test_psp_codes(e4e_path: Path, picture: Tensor) -> None:
+    """pSp's encoder has the tensors of e4e's and computes something else with them."""
+    name = "psp_GradualStyleEncoder_encoder"
+    entries, others = files.manifest(name), files.manifest(NAME)
+    assert all(others[key] == entry for key, entry in entries.items())
+    encoder = checkpoints.load_encoder(e4e_path, encoder_type="GradualStyleEncoder")
+    assert type(encoder).__name__ == "GradualStyleEncoder"
+    with torch.inference_mode():
+        check(encoder(picture) - encoder.latent_avg, "codes", name)
+
+
+def test_psp_single_style_codes(picture: Tensor, tmp_path: Path) -> None:
+    name, path = "psp_SingleStyleCodeEncoder_encoder", tmp_path / "psp.pt"
+    options = {"encoder_type": "SingleStyleCodeEncoder", "start_from_latent_avg": True, "output_size": 1024}
     torch.save({"state_dict": files.weights(name), "latent_avg": files.latent_avg(18, 512), "opts": options}, path)
     encoder = checkpoints.load_encoder(path)
     path.unlink()
-    assert type(encoder).__name__ == kind
+    assert type(encoder).__name__ == "SingleStyleCodeEncoder" and encoder.num_ws == 18
     with torch.inference_mode():
         check(encoder(picture) - encoder.latent_avg, "codes", name)
 
