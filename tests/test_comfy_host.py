@@ -49,8 +49,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     pack = base / "custom_nodes" / PACK
     shutil.copytree(ROOT, pack, ignore=SKIPPED)
     weights = pack / "reganie_core" / "portraits" / "weights"
-    if not (weights / "domain.json").is_file():
-        pytest.skip("the packaged portraits weights are not in this checkout")
     for name in ("models", "input", "output", "temp", "user"):
         (base / name).mkdir()
     with socket.socket() as probe:
