@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from reganie_core.errors import InputError, ReganieError
@@ -30,8 +30,11 @@ class Stage(Protocol):
     modules: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
 
-    def step(self, seen: int) -> dict[str, float]:
-        """Train on one batch starting at image number `seen`; returns terms to be averaged per tick."""
+    def step(self, seen: int) -> dict[str, float | Tensor]:
+        """Train on one batch starting at image number `seen`; returns terms to be averaged per tick.
+
+        Terms are numbers or detached 0-dim tensors; tensors let the loop decide when to wait for the device.
+        """
 
     def sheet(self, path: Path) -> None:
         """Write a sample sheet with fixed seeds."""
@@ -41,6 +44,16 @@ class Stage(Protocol):
 
     def validate(self) -> dict[str, float]:
         """Metrics on held-out data, for the status line and the provenance; may be empty."""
+
+
+SYNC_STEPS = 16        # steps on an accelerator between looks at the terms; each look waits for the device
+
+
+def to_numbers(steps: list[dict[str, float | Tensor]]) -> list[dict[str, float]]:
+    """Terms of several steps as plain numbers, with one transfer for all of them."""
+    tensors = [v.detach().float() for terms in steps for v in terms.values() if isinstance(v, Tensor)]
+    values = iter(torch.stack(tensors).tolist() if tensors else [])
+    return [{k: next(values) if isinstance(v, Tensor) else float(v) for k, v in terms.items()} for terms in steps]
 
 
 class Diverged(ReganieError):
@@ -120,17 +133,23 @@ class Run:
         sums: dict[str, list[float]] = defaultdict(list)
         tick_start, tick_seen, last_save = time.time(), self.seen, time.time()
         next_sheet = self.seen
+        pending: list[dict[str, float | Tensor]] = []
+        patience = 1 if torch.device(config.device).type == "cpu" else SYNC_STEPS
         while self.seen < total and not self.stopping:
             if self.seen >= next_sheet:
                 self.stage.sheet(self.folder / f"sheet_{self.seen // 1000:06d}.png")
                 next_sheet = self.seen + int(config.sheet_kimg * 1000)
             self.set_lr()
-            terms = self.stage.step(self.seen)
+            pending.append(self.stage.step(self.seen))
             self.seen += config.batch
-            if self.check_finite(terms):
-                for name, value in terms.items():
-                    sums[name].append(value)
-            if self.seen - tick_seen >= config.tick_kimg * 1000:
+            ticking = self.seen - tick_seen >= config.tick_kimg * 1000
+            if len(pending) >= patience or ticking or self.stopping or self.seen >= total:
+                for terms in to_numbers(pending):
+                    if self.check_finite(terms):
+                        for name, value in terms.items():
+                            sums[name].append(value)
+                pending.clear()
+            if ticking:
                 now = time.time()
                 self.elapsed += now - tick_start
                 self._tick({k: sum(v) / len(v) for k, v in sums.items()}, (now - tick_start) / (self.seen - tick_seen))

@@ -19,7 +19,7 @@ from ..data import portraits_set
 from ..ema import make_average, update_average
 from ..randomness import generator_at
 from ..sheets import grid
-from .base import adam, dtype_of, init_from
+from .base import adam, descend, dtype_of, init_from
 
 
 @dataclass
@@ -76,7 +76,7 @@ class AttributesStage:
         columns = [(labels[n] - m) / s for n, m, s in zip(c.numeric, c.mean, c.std, strict=True)]
         return torch.stack([*columns, *(labels[n] for n in c.binary)], dim=1).to(self.config.device)
 
-    def step(self, seen: int) -> dict[str, float]:
+    def step(self, seen: int) -> dict[str, Tensor]:
         config, n = self.config, len(self.network_config.numeric)
         random = generator_at(config.seed, seen)
         indices = torch.randint(len(self.data), (config.batch,), generator=random)
@@ -86,11 +86,9 @@ class AttributesStage:
         logits = self.net.logits(images)
         numeric = F.smooth_l1_loss(logits[:, :n], target[:, :n], beta=0.5)
         binary = F.binary_cross_entropy_with_logits(logits[:, n:], target[:, n:])
-        self.optimizers["net"].zero_grad(set_to_none=True)
-        (numeric + 0.2 * binary).backward()
-        self.optimizers["net"].step()
+        norm = descend(self, "net", numeric + 0.2 * binary)
         update_average(self.average, self.net, config.batch, config.ema_kimg, seen + config.batch)
-        return {"numeric": float(numeric.detach()), "binary": float(binary.detach())}
+        return {"numeric": numeric.detach(), "binary": binary.detach(), "gradient": norm}
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:

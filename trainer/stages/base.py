@@ -1,11 +1,11 @@
-"""What the stages have in common: optimisers, averages, starting weights, precision."""
+"""What the stages have in common: optimisers and their steps, averages, starting weights, precision."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import MismatchError
@@ -24,6 +24,22 @@ def adam(module: nn.Module, config: StageConfig, lazy_interval: int = 0) -> torc
     return torch.optim.Adam(module.parameters(), lr=config.lr * ratio, betas=betas, eps=1e-8, fused=True)
 
 
+def descend(stage: Any, name: str, loss: Tensor) -> Tensor:
+    """One step of `stage.optimizers[name]` down `loss`; returns the gradients' norm, a detached 0-dim tensor.
+
+    Gradients that are not finite leave weights and moments untouched: the fused optimiser is told so on the device,
+    which costs no wait for it. The loop sees the norm among the terms, names it, and stops after ten in a row.
+    """
+    optimizer = stage.optimizers[name]
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    optimizer.found_inf = (~norm.isfinite()).float()
+    optimizer.step()
+    return norm.detach()
+
+
 def init_from(module: nn.Module, path: str, kind: str) -> None:
     """Start from an exported network (optimiser state starts anew). Names and shapes must agree."""
     if not path:
@@ -33,7 +49,3 @@ def init_from(module: nn.Module, path: str, kind: str) -> None:
         module.load_state_dict(tensors)
     except RuntimeError as error:
         raise MismatchError(f"init_from={path} holds another architecture than this config: {error}") from error
-
-
-def floats(terms: dict[str, Any]) -> dict[str, float]:
-    return {k: float(v) for k, v in terms.items()}

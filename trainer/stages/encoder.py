@@ -23,7 +23,7 @@ from ..ema import make_average, update_average
 from ..frozen import load_attributes
 from ..randomness import generator_at
 from ..sheets import grid
-from .base import adam, dtype_of, init_from
+from .base import adam, descend, dtype_of, init_from
 
 
 @dataclass
@@ -91,7 +91,7 @@ class EncoderStage:
         mirror = torch.rand(len(indices), generator=random) < 0.5
         return torch.cat([made, self.data.batch(indices, mirror).to(config.device)]), ws
 
-    def step(self, seen: int) -> dict[str, float]:
+    def step(self, seen: int) -> dict[str, float | Tensor]:
         config = self.config
         images, ws = self.batch(seen)
         stage = self.stage_at(seen)
@@ -106,11 +106,9 @@ class EncoderStage:
         if stage > 0:
             delta = (codes[:, 1:stage + 1] - codes[:, :1]).square().mean() / self.code_variance
             loss, terms["delta"] = loss + config.delta_weight * delta, delta
-        self.optimizers["E"].zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizers["E"].step()
+        terms["gradient"] = descend(self, "E", loss)
         update_average(self.average, self.E, config.batch, config.ema_kimg, seen + config.batch)
-        return {**{k: float(v.detach()) for k, v in terms.items()}, "stage": float(stage)}
+        return {**{k: v.detach() for k, v in terms.items()}, "stage": float(stage)}
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:

@@ -23,7 +23,7 @@ from ..ema import make_average, update_average
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..randomness import generator_at
 from ..sheets import grid
-from .base import adam, dtype_of, init_from
+from .base import adam, descend, dtype_of, init_from
 
 
 @dataclass
@@ -78,7 +78,7 @@ class GeneratorStage:
             ws = torch.where(second[:, :, None].to(ws.device), self.G.mapping(z[1].to(config.device)), ws)
         return ws
 
-    def step(self, seen: int) -> dict[str, float]:
+    def step(self, seen: int) -> dict[str, Tensor]:
         config = self.config
         random = generator_at(config.seed, seen)
         indices = torch.randint(len(self.data), (config.batch,), generator=random)
@@ -93,18 +93,14 @@ class GeneratorStage:
             r1 = r1_penalty(self.D, real)
             loss_d = loss_d + r1 * (config.r1_gamma * 0.5 * config.r1_interval)
             terms["r1"] = r1.detach()
-        self.optimizers["D"].zero_grad(set_to_none=True)
-        loss_d.backward()
-        self.optimizers["D"].step()
+        terms["gradient_D"] = descend(self, "D", loss_d)
 
         self.D.requires_grad_(False)
         loss_g = generator_loss(self.D(fake))
-        self.optimizers["G"].zero_grad(set_to_none=True)
-        loss_g.backward()
-        self.optimizers["G"].step()
+        terms["gradient_G"] = descend(self, "G", loss_g)
         self.D.requires_grad_(True)
         update_average(self.G_ema, self.G, config.batch, config.ema_kimg, seen + config.batch)
-        return {k: float(v) for k, v in {"G": loss_g.detach(), **terms}.items()}
+        return {"G": loss_g.detach(), **terms}
 
     @torch.inference_mode()
     def samples(self, count: int, seed: int) -> Tensor:

@@ -33,7 +33,7 @@ from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..paste import random_shapes
 from ..randomness import generator_at
 from ..sheets import grid
-from .base import adam, dtype_of, init_from
+from .base import adam, descend, dtype_of, init_from
 
 VALIDATION_SEED = 600_000_000      # held-out portraits to look at while training; the tables use others
 
@@ -142,7 +142,7 @@ class RectifierStage:
 
     # One step ------------------------------------------------------------------------------------------------
 
-    def step(self, seen: int) -> dict[str, float]:
+    def step(self, seen: int) -> dict[str, Tensor]:
         config = self.config
         delta, primary, target, t = (v.clone() if isinstance(v, Tensor) else v
                                      for v in self.triplet(generator_at(config.seed, seen)))
@@ -158,13 +158,11 @@ class RectifierStage:
             self.D.requires_grad_(False)
             gan = generator_loss(self.D(painted))
             loss, terms["G"] = loss + config.gan_weight * gan, gan
-        self.optimizers["R"].zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizers["R"].step()
+        terms["gradient_R"] = descend(self, "R", loss)
         if adversarial:
             self.D.requires_grad_(True)
         update_average(self.average, self.R, config.batch, config.ema_kimg, seen + config.batch)
-        return {k: float(v.detach()) for k, v in terms.items()}
+        return {k: v.detach() for k, v in terms.items()}
 
     def train_discriminator(self, real: Tensor, fake: Tensor, seen: int) -> dict[str, Tensor]:
         """D sees I against its repainted version."""
@@ -174,9 +172,7 @@ class RectifierStage:
         if (seen // config.batch) % config.r1_interval == 0:
             r1 = r1_penalty(self.D, real)
             loss, terms["r1"] = loss + r1 * (config.r1_gamma * 0.5 * config.r1_interval), r1
-        self.optimizers["D"].zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizers["D"].step()
+        terms["gradient_D"] = descend(self, "D", loss)
         return terms
 
     # Looking at it -------------------------------------------------------------------------------------------
