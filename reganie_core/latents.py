@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from .errors import CorruptCheckpointError, InputError, MismatchError
 from .images import clamp
 
-__all__ = ["Latent", "concatenate", "load_latent", "save_latent", "synthesize"]
+__all__ = ["Latent", "blend", "concatenate", "load_latent", "save_latent", "synthesize"]
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,39 @@ def concatenate(latents: Sequence[Latent]) -> Latent:
         changes=join([latent.changes for latent in latents]),
         generator=owners.pop() if owners else None,
     )
+
+
+def blend(first: Latent, second: Latent, amount: float, layers: Sequence[int] | None = None) -> Latent:
+    """``first`` at 0, ``second`` at 1, both bit for bit; linear between and beyond.
+
+    Args:
+        amount: a finite number.
+        layers: style vectors to blend, the others stay ``first``'s; None for all.
+
+    A latent of one code goes with every code of the other.
+
+    Raises:
+        InputError: an amount that is not finite, batches that do not pair, or single layers of latents that carry
+            StyleSpace offsets or generator changes (these belong to no single style vector).
+        MismatchError: latents of different generators.
+    """
+    if not math.isfinite(amount):
+        raise InputError(f"The amount of a blend must be a finite number, found {amount}.")
+    extra = first.offsets or first.changes or second.offsets or second.changes
+    if layers is not None and extra:
+        raise InputError("A latent with StyleSpace edits or generator changes blends as a whole; set the layers to all.")
+    if first.batch != second.batch and 1 not in (first.batch, second.batch):
+        raise InputError(f"There are {first.batch} and {second.batch} codes to blend; give as many, or one.")
+    size = max(first.batch, second.batch)
+    first, second = (x if x.batch == size else x.repeat_interleave(size) for x in (first, second))
+    joined = concatenate([first, second])  # checks that they fit, and fills missing parts with zeros
+    ws = torch.lerp(joined.ws[:size], joined.ws[size:], float(amount))
+    if layers is not None:
+        kept = torch.ones(ws.shape[1], dtype=torch.bool, device=ws.device)
+        kept[list(layers)] = False
+        ws = torch.where(kept[:, None], joined.ws[:size], ws)
+    mixed = joined._map(lambda tensor: torch.lerp(tensor[:size], tensor[size:], float(amount)))
+    return replace(mixed, ws=ws)
 
 
 def synthesize(generator: nn.Module, latent: Latent, noise: str = "const", chunk: int = 8) -> Tensor:
