@@ -8,10 +8,11 @@ from torch.nn import functional as F
 
 from ..errors import MismatchError
 
-__all__ = ["changed_region", "l2", "masked_l2", "psnr"]
+__all__ = ["changed_region", "check_pair", "l2", "masked_l2", "psnr"]
 
 
-def _check(a: Tensor, b: Tensor) -> None:
+def check_pair(a: Tensor, b: Tensor) -> None:
+    """Raise :class:`MismatchError` unless two batches have one shape [B,C,H,W]."""
     if a.shape != b.shape or a.ndim != 4:
         raise MismatchError(
             f"Two batches of the same shape [B,C,H,W] are compared, found {list(a.shape)} and "
@@ -21,7 +22,7 @@ def _check(a: Tensor, b: Tensor) -> None:
 
 def l2(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared error of ``[B,3,H,W]`` in [-1,1] -> ``[B]`` (the L2 of the inversion literature: no root)."""
-    _check(a, b)
+    check_pair(a, b)
     return (a - b).square().mean((1, 2, 3))
 
 
@@ -32,7 +33,7 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 def masked_l2(a: Tensor, b: Tensor, region: Tensor) -> Tensor:
     """Mean squared error inside ``region [B,1,H,W]`` (weights 0..1) -> ``[B]``; NaN where a region is empty."""
-    _check(a, b)
+    check_pair(a, b)
     if region.shape != (a.shape[0], 1, *a.shape[2:]):
         raise MismatchError(
             f"The region must have the shape {[a.shape[0], 1, *a.shape[2:]]}, found "
@@ -44,6 +45,6 @@ def masked_l2(a: Tensor, b: Tensor, region: Tensor) -> Tensor:
 
 def changed_region(a: Tensor, b: Tensor, threshold: float = 0.05, dilate: int = 1) -> Tensor:
     """Where two pictures differ by more than ``threshold`` in any channel, widened -> ``[B,1,H,W]`` of 0 and 1."""
-    _check(a, b)
+    check_pair(a, b)
     region = ((a - b).abs().amax(1, keepdim=True) > threshold).float()
     return F.max_pool2d(region, 2 * dilate + 1, 1, dilate) if dilate else region
