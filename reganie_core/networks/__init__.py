@@ -30,7 +30,8 @@ _TYPES: dict[str, dict[str, str]] = {
     "encoder": _ENCODERS,
     "rectifier": {"Rectifier": "rectifier"},
     "attributes": {"AttributeNet": "attribute_net"},
-    "identity": {"AttributeNet": "attribute_net"},
+    "dystyle": {"DyStyle": "dystyle"},
+    "identity": {"IdentityNet": "identity_net"},
 }
 # The IR-SE-50 encoders share one config class.
 _CONFIGS = dict.fromkeys(("Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder"), "StyleEncoderConfig")
