@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .conversion import convert
 from .inspection import inspect
-from .loading import load_directions, load_discriminator, load_encoder, load_generator, load_rectifier
+from .loading import load_directions, load_discriminator, load_encoder, load_generator, load_rectifier, load_text_image
 from .ours import Checkpoint, fingerprint, read_checkpoint, save_checkpoint
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "load_encoder",
     "load_generator",
     "load_rectifier",
+    "load_text_image",
     "read_checkpoint",
     "save_checkpoint",
 ]

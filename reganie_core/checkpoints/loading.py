@@ -69,6 +69,12 @@ def load_rectifier(path: str | os.PathLike[str], device: torch.device | str = "c
 
 
 @torch.inference_mode(False)
+def load_text_image(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
+    """A small text-image network of ours. Raises as ``load_generator``."""
+    return _load(path, "text_image", device)
+
+
+@torch.inference_mode(False)
 def load_directions(path: str | os.PathLike[str]) -> Checkpoint:
     """Edit directions as tensors ``direction.<name>`` [1 or num_ws, w_dim], with ``config["controls"]``.
 

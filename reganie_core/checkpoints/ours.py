@@ -27,6 +27,7 @@ LOADERS: dict[str, str] = {
     "styleclip": "load_editor",
     "attributes": "read_checkpoint",
     "identity": "read_checkpoint",
+    "text_image": "read_checkpoint",
     "latent": "read_checkpoint",
     "training": "read_checkpoint",
 }

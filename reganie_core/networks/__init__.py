@@ -32,6 +32,7 @@ _TYPES: dict[str, dict[str, str]] = {
     "attributes": {"AttributeNet": "attribute_net"},
     "dystyle": {"DyStyle": "dystyle"},
     "identity": {"IdentityNet": "identity_net"},
+    "text_image": {"TextImageNet": "text_image"},
 }
 # The IR-SE-50 encoders share one config class.
 _CONFIGS = dict.fromkeys(("Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder"), "StyleEncoderConfig")
