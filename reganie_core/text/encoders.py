@@ -1,0 +1,158 @@
+"""The text-image encoder interface, the packaged kind of encoder, and directions between two texts."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError, ReganieWarning
+from ..images import resize
+from ..networks.text_image import TextImageNet
+from .words import split_words
+
+__all__ = ["TextImageEncoder", "WordEncoder", "load_text_encoder", "text_direction", "text_embedding"]
+
+
+@runtime_checkable
+class TextImageEncoder(Protocol):
+    """Unit vectors for texts and pictures; the closer a text is to a picture, the better it describes it.
+
+    Attributes:
+        dim: length of the vectors.
+        templates: sentences with ``{}`` over which a text is averaged.
+        fingerprint: names the weights; None when unknown.
+    """
+
+    dim: int
+    templates: tuple[str, ...]
+    fingerprint: str | None
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """n texts -> ``[n,dim]`` unit vectors; words it does not know are named in a :class:`ReganieWarning`."""
+        ...
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """``[B,3,H,W]`` in [-1,1] -> ``[B,dim]`` unit vectors, differentiable; resizes by itself."""
+        ...
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of the text that mean nothing to this encoder, in order."""
+        ...
+
+    def to(self, device: torch.device | str) -> TextImageEncoder:
+        """Move to a device; returns itself."""
+        ...
+
+
+class WordEncoder:
+    """A :class:`TextImageNet` with its closed vocabulary.
+
+    Words outside the vocabulary are left out of the text and named in a warning, with the nearest known word.
+    """
+
+    templates: tuple[str, ...] = ("{}", "a portrait of {}", "a picture of {}", "a photo of {}", "the face of {}")
+
+    def __init__(self, net: TextImageNet, fingerprint: str | None = None) -> None:
+        self.net = net
+        self.dim, self.resolution, self.fingerprint = net.dim, net.resolution, fingerprint
+        self._known = frozenset(net.config.words)
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every known word."""
+        return self.net.config.words
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of ``text`` outside the vocabulary, each once, in order."""
+        return [word for word in dict.fromkeys(split_words(text)) if word not in self._known]
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Texts -> ``[n,dim]`` unit vectors. Warns (:class:`ReganieWarning`) about unknown words by name.
+
+        Raises:
+            InputError: no texts, or one that is too long.
+        """
+        if isinstance(texts, str) or not texts:
+            raise InputError("Give a list of at least one text.")
+        words = [split_words(text) for text in texts]
+        unknown = list(dict.fromkeys(w for row in words for w in row if w not in self._known))
+        if unknown:
+            warnings.warn(self._sentence(unknown), ReganieWarning, stacklevel=2)
+        return self.net.embed_words(self.net.numbers([[w for w in row if w in self._known] for row in words]))
+
+    def _sentence(self, unknown: Sequence[str]) -> str:
+        """For example: Unknown words are ignored: glases (did you mean glasses?), xyz."""
+        named = []
+        for word in unknown[:10]:
+            near = difflib.get_close_matches(word, self.vocabulary, n=1, cutoff=0.75)
+            named.append(ascii(word[:40])[1:-1] + (f" (did you mean {near[0]}?)" if near else ""))
+        return f"Words that this text encoder does not know are ignored: {', '.join(named)}."
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """``[B,3,H,W]`` in [-1,1] -> ``[B,dim]`` unit vectors; differentiable."""
+        return self.net.embed_images(resize(images, self.resolution, "bilinear"))
+
+    def to(self, device: torch.device | str) -> WordEncoder:
+        """Move to a device; returns itself."""
+        self.net.to(device)
+        return self
+
+
+def load_text_encoder(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> TextImageEncoder:
+    """A text-image encoder: one of our files (kind "text_image"), or a folder with OpenAI's CLIP ViT-B/32.
+
+    Raises:
+        NotFoundError: no such file, or a folder that lacks CLIP's files (the message names them).
+        CheckpointError: a file that is damaged or of another kind.
+    """
+    if Path(path).is_dir():
+        from .clip import ClipEncoder
+
+        return ClipEncoder(path).to(device)
+    from ..checkpoints import load_text_image
+
+    net = load_text_image(path, device)
+    return WordEncoder(net, net.fingerprint)
+
+
+def unit(x: Tensor) -> Tensor:
+    """x / |x| over the last axis; zero stays zero."""
+    return x / x.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def average_text(embeddings: Tensor) -> Tensor:
+    """Embeddings over templates ``[...,T,dim]`` -> ``[...,dim]``: the unit mean of unit vectors (StyleCLIP)."""
+    return unit(unit(embeddings).mean(dim=-2))
+
+
+@torch.no_grad()
+def text_embedding(encoder: TextImageEncoder, text: str) -> Tensor:
+    """One text, averaged over the encoder's templates -> ``[dim]``, a unit vector.
+
+    Raises:
+        InputError: an empty text.
+    """
+    if not split_words(text):
+        raise InputError("The description is empty; write for example: an old woman with glasses.")
+    filled = [template.replace("{}", text) for template in encoder.templates]
+    return average_text(encoder.encode_text(filled))
+
+
+def text_direction(encoder: TextImageEncoder, target: str, neutral: str) -> Tensor:
+    """unit(mean-text(target) - mean-text(neutral)) ``[dim]``, StyleCLIP's Delta t.
+
+    Raises:
+        InputError: an empty text, or two texts with the same meaning to this encoder.
+    """
+    difference = text_embedding(encoder, target) - text_embedding(encoder, neutral)
+    if float(difference.norm()) < 1e-4:
+        raise InputError(f"{ascii(target[:80])} and {ascii(neutral[:80])} mean the same to this text encoder; change "
+                         "one of them.")
+    return unit(difference)
