@@ -1,4 +1,4 @@
-"""What a latent code is: W+ vectors, what was added to them in StyleSpace, and which generator they belong to."""
+"""What a latent code is: W+ vectors, what an inversion changes beside them, and which generator they belong to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .errors import CorruptCheckpointError, InputError, MismatchError
 from .images import clamp
 
-__all__ = ["Latent", "blend", "concatenate", "load_latent", "save_latent", "synthesize"]
+__all__ = ["Latent", "blend", "concatenate", "load_latent", "render", "save_latent", "synthesize"]
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,28 @@ class Latent:
         offsets: StyleSpace additions, index of the style vector -> ``[B,channels]`` (StyleCLIP's global edits chain).
         changes: additions to the generator's own parameters for each image, name -> ``[B,*shape]`` (pivotal tuning).
         generator: fingerprint of the generator they belong to; None when unknown.
+        features: maps injected into the generator's layers, "b64.conv0" -> ``[B,2,C,h,w]`` = (scale, shift) (HFGI).
+        residual: what the inversion missed, ``[B,3,s,s]``; ``aligner`` makes features of it.
+        aligner: ``aligner.features(residual, picture) -> features`` fits the features to the picture of the codes as
+            they are now, so that they follow an edit. It is not stored in files; without it ``features`` stand still.
     """
 
     ws: Tensor
     offsets: Mapping[int, Tensor] = field(default_factory=dict)
     changes: Mapping[str, Tensor] = field(default_factory=dict)
     generator: str | None = None
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    residual: Tensor | None = None
+    aligner: nn.Module | None = None
 
     def __post_init__(self) -> None:
         ws = self.ws
         if not isinstance(ws, Tensor) or ws.ndim != 3 or 0 in ws.shape or not ws.is_floating_point():
             found = list(ws.shape) if isinstance(ws, Tensor) else type(ws).__name__
             raise InputError(f"A latent holds floats [B,num_ws,w_dim], found {found}.")
-        for name, tensor in (*self.offsets.items(), *self.changes.items()):
+        residual = {} if self.residual is None else {"residual": self.residual}
+        parts = (*self.offsets.items(), *self.changes.items(), *self.features.items(), *residual.items())
+        for name, tensor in parts:
             if tensor.shape[:1] != self.ws.shape[:1]:
                 raise InputError(
                     f"Latent part {name} is for {list(tensor.shape[:1])} images, the codes are "
@@ -68,7 +77,10 @@ class Latent:
     def _map(self, function: Callable[[Tensor], Tensor]) -> Latent:
         offsets = {index: function(tensor) for index, tensor in self.offsets.items()}
         changes = {name: function(tensor) for name, tensor in self.changes.items()}
-        return replace(self, ws=function(self.ws), offsets=offsets, changes=changes)
+        features = {name: function(tensor) for name, tensor in self.features.items()}
+        residual = None if self.residual is None else function(self.residual)
+        return replace(self, ws=function(self.ws), offsets=offsets, changes=changes, features=features,
+                       residual=residual)
 
     def to(self, device: torch.device | str) -> Latent:
         """The latent on another device."""
@@ -106,7 +118,9 @@ class Latent:
 
 
 def concatenate(latents: Sequence[Latent]) -> Latent:
-    """One batch from several latents of the same generator; missing offsets and changes count as zero.
+    """One batch from several latents of the same generator; missing offsets, changes and features count as zero.
+
+    Features follow edits only where all latents have the same aligner; otherwise they stay as they are.
 
     Raises:
         InputError: nothing to concatenate.
@@ -130,8 +144,12 @@ def concatenate(latents: Sequence[Latent]) -> Latent:
             for key, like in shapes.items()
         }
 
+    aligned = all(latent.residual is not None and latent.aligner is first.aligner for latent in latents)
     return replace(
         first,
+        features=join([latent.features for latent in latents]),
+        residual=torch.cat([latent.residual for latent in latents]) if aligned else None,  # type: ignore[misc]
+        aligner=first.aligner if aligned else None,
         ws=torch.cat([latent.ws for latent in latents]),
         offsets=join([latent.offsets for latent in latents]),
         changes=join([latent.changes for latent in latents]),
@@ -155,9 +173,9 @@ def blend(first: Latent, second: Latent, amount: float, layers: Sequence[int] | 
     """
     if not math.isfinite(amount):
         raise InputError(f"The amount of a blend must be a finite number, found {amount}.")
-    extra = first.offsets or first.changes or second.offsets or second.changes
+    extra = any(x.offsets or x.changes or x.features for x in (first, second))
     if layers is not None and extra:
-        raise InputError("A latent with StyleSpace edits or generator changes blends as a whole; set the layers to all.")
+        raise InputError("A latent with StyleSpace edits or generator changes blends as a whole; set layers to all.")
     if first.batch != second.batch and 1 not in (first.batch, second.batch):
         raise InputError(f"There are {first.batch} and {second.batch} codes to blend; give as many, or one.")
     size = max(first.batch, second.batch)
@@ -178,16 +196,31 @@ def synthesize(generator: nn.Module, latent: Latent, noise: str = "const", chunk
     Raises:
         MismatchError: the latent belongs to another generator, or its offsets do not fit.
     """
+    return clamp(render(generator, latent, noise, chunk))
+
+
+def render(generator: nn.Module, latent: Latent, noise: str = "const", chunk: int = 8) -> Tensor:
+    """:func:`synthesize` without the clamp: what iterative inversions look at."""
     latent.check(generator)
-    if latent.changes:
-        return torch.cat([_synthesize_changed(generator, latent[i], noise) for i in range(latent.batch)])
-    pictures = [_synthesize_plain(generator, latent[i : i + chunk], noise) for i in range(0, latent.batch, chunk)]
-    return clamp(torch.cat(pictures))
+    size = 1 if latent.changes else max(1, chunk)  # changed parameters belong to one image
+    parts = [_render_part(generator, latent[i : i + size], noise) for i in range(0, latent.batch, size)]
+    return torch.cat(parts)
+
+
+def _render_part(generator: nn.Module, latent: Latent, noise: str) -> Tensor:
+    paint = _synthesize_changed if latent.changes else _synthesize_plain
+    if latent.aligner is None or latent.residual is None:
+        return paint(generator, latent, noise)
+    bare = replace(latent, features={}, residual=None, aligner=None)
+    aligner = latent.aligner.to(latent.ws.device)  # it is small and follows the codes
+    features = aligner.features(latent.residual, clamp(paint(generator, bare, noise)))
+    return paint(generator, replace(bare, features=features), noise)
 
 
 def _synthesize_plain(generator: nn.Module, latent: Latent, noise: str) -> Tensor:
+    more = {"features": latent.features} if latent.features else {}
     if not latent.offsets:
-        return generator.synthesis(latent.ws, noise=noise).float()
+        return generator.synthesis(latent.ws, noise=noise, **more).float()
     styles = list(generator.synthesis.styles(latent.ws))
     for index, offset in latent.offsets.items():
         if not 0 <= index < len(styles) or styles[index].shape != offset.shape:
@@ -196,7 +229,7 @@ def _synthesize_plain(generator: nn.Module, latent: Latent, noise: str) -> Tenso
                 "generator."
             )
         styles[index] = styles[index] + offset
-    return generator.synthesis(styles=styles, noise=noise).float()
+    return generator.synthesis(styles=styles, noise=noise, **more).float()
 
 
 class _Plain(nn.Module):
@@ -218,16 +251,19 @@ def _synthesize_changed(generator: nn.Module, latent: Latent, noise: str) -> Ten
         raise MismatchError(f"The latent changes parameters this generator does not have: {', '.join(bad[:3])}.")
     changed = {f"generator.{name}": own[name] + change[0] for name, change in latent.changes.items()}
     plain = replace(latent, changes={})
-    return clamp(torch.func.functional_call(_Plain(generator), changed, (plain, noise)))
+    return torch.func.functional_call(_Plain(generator), changed, (plain, noise))
 
 
 def save_latent(latent: Latent, path: str | os.PathLike[str], provenance: Mapping[str, Any] | None = None) -> None:
-    """Write a latent as our safetensors (kind "latent"); exact float32 values."""
+    """Write a latent as our safetensors (kind "latent"); exact float32 values. An aligner is not part of it."""
     from .checkpoints import save_checkpoint
 
     tensors = {"ws": latent.ws.detach().cpu().float()}
     tensors |= {f"offset.{index}": tensor.detach().cpu().float() for index, tensor in latent.offsets.items()}
     tensors |= {f"change.{name}": tensor.detach().cpu().float() for name, tensor in latent.changes.items()}
+    tensors |= {f"feature.{name}": tensor.detach().cpu().float() for name, tensor in latent.features.items()}
+    if latent.residual is not None:
+        tensors["residual"] = latent.residual.detach().cpu().float()
     config = {"num_ws": latent.num_ws, "w_dim": latent.w_dim, "batch": latent.batch, "generator": latent.generator}
     save_checkpoint(path, "latent", config, tensors, dict(provenance or {}))
 
@@ -244,6 +280,7 @@ def load_latent(path: str | os.PathLike[str], device: torch.device | str = "cpu"
     checkpoint = read_checkpoint(path, "latent")
     offsets: dict[int, Tensor] = {}
     changes: dict[str, Tensor] = {}
+    features: dict[str, Tensor] = {}
     for name, tensor in checkpoint.tensors.items():
         if not tensor.is_floating_point():
             raise CorruptCheckpointError(f"{os.path.basename(path)}: the tensor {ascii(name)[:80]} is no code.")
@@ -253,10 +290,13 @@ def load_latent(path: str | os.PathLike[str], device: torch.device | str = "cpu"
             offsets[int(index[1])] = tensor
         elif name.startswith("change."):
             changes[name.removeprefix("change.")] = tensor
+        elif name.startswith("feature."):
+            features[name.removeprefix("feature.")] = tensor
     owner = checkpoint.config.get("generator")
     if "ws" not in checkpoint.tensors or not (owner is None or isinstance(owner, str)):
         raise CorruptCheckpointError(f"{os.path.basename(path)} is of kind latent but holds no codes.")
     try:
-        return Latent(checkpoint.tensors["ws"].float(), offsets, changes, owner).to(device)
+        residual = checkpoint.tensors.get("residual")
+        return Latent(checkpoint.tensors["ws"].float(), offsets, changes, owner, features, residual).to(device)
     except InputError as error:
         raise CorruptCheckpointError(f"{os.path.basename(path)} holds an unusable latent: {error}") from error

@@ -11,6 +11,7 @@ can be compared tensor by tensor; the FIR filters are constants and not stored.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -193,6 +194,17 @@ class ToRGB(nn.Module):
         return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
 
 
+def inject(x: Tensor, maps: Tensor | None) -> Tensor:
+    """x (1 + scale) + shift for maps [B,2,C,H,W] = (scale, shift) of a layer's output x [B,C,H,W]; None: x itself."""
+    if maps is None:
+        return x
+    if maps.shape[0] != x.shape[0] or maps.shape[1] != 2 or maps.shape[2:] != x.shape[1:]:
+        raise MismatchError(f"Maps of shape {list(maps.shape)} cannot be injected where {list(x.shape)} flows; "
+                            f"{[x.shape[0], 2, *x.shape[1:]]} fits. They were made for another generator.")
+    scale, shift = maps.to(x.dtype).unbind(1)
+    return torch.addcmul(shift, x, 1 + scale)
+
+
 class SynthesisBlock(nn.Module):
     """One resolution: [upsampling layer,] layer, and its share of the RGB pyramid."""
 
@@ -213,14 +225,15 @@ class SynthesisBlock(nn.Module):
         return [m for m in (getattr(self, "conv0", None), self.conv1, self.torgb) if m is not None]
 
     def forward(self, x: Tensor | None, rgb: Tensor | None, styles: list[Tensor], noise: str,
-                generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        styles = list(styles)
+                generator: torch.Generator | None, features: Mapping[str, Tensor] | None = None
+                ) -> tuple[Tensor, Tensor]:
+        styles, features = list(styles), features or {}
         if x is None:
             x = self.const.to(self.dtype)[None].expand(styles[0].shape[0], -1, -1, -1)
             x = x.contiguous(memory_format=torch.channels_last)
         else:
-            x = self.conv0(x.to(self.dtype), styles.pop(0), noise, generator)
-        x = self.conv1(x, styles.pop(0), noise, generator)
+            x = inject(self.conv0(x.to(self.dtype), styles.pop(0), noise, generator), features.get("conv0"))
+        x = inject(self.conv1(x, styles.pop(0), noise, generator), features.get("conv1"))
         y = self.torgb(x, styles.pop(0))
         return x, y if rgb is None else y + self.upsample(rgb)
 
@@ -267,11 +280,12 @@ class SynthesisNetwork(nn.Module):
         return out
 
     def forward(self, ws: Tensor | None = None, noise: str = "const", generator: torch.Generator | None = None,
-                styles: list[Tensor] | None = None) -> Tensor:
+                styles: list[Tensor] | None = None, features: Mapping[str, Tensor] | None = None) -> Tensor:
         """Image [B,3,R,R].
 
         noise: "const" (the stored noise maps), "none", or "random" (drawn from `generator` when one is given).
-        Give either `ws` or `styles` (for StyleSpace edits). Raises InputError or MismatchError.
+        Give either `ws` or `styles` (for StyleSpace edits). features: maps [B,2,C,h,w] by the name of a layer
+        ("b64.conv0"), injected into its output (see `inject`). Raises InputError or MismatchError.
         """
         if noise not in NOISE_MODES:
             raise InputError(f"Unknown noise mode {noise!r}; choose one of {', '.join(NOISE_MODES)}.")
@@ -282,12 +296,23 @@ class SynthesisNetwork(nn.Module):
         elif [s.shape[-1] for s in styles] != self.style_dims():
             raise MismatchError(f"{len(styles)} style vectors of lengths {[s.shape[-1] for s in styles]} given, "
                                 f"this generator takes {self.style_dims()}.")
+        by_block = self._by_block(features or {})
         x = rgb = None
-        for block in self.blocks:
+        for i, block in enumerate(self.blocks):
             count = len(block.layers)
-            x, rgb = block(x, rgb, styles[:count], noise, generator)
+            x, rgb = block(x, rgb, styles[:count], noise, generator, by_block.get(f"b{4 * 2**i}"))
             styles = styles[count:]
         return rgb
+
+    def _by_block(self, features: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        found: dict[str, dict[str, Tensor]] = {}
+        for name, maps in features.items():
+            block, _, layer = name.partition(".")
+            if layer not in ("conv0", "conv1") or not hasattr(getattr(self, block, None), layer):
+                raise MismatchError(f"This generator has no layer {name[:40]!r} to inject features into; layers are "
+                                    "named like 'b64.conv0'. They were made for another generator.")
+            found.setdefault(block, {})[layer] = maps
+        return found
 
 
 class Generator(nn.Module):
