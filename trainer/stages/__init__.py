@@ -7,9 +7,11 @@ import importlib
 STAGES = {
     "generator": ("generator", "GeneratorStage"),
     "attributes": ("attributes", "AttributesStage"),
+    "identity": ("identity", "IdentityStage"),
     "encoder": ("encoder", "EncoderStage"),
     "directions": ("directions", "DirectionsStage"),
     "rectifier": ("rectifier", "RectifierStage"),
+    "text": ("text", "TextStage"),
 }
 
 
