@@ -26,11 +26,14 @@ class StageConfig:
     beta2: float = 0.99
     lr_decay_from: float = 1.0         # fraction of total_kimg after which lr falls linearly to 0; 1 = constant
     ema_kimg: float = 2.0              # half-life of the moving average of weights
-    dtype: str = "float32"             # activations: float32 or bfloat16 (CPUs with AVX512-BF16 / AMX, GPUs)
+    dtype: str = "float32"             # activations: float32, bfloat16 (CPUs with AVX512-BF16 / AMX, GPUs), float16
+    accumulate: int = 1                # micro-batches per step and process: the same training in less memory
+    compile: bool = False              # torch.compile the trained networks (minutes at the start, then faster)
     threads: int = 0                   # CPU threads; 0 leaves PyTorch's choice. Use 1 on a busy machine
-    device: str = "cpu"
+    device: str = "auto"               # auto: cuda, then mps, then cpu
     tick_kimg: float = 1.0             # a status line this often
     sheet_kimg: float = 10.0           # a sample sheet this often
+    validate_kimg: float = 0.0         # held-out metrics this often, besides at the end; 0 = only at the end
     save_minutes: float = 3.0          # a resumable checkpoint this often
     init_from: str = ""                # start from the weights of a .safetensors of the same kind
 
@@ -38,8 +41,10 @@ class StageConfig:
         """Raise InputError for values that cannot train."""
         if self.batch < 1 or self.total_kimg <= 0:
             raise InputError(f"batch ({self.batch}) and total_kimg ({self.total_kimg}) must be positive.")
-        if self.dtype not in ("float32", "bfloat16"):
-            raise InputError(f"dtype is float32 or bfloat16, found {self.dtype!r}.")
+        if self.accumulate < 1:
+            raise InputError(f"accumulate counts the micro-batches of a step, at least 1; found {self.accumulate}.")
+        if self.dtype not in ("float32", "bfloat16", "float16"):
+            raise InputError(f"dtype is float32, bfloat16 or float16, found {self.dtype!r}.")
 
 
 def _convert(text: str, kind: Any, key: str) -> Any:
@@ -104,7 +109,26 @@ def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:
         values[key] = _convert(text, kinds[key], key)
     config = cls(**values)
     config.validate()
+    if config.device == "auto":
+        config.device = _best_device()
     return config
+
+
+def _best_device() -> str:
+    import torch  # not at the top: `--help` and `--options` are quick
+
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+# Options that change how a run is carried out or how long, not what a step computes.
+HARMLESS = {"total_kimg", "threads", "device", "tick_kimg", "sheet_kimg", "validate_kimg", "save_minutes", "accumulate",
+            "compile"}
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The options that changed since `before` and matter to what is trained, as text; empty when none did."""
+    changed = [k for k, v in now.items() if k not in HARMLESS and k in before and before[k] != v]
+    return ", ".join(f"{k} {before[k]} -> {now[k]}" for k in changed)
 
 
 def to_dict(config: StageConfig) -> dict[str, Any]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import signal
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -18,12 +16,19 @@ from torch.optim import Optimizer
 
 from reganie_core.errors import InputError, ReganieError
 
-from . import provenance, state
-from .config import StageConfig, to_dict
+from . import distributed, provenance, state
+from .clock import Clock
+from .config import StageConfig, differences, to_dict
+from .report import Report
+from .stages.base import LossScale
 
 
 class Stage(Protocol):
-    """What a stage offers to the loop. `modules` holds everything to be saved, averages included."""
+    """What a stage offers to the loop. `modules` holds everything to be saved, averages included.
+
+    Optional: `best_metric`, the name of a metric of `validate` whose lowest value marks the best export. The loop sets
+    `clock`, which `base.timed` uses.
+    """
 
     config: StageConfig
     kind: str
@@ -31,9 +36,9 @@ class Stage(Protocol):
     optimizers: dict[str, Optimizer]
 
     def step(self, seen: int) -> dict[str, float | Tensor]:
-        """Train on one batch starting at image number `seen`; returns terms to be averaged per tick.
+        """Train on the batch that starts at image number `seen`; returns terms to be averaged per tick.
 
-        Terms are numbers or detached 0-dim tensors; tensors let the loop decide when to wait for the device.
+        Each process trains on its own rows (`base.shares`); tensors among the terms are averaged over the processes.
         """
 
     def sheet(self, path: Path) -> None:
@@ -47,12 +52,15 @@ class Stage(Protocol):
 
 
 SYNC_STEPS = 16        # steps on an accelerator between looks at the terms; each look waits for the device
+BAD_STEPS = 10         # non-finite steps in a row that end a run
+BAD_SAVES = 3          # failed saves in a row that end a run
+SAVE_RETRY = 60.0      # seconds
 
 
 def to_numbers(steps: list[dict[str, float | Tensor]]) -> list[dict[str, float]]:
-    """Terms of several steps as plain numbers, with one transfer for all of them."""
+    """Terms of several steps as plain numbers, averaged over the processes, with one transfer for all of them."""
     tensors = [v.detach().float() for terms in steps for v in terms.values() if isinstance(v, Tensor)]
-    values = iter(torch.stack(tensors).tolist() if tensors else [])
+    values = iter(distributed.mean(torch.stack(tensors)).tolist() if tensors else [])
     return [{k: next(values) if isinstance(v, Tensor) else float(v) for k, v in terms.items()} for terms in steps]
 
 
@@ -66,7 +74,16 @@ class Run:
     def __init__(self, stage: Stage, folder: Path, command: list[str]) -> None:
         self.stage, self.config, self.folder, self.command = stage, stage.config, folder, command
         self.seen, self.elapsed, self.stopping = 0, 0.0, False
-        self.bad_steps = 0
+        self.bad_steps = self.bad_saves = 0
+        self.best = math.inf
+        if self.config.dtype == "float16" and "loss_scale" not in stage.modules:
+            stage.modules["loss_scale"] = LossScale(stage.optimizers).to(self.config.device)
+        self.clock = stage.clock = Clock(self.config.device)
+        self.main = distributed.is_main()
+        self.report = Report(folder, self.config.total_kimg, self.main)
+        self.say = self.report.say
+        self._asked_to_stop = False
+        self._mark = time.time()
 
     @property
     def state_path(self) -> Path:
@@ -76,27 +93,58 @@ class Run:
     def export_path(self) -> Path:
         return self.folder / f"{self.stage.kind}.safetensors"
 
+    @property
+    def best_path(self) -> Path:
+        return self.folder / f"{self.stage.kind}.best.safetensors"
+
     def prepare(self, resume: bool) -> None:
         """Make the folder, refuse to overwrite another run, load the state when resuming."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self.state_path.exists():
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"The folder {self.folder} cannot be made: {error.strerror}. Choose another "
+                             "--out.") from error
+        if distributed.from_main(state.exists(self.state_path)):
             if not resume:
                 raise InputError(f"{self.folder} already holds a run; add --resume to continue it, or choose "
                                  "another --out folder.")
-            counters = state.load_state(self.state_path, self.stage.modules, self.stage.optimizers)
-            self.seen, self.elapsed = int(counters["seen"]), float(counters["elapsed"])
-            self.say(f"resumed at {self.seen / 1000:.1f} kimg")
-        (self.folder / "config.json").write_text(json.dumps(to_dict(self.config), indent=1) + "\n")
+            self._resume()
+        if self.main:
+            for orphan in self.folder.glob(".*.safetensors.*.tmp"):     # of a process that was killed while writing
+                orphan.unlink(missing_ok=True)
+            text = json.dumps(to_dict(self.config), indent=1) + "\n"
+            try:
+                (self.folder / "config.json").write_text(text)
+            except OSError as error:
+                raise InputError(f"{self.folder} cannot be written: {error.strerror}. Choose another --out.") from error
 
-    def say(self, text: str) -> None:
-        print(text, flush=True)
+    def _resume(self) -> None:
+        """The first process reads the state and hands it to the others, whose disks need not hold it."""
+        checkpoint = state.read_state(self.state_path, self.say) if self.main else None
+        tensors = distributed.tensors_from_main(checkpoint.tensors if checkpoint else None)
+        counters, before = distributed.from_main(
+            (json.loads(checkpoint.provenance["counters"]), checkpoint.config) if checkpoint else None)
+        state.apply_state(tensors, self.stage.modules, self.stage.optimizers, self.state_path)
+        self.seen, self.elapsed = int(counters["seen"]), float(counters["elapsed"])
+        self.best = float(counters.get("best", math.inf))
+        changed = differences(before, to_dict(self.config))
+        self.say(f"resumed at {self.seen / 1000:.1f} kimg" + (f"; changed options: {changed}" if changed else ""))
 
     def save(self) -> None:
+        """Write the state, after making sure that all processes hold the same one."""
+        distributed.check_replicas(self.stage.modules, self.stage.optimizers)
         counters = {"seen": self.seen, "elapsed": self.elapsed}
-        state.save_state(self.state_path, self.stage.modules, self.stage.optimizers, counters, to_dict(self.config))
+        if math.isfinite(self.best):
+            counters["best"] = self.best
+        if self.main:
+            state.save_state(self.state_path, self.stage.modules, self.stage.optimizers, counters,
+                             to_dict(self.config))
 
-    def export(self, metrics: dict[str, float]) -> None:
-        self.stage.export(self.export_path, provenance.collect(self.command, self.config, self.seen, metrics))
+    def export(self, metrics: dict[str, float], path: Path | None = None) -> None:
+        """The slim file people load, with its provenance."""
+        if self.main:
+            record = provenance.collect(self.command, self.config, self.seen, metrics, world_size=distributed.world())
+            self.stage.export(path or self.export_path, record)
 
     def set_lr(self) -> None:
         start = self.config.lr_decay_from
@@ -108,10 +156,14 @@ class Run:
                 group["lr"] = group["base_lr"] * factor
 
     def check_finite(self, terms: dict[str, float]) -> bool:
-        """Count steps with a non-finite term; stop after ten in a row, naming the terms."""
+        """Name a step with a non-finite term, which `descend` has skipped; stop after ten in a row."""
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         self.bad_steps = self.bad_steps + 1 if bad else 0
-        if self.bad_steps >= 10:
+        if bad:
+            self.say(f"kimg {self.seen / 1000:8.1f}  a step was not finite and is skipped: {', '.join(bad)}")
+            if self.folder.is_dir():
+                self.report.record({"kimg": self.seen / 1000, "skipped": bad})
+        if self.bad_steps >= BAD_STEPS:
             raise Diverged(f"Ten steps in a row were not finite ({', '.join(bad)}). The last good state is "
                            f"{self.state_path}; resume from it with a lower lr, or with dtype=float32.")
         return not bad
@@ -119,60 +171,109 @@ class Run:
     def run(self) -> None:
         """Train to total_kimg. SIGTERM and Ctrl-C save and leave cleanly."""
         previous = {sig: signal.signal(sig, self._stop) for sig in (signal.SIGTERM, signal.SIGINT)}
+        self.report.open(self.seen / 1000)
         try:
-            self._run()
+            self._train()
+            self._finish()
         finally:
+            self.report.close()
             for sig, handler in previous.items():
                 signal.signal(sig, handler)
 
     def _stop(self, *_: Any) -> None:
-        self.stopping = True
+        self._asked_to_stop = True
 
-    def _run(self) -> None:
+    def _due(self, kimg: float) -> bool:
+        """Whether a multiple of `kimg` lies within the batch just trained; a resumed run keeps the rhythm."""
+        every = max(int(kimg * 1000), 1)
+        return kimg > 0 and self.seen // every != (self.seen - self.config.batch) // every
+
+    def _train(self) -> None:
         config, total = self.config, int(self.config.total_kimg * 1000)
         sums: dict[str, list[float]] = defaultdict(list)
-        tick_start, tick_seen, last_save = time.time(), self.seen, time.time()
-        next_sheet = self.seen
         pending: list[dict[str, float | Tensor]] = []
         patience = 1 if torch.device(config.device).type == "cpu" else SYNC_STEPS
+        tick_start, tick_seen = time.time(), self.seen
+        self._mark, next_save = time.time(), time.time() + config.save_minutes * 60
+        if self.seen == 0:
+            self._sheet()
         while self.seen < total and not self.stopping:
-            if self.seen >= next_sheet:
-                self.stage.sheet(self.folder / f"sheet_{self.seen // 1000:06d}.png")
-                next_sheet = self.seen + int(config.sheet_kimg * 1000)
             self.set_lr()
             pending.append(self.stage.step(self.seen))
             self.seen += config.batch
             ticking = self.seen - tick_seen >= config.tick_kimg * 1000
-            if len(pending) >= patience or ticking or self.stopping or self.seen >= total:
+            look = len(pending) >= patience or ticking or self.seen >= total
+            if look:                        # the only places where the processes may decide anything
                 for terms in to_numbers(pending):
                     if self.check_finite(terms):
                         for name, value in terms.items():
                             sums[name].append(value)
                 pending.clear()
+                saving = self.main and time.time() > next_save
+                self.stopping, saving = distributed.any_of([self._asked_to_stop, saving])
             if ticking:
-                now = time.time()
-                self.elapsed += now - tick_start
-                self._tick({k: sum(v) / len(v) for k, v in sums.items()}, (now - tick_start) / (self.seen - tick_seen))
+                self._tick({k: sum(v) / len(v) for k, v in sums.items()}, time.time() - tick_start,
+                           self.seen - tick_seen)
                 sums.clear()
-                tick_start, tick_seen = now, self.seen
-            if time.time() - last_save > config.save_minutes * 60:
-                self.save()
-                self.export({})
-                last_save = time.time()
-        metrics = self.stage.validate() if self.seen >= total else {}
+                tick_start, tick_seen = time.time(), self.seen
+            if self._due(config.sheet_kimg):
+                self._sheet()
+            if self._due(config.validate_kimg) and self.seen < total:
+                self._validate()
+            if look and saving and not self.stopping:
+                next_save = time.time() + (config.save_minutes * 60 if self._save_or_say() else SAVE_RETRY)
+
+    def _finish(self) -> None:
+        """Leave: the state first, for it is what nobody can make again."""
+        self._count_time()
         self.save()
+        finished = self.seen >= int(self.config.total_kimg * 1000)
+        metrics = self._validate() if finished else {}
         self.export(metrics)
-        self.stage.sheet(self.folder / "sheet_last.png")
-        self.say(f"{'stopped' if self.stopping else 'finished'} at {self.seen / 1000:.1f} kimg; "
+        if metrics and getattr(self.stage, "best_metric", "") in metrics:
+            self.save()                                         # the best value belongs to the state
+        self._sheet("sheet_last.png")
+        self.say(f"{'finished' if finished else 'stopped'} at {self.seen / 1000:.1f} kimg; "
                  f"{self.export_path}" + "".join(f"  {k} {v:.4g}" for k, v in metrics.items()))
 
-    def _tick(self, terms: dict[str, float], seconds_per_image: float) -> None:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform != "darwin" else 2**30)
-        record = {"kimg": self.seen / 1000, "hours": self.elapsed / 3600, "s_per_kimg": seconds_per_image * 1000,
-                  "peak_gib": memory, **terms}
-        if torch.cuda.is_available():
-            record["cuda_gib"] = torch.cuda.max_memory_allocated() / 2**30
-        with (self.folder / "stats.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        self.say(f"kimg {record['kimg']:8.1f}  {record['s_per_kimg']:6.1f} s/kimg  {memory:4.1f} GiB  "
-                 + "  ".join(f"{k} {v:.4g}" for k, v in terms.items()))
+    def _count_time(self) -> None:
+        now = time.time()
+        self.elapsed, self._mark = self.elapsed + now - self._mark, now
+
+    def _tick(self, terms: dict[str, float], seconds: float, images: int) -> None:
+        self._count_time()
+        self.report.tick(self.seen / 1000, self.elapsed / 3600, seconds, images, self.clock.read(), terms)
+
+    def _sheet(self, name: str = "") -> None:
+        if self.main:
+            self.stage.sheet(self.folder / (name or f"sheet_{self.seen // 1000:06d}.png"))
+
+    def _validate(self) -> dict[str, float]:
+        """Metrics; the file of the best ones so far is kept beside the last."""
+        if not self.main:
+            return {}
+        metrics = self.stage.validate()
+        if metrics:
+            self.report.record({"kimg": self.seen / 1000, **{f"validate_{k}": float(v) for k, v in metrics.items()}})
+            self.say(f"kimg {self.seen / 1000:8.1f}  " + "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+        value = metrics.get(getattr(self.stage, "best_metric", ""), math.inf)
+        if value < self.best:
+            self.best = value
+            self.export(metrics, self.best_path)
+        return metrics
+
+    def _save_or_say(self) -> bool:
+        """Save; a disk that is full for a moment does not end the run, one that stays full does."""
+        self._count_time()
+        try:
+            self.save()
+            self.export({})
+            self.bad_saves = 0
+            return True
+        except InputError as error:
+            self.bad_saves += 1
+            if self.bad_saves >= BAD_SAVES:
+                raise InputError(f"{error} Three saves in a row failed; the last state in {self.folder} is whole, "
+                                 "resume from it when there is room.") from error
+            self.say(f"kimg {self.seen / 1000:8.1f}  the state could not be saved and is tried again: {error}")
+            return False

@@ -1,7 +1,9 @@
-"""What the stages have in common: optimisers and their steps, averages, starting weights, precision."""
+"""What the stages have in common: optimisers and their steps, shares of a batch, timers, starting weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import MismatchError
 
+from .. import distributed
 from ..config import StageConfig
 
 
@@ -24,19 +27,65 @@ def adam(module: nn.Module, config: StageConfig, lazy_interval: int = 0) -> torc
     return torch.optim.Adam(module.parameters(), lr=config.lr * ratio, betas=betas, eps=1e-8, fused=True)
 
 
-def descend(stage: Any, name: str, loss: Tensor) -> Tensor:
+def timed(stage: Any, part: str) -> AbstractContextManager[None]:
+    """`with timed(self, "data"):` counts the time of a part of the step; nothing without a loop around the stage."""
+    clock = getattr(stage, "clock", None)
+    return clock(part) if clock is not None else nullcontext()
+
+
+def shares(config: StageConfig, batch: int | None = None, group: int = 1) -> list[Tensor]:
+    """This process's rows of a batch, as `config.accumulate` micro-batches; see `distributed.shares`."""
+    return distributed.shares(config.batch if batch is None else batch, group, config.accumulate)
+
+
+class LossScale(nn.Module):
+    """Dynamic loss scaling for float16, one scale per optimiser, saved with the networks.
+
+    The loss is multiplied by a scale so that small gradients survive float16; a step whose gradients overflow is
+    skipped and the scale halved, 2000 good steps double it (Micikevicius et al. 2018).
+    """
+
+    def __init__(self, names: Iterable[str], start: float = 2.0**12) -> None:
+        super().__init__()
+        for name in names:
+            self.register_buffer(f"scale_{name}", torch.tensor(start))
+            self.register_buffer(f"steps_{name}", torch.tensor(0, dtype=torch.int32))
+
+    def scale(self, name: str) -> Tensor:
+        return getattr(self, f"scale_{name}")
+
+    def update(self, name: str, found_inf: Tensor) -> None:
+        torch._amp_update_scale_(self.scale(name), getattr(self, f"steps_{name}"), found_inf, 2.0, 0.5, 2000)
+
+
+def descend(stage: Any, name: str, loss: Tensor | Iterable[Tensor]) -> Tensor:
     """One step of `stage.optimizers[name]` down `loss`; returns the gradients' norm, a detached 0-dim tensor.
+
+    `loss` is this process's loss, or an iterable that computes the losses of its `config.accumulate` micro-batches one
+    after another (each a mean over its own, equally large rows), so that one graph at a time is in memory. Gradients
+    are averaged over micro-batches and processes.
 
     Gradients that are not finite leave weights and moments untouched: the fused optimiser is told so on the device,
     which costs no wait for it. The loop sees the norm among the terms, names it, and stops after ten in a row.
     """
     optimizer = stage.optimizers[name]
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
-    optimizer.found_inf = (~norm.isfinite()).float()
+    scaler: LossScale | None = stage.modules.get("loss_scale")
+    factor = scaler.scale(name) if scaler is not None else 1.0
+    pieces = 1 if isinstance(loss, Tensor) else stage.config.accumulate
+    for part in [loss] if isinstance(loss, Tensor) else loss:
+        (part * factor / pieces if pieces > 1 or scaler is not None else part).backward()
+        del part                    # its graph goes before the next one is made
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    distributed.average_gradients(parameters)
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+    found_inf = (~norm.isfinite()).float()
+    optimizer.found_inf = found_inf
+    if scaler is not None:
+        optimizer.grad_scale, norm = factor.clone(), norm / factor
     optimizer.step()
+    if scaler is not None:
+        scaler.update(name, found_inf)
     return norm.detach()
 
 
