@@ -10,6 +10,7 @@ import torch
 
 import reganie_core as rc
 from reganie_core.checkpoints import read_checkpoint, save_checkpoint
+from reganie_core.errors import InputError
 from reganie_core.networks import build, describe
 from trainer.config import build as build_config
 from trainer.loop import Run
@@ -30,7 +31,7 @@ def paths(tiny_domain: Any, tmp_path: Path) -> list[str]:
                                "numeric": ["yaw"], "mean": [0.0], "std": [1.0]})
     save_checkpoint(tmp_path / "attributes.safetensors", "attributes", describe(net), net.state_dict(), {})
     return [f"generator={folder / 'generator.safetensors'}", f"encoder={folder / 'encoder.safetensors'}",
-            f"directions={folder / 'directions.safetensors'}", f"attributes={tmp_path / 'attributes.safetensors'}"]
+            f"editors={folder / 'directions.safetensors'}", f"attributes={tmp_path / 'attributes.safetensors'}"]
 
 
 def test_triplets_are_those_of_algorithm_1(paths: list[str]) -> None:
@@ -61,16 +62,29 @@ def test_edits_touch_the_asked_number_of_controls(paths: list[str]) -> None:
     stage = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths, "edits_per_sample=1"]))
     w = torch.zeros(64, stage.G.num_ws, stage.G.w_dim)
     edited = stage.edit(w, generator_at(0, 0))
-    directions = torch.stack([d.expand(stage.G.num_ws, -1).flatten() for d in stage.editor.directions.values()])
+    directions = torch.stack([d.expand(stage.G.num_ws, -1).flatten() for d in stage.editors[0].directions.values()])
     amounts = torch.linalg.lstsq(directions.t(), edited.flatten(1).t()).solution.t()
     assert ((amounts.abs() > 1e-4).sum(dim=1) == 1).all()
     assert ((amounts.abs() > 1e-4).sum(dim=0) > 0).all()
 
 
-def test_shapes_go_into_both_pictures_at_one_place(paths: list[str]) -> None:
-    stage = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths, "paste=1.0"]))
-    changed = stage.paste(torch.zeros(8, 3, 32, 32), generator_at(0, 0))
-    assert torch.equal(changed[:4], changed[4:]) and changed.abs().amax(dim=(1, 2, 3)).min() > 0
+def test_jitter_is_one_error_for_both_pictures(paths: list[str]) -> None:
+    stage = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths, "jitter=0.5"]))
+    pictures = torch.rand(8, 3, 32, 32, generator=generator_at(5, 0)) * 2 - 1
+    with torch.no_grad():
+        error = stage.invert(pictures, generator_at(0, 0)) - stage.E(pictures)
+    assert error.abs().amax(dim=(1, 2)).max() > 0
+    assert torch.allclose(error[:4], error[4:], atol=1e-6)
+
+
+def test_input_ablations_hide_what_they_say(paths: list[str]) -> None:
+    for shown in ("delta", "image", "nothing"):
+        stage = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths, f"delta_input={shown}"]))
+        x, inverted = torch.full((1, 3, 4, 4), 0.5), torch.full((1, 3, 4, 4), 0.25)
+        value = {"delta": 0.25, "image": 0.5, "nothing": 0.0}[shown]
+        assert (stage.seen_by_delta_encoder(x, inverted) == value).all()
+    with pytest.raises(InputError, match="delta_input"):
+        build_config(RectifierStageConfig, None, ["delta_input=other"])
 
 
 def test_rectifier_trains_resumes_and_loads(paths: list[str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training images of the portraits domain: rendered once, kept as uint8 on disk, read through a memory map."""
+"""Training images of the portraits domain: rendered once, kept as uint8 on disk or on the training device."""
 
 from __future__ import annotations
 
@@ -21,55 +21,84 @@ MIRRORED = ("yaw", "light_azimuth")
 
 @dataclass
 class ImageSet:
-    """images [N,3,R,R] uint8 (memory-mapped), labels {name: [N]} in the controls' units."""
+    """images [N,3,R,R] uint8 (a memory map, or a tensor on an accelerator), labels {name: [N]} in their units."""
 
-    images: np.ndarray
+    images: np.ndarray | Tensor
     labels: dict[str, Tensor]
     resolution: int
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def to(self, device: str | torch.device) -> ImageSet:
+        """The set for training on `device`: an accelerator holds all pictures itself, a CPU reads the memory map."""
+        if torch.device(device).type == "cpu":
+            return self
+        images = torch.from_numpy(np.ascontiguousarray(self.images)).to(device)
+        return ImageSet(images, {k: v.to(device) for k, v in self.labels.items()}, self.resolution)
+
     def batch(self, indices: Tensor, mirror: Tensor | None = None) -> Tensor:
         """Images [B,3,R,R] in [-1,1]; rows where `mirror` is true are flipped left-right."""
-        x = torch.from_numpy(self.images[indices.numpy()]).float().div_(127.5).sub_(1.0)
+        if isinstance(self.images, Tensor):
+            x = self.images[indices.to(self.images.device)]
+        else:
+            x = torch.from_numpy(self.images[indices.numpy()])
+        x = x.float().div_(127.5).sub_(1.0)
         if mirror is not None:
-            x = torch.where(mirror[:, None, None, None], x.flip(-1), x)
+            x = torch.where(mirror.to(x.device)[:, None, None, None], x.flip(-1), x)
         return x
 
     def label_batch(self, indices: Tensor, mirror: Tensor | None = None) -> dict[str, Tensor]:
         """Labels of those images; signs of mirrored attributes follow the flip."""
         out = {}
         for name, values in self.labels.items():
-            v = values[indices]
+            v = values[indices.to(values.device)]
             if mirror is not None and name in MIRRORED:
-                v = torch.where(mirror, -v, v)
+                v = torch.where(mirror.to(v.device), -v, v)
             out[name] = v
         return out
 
 
-def portraits_set(folder: str | Path, count: int, resolution: int, seed: int) -> ImageSet:
-    """`count` in-domain portraits with seeds seed ... seed+count-1, rendered into `folder` on first use."""
+def portraits_set(folder: str | Path, count: int, resolution: int, seed: int, device: str = "cpu") -> ImageSet:
+    """`count` in-domain portraits with seeds seed ... seed+count-1, rendered into `folder` on first use.
+
+    Rendering happens on `device`; pictures of two devices may differ by one step of 255.
+    """
+    return _rendered(folder, count, resolution, seed, 1, device)
+
+
+def identity_set(folder: str | Path, people: int, views: int, resolution: int, seed: int,
+                 device: str = "cpu") -> ImageSet:
+    """`views` portraits of each of `people` persons, person-major; see `portraits.variants` for what differs."""
+    return _rendered(folder, people, resolution, seed, views, device)
+
+
+def _rendered(folder: str | Path, count: int, resolution: int, seed: int, views: int, device: str) -> ImageSet:
     if seed + count > FIRST_RESERVED_SEED:
         raise InputError(f"Seeds from {FIRST_RESERVED_SEED} up are reserved for evaluation; found {seed + count - 1}.")
-    renderer = _renderer_fingerprint()
-    stem = Path(folder) / f"portraits_{resolution}_{seed}_{count}_{renderer}"
+    name = f"portraits_{resolution}_{seed}_{count}" + (f"x{views}" if views > 1 else "")
+    stem = Path(folder) / f"{name}_{_renderer_fingerprint()}"
     image_file, label_file = stem.with_suffix(".npy"), stem.with_suffix(".json")
     if not label_file.exists():
-        _render(image_file, label_file, count, resolution, seed)
+        _render(image_file, label_file, count, resolution, seed, views, device)
     labels = {k: torch.tensor(v) for k, v in json.loads(label_file.read_text()).items()}
-    return ImageSet(np.load(image_file, mmap_mode="r"), labels, resolution)
+    return ImageSet(np.load(image_file, mmap_mode="r"), labels, resolution).to(device)
 
 
-def _render(image_file: Path, label_file: Path, count: int, resolution: int, seed: int) -> None:
+def _render(image_file: Path, label_file: Path, count: int, resolution: int, seed: int, views: int,
+            device: str) -> None:
     image_file.parent.mkdir(parents=True, exist_ok=True)
     temporary = image_file.with_suffix(".part.npy")
-    images = np.lib.format.open_memmap(temporary, "w+", np.uint8, (count, 3, resolution, resolution))
+    images = np.lib.format.open_memmap(temporary, "w+", np.uint8, (count * views, 3, resolution, resolution))
     labels: dict[str, list[float]] = {}
-    for start in range(0, count, 200):
-        p = portraits.sample(min(200, count - start), seed + start)
-        x = portraits.render(p, resolution)
-        images[start:start + len(x)] = x.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+    chunk = 200 if torch.device(device).type == "cpu" else 2000
+    for start in range(0, count, chunk):
+        p = portraits.sample(min(chunk, count - start), seed + start)
+        if views > 1:
+            p = portraits.variants(p, views, seed + start)
+        x = portraits.render(p.to(device), resolution)
+        x = x.add_(1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+        images[start * views:start * views + len(x)] = x.cpu().numpy()
         for name, values in portraits.attributes(p).items():
             labels.setdefault(name, []).extend(round(float(v), 5) for v in values)
         if start % 2000 == 0:

@@ -25,11 +25,22 @@ class Features:
         return self.net(images)
 
 
-def load_attributes(path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Features:
-    """An attribute network from its file, frozen."""
-    checkpoint = read_checkpoint(path, kind="attributes")
-    net = build("attributes", checkpoint.config)
+def _load(path: str, kind: str, device: str, dtype: torch.dtype) -> tuple[torch.nn.Module, str]:
+    checkpoint = read_checkpoint(path, kind=kind)
+    net = build(kind, checkpoint.config)
     net.load_state_dict(checkpoint.tensors)
     net.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
     net.dtype = dtype
-    return Features(net, fingerprint(checkpoint.tensors))
+    return net, fingerprint(checkpoint.tensors)
+
+
+def load_attributes(path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Features:
+    """An attribute network from its file, frozen."""
+    return Features(*_load(path, "attributes", device, dtype))
+
+
+def load_identity(path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> torch.nn.Module:
+    """An identity network from its file, frozen: pictures [B,3,R,R] -> unit vectors [B,dim]."""
+    net, mark = _load(path, "identity", device, dtype)
+    net.fingerprint = mark
+    return net

@@ -18,8 +18,8 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """Mean of |grad_x D(x)|^2 over real images [B,3,R,R] (Mescheder et al. 2018), with a graph for its gradient."""
+    """Mean of |grad_x D(x)|^2 over real samples [B,...] (Mescheder et al. 2018), with a graph for its gradient."""
     real = real.detach().requires_grad_(True)
     logits = discriminator(real)
     (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
-    return gradient.square().sum(dim=(1, 2, 3)).mean()
+    return gradient.square().flatten(1).sum(dim=1).mean()

@@ -37,26 +37,24 @@ class AttributeNetConfig:
                              f"found {len(self.mean)} and {len(self.std)}.")
 
 
-class AttributeNet(nn.Module):
-    """Images [B,3,R,R] in [-1,1] -> {name: [B]}: numeric in their units, binary as probabilities."""
+class ConvTrunk(nn.Module):
+    """Two convolutions per scale, the second one strided behind a blur; no normalisation layers."""
 
-    def __init__(self, config: AttributeNetConfig) -> None:
+    def __init__(self, resolution: int, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.config, self.resolution = config, config.resolution
+        self.resolution = resolution
         self.dtype = torch.float32
-        widths = config.channels
-        self.stem = EqualConv2d(3, widths[0], 3, activation=True)
+        self.stem = EqualConv2d(3, channels[0], 3, activation=True)
         self.convs = nn.ModuleList(
-            EqualConv2d(widths[max(i - 1, 0)], width, 3, activation=True) for i, width in enumerate(widths))
-        self.downs = nn.ModuleList(EqualConv2d(width, width, 3, activation=True, down=True) for width in widths)
-        size = config.resolution >> len(widths)
-        self.fc = EqualLinear(widths[-1] * size * size, config.hidden, activation=True)
-        self.out = EqualLinear(config.hidden, len(config.numeric) + len(config.binary))
+            EqualConv2d(channels[max(i - 1, 0)], width, 3, activation=True) for i, width in enumerate(channels))
+        self.downs = nn.ModuleList(EqualConv2d(width, width, 3, activation=True, down=True) for width in channels)
+        size = resolution >> len(channels)
+        self.flat_features = channels[-1] * size * size
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Feature maps, finest first: [B,C_i,R/2^i,R/2^i], in the network's dtype."""
         if images.shape[-1] != self.resolution or images.shape[-2] != self.resolution:
-            raise MismatchError(f"The attribute network reads {self.resolution} px pictures, found "
+            raise MismatchError(f"This network reads {self.resolution} px pictures, found "
                                 f"{images.shape[-1]}x{images.shape[-2]}; resize them first.")
         x = self.stem(images.to(self.dtype).contiguous(memory_format=torch.channels_last))
         out = []
@@ -65,6 +63,16 @@ class AttributeNet(nn.Module):
             out.append(x)
             x = down(x)
         return [*out, x]
+
+
+class AttributeNet(ConvTrunk):
+    """Images [B,3,R,R] in [-1,1] -> {name: [B]}: numeric in their units, binary as probabilities."""
+
+    def __init__(self, config: AttributeNetConfig) -> None:
+        super().__init__(config.resolution, config.channels)
+        self.config = config
+        self.fc = EqualLinear(self.flat_features, config.hidden, activation=True)
+        self.out = EqualLinear(config.hidden, len(config.numeric) + len(config.binary))
 
     def logits(self, images: Tensor) -> Tensor:
         """[B, numeric + binary]: standardised numeric values, then logits of the binary attributes (float32)."""

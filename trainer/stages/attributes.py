@@ -56,7 +56,8 @@ class AttributesStage:
     def __init__(self, config: AttributesStageConfig) -> None:
         self.config = config
         torch.manual_seed(config.seed)
-        self.data = portraits_set(config.data, config.data_count, config.resolution, config.data_seed)
+        self.data = portraits_set(config.data, config.data_count, config.resolution, config.data_seed,
+                                  config.device)
         controls = {c.name: c for c in portraits.CONTROLS}
         numeric = tuple(n for n, c in controls.items() if c.kind == "numeric")
         binary = tuple(n for n, c in controls.items() if c.kind == "binary")
@@ -96,13 +97,13 @@ class AttributesStage:
         config = self.config
         p = portraits.sample(config.held_out_count, config.held_out_seed)
         truth = portraits.attributes(p)
-        images = portraits.render(p, config.resolution)
-        read = [self.average(chunk.to(config.device)) for chunk in images.split(100)]
+        images = portraits.render(p.to(config.device), config.resolution)
+        read = [self.average(chunk) for chunk in images.split(100)]
         pairs = {name: torch.stack([torch.cat([r[name].cpu() for r in read]), truth[name].float()]) for name in read[0]}
         return {name: float(torch.corrcoef(pair)[0, 1]) for name, pair in pairs.items()}
 
     def sheet(self, path: Path) -> None:
-        grid(self.data.batch(torch.arange(32)), columns=8).save(path)
+        grid(self.data.batch(torch.arange(32)).cpu(), columns=8).save(path)
 
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
         config = {"type": "AttributeNet", **asdict(self.network_config)}

@@ -1,7 +1,8 @@
 """The encoder stage: e4e-type inversion (Tov et al. 2021) for a frozen generator.
 
-Half of each batch are training pictures, half are generated ones whose codes are known. Losses: L2, perceptual, the
-distance to the known codes, and a penalty on the per-layer offsets, which are released one after another.
+Half of each batch are training pictures, half are generated ones whose codes are known. Losses: L2, perceptual,
+identity, the distance to the known codes, a latent discriminator that keeps codes of pictures among mapped ones, and
+a penalty on the per-layer offsets, which are released one after another.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from reganie_core.networks.light_encoder import LightEncoder, LightEncoderConfig
 from ..config import StageConfig
 from ..data import portraits_set
 from ..ema import make_average, update_average
-from ..frozen import load_attributes
+from ..frozen import load_attributes, load_identity
+from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..randomness import generator_at
 from ..sheets import grid
 from .base import adam, descend, dtype_of, init_from
+from .latent_discriminator import LatentDiscriminator
 
 
 @dataclass
@@ -33,6 +36,7 @@ class EncoderStageConfig(StageConfig):
     lr_decay_from: float = 0.7
     generator: str = "runs/generator/generator.safetensors"
     attributes: str = "runs/attributes/attributes.safetensors"    # features of the perceptual loss
+    identity: str = ""                # network of the identity loss; none when empty
     channels: tuple[int, ...] = (32, 64, 96, 160, 224)
     tap_channels: int = 64
     features: int = 256
@@ -41,6 +45,10 @@ class EncoderStageConfig(StageConfig):
     generated: float = 0.5            # share of the batch with generated pictures
     l2_weight: float = 1.0
     perceptual_weight: float = 0.5
+    identity_weight: float = 0.1
+    latent_weight: float = 0.0        # of the latent discriminator; e4e: 0.1
+    latent_r1_gamma: float = 10.0
+    latent_r1_interval: int = 16
     code_weight: float = 0.05         # squared distance to the known codes, in units of their variance
     delta_weight: float = 0.01        # mean squared offset, in the same units
     stage_start_kimg: float = 10.0    # offsets are released from here ...
@@ -67,13 +75,22 @@ class EncoderStage:
         init_from(self.E, config.init_from, "encoder")
         self.E.to(config.device, memory_format=torch.channels_last)
         self.E.compute_dtype = dtype_of(config)
+        self.identity = load_identity(config.identity, config.device, dtype_of(config)) if config.identity else None
         self.average = make_average(self.E)
         self.modules = {"E": self.E, "average": self.average}
         self.optimizers = {"E": adam(self.E, config)}
-        self.data = portraits_set(config.data, config.data_count, self.G.resolution, config.data_seed)
+        self.data = portraits_set(config.data, config.data_count, self.G.resolution, config.data_seed,
+                                  config.device)
         with torch.no_grad():
             z = torch.randn(4096, self.G.z_dim, generator=generator_at(0, 0, "variance"))
-            self.code_variance = float(self.G.mapping.w(z.to(config.device)).var(dim=0).mean())
+            w = self.G.mapping.w(z.to(config.device))
+            self.code_variance = float(w.var(dim=0).mean())
+        self.D: LatentDiscriminator | None = None
+        if config.latent_weight > 0:
+            self.D = LatentDiscriminator(self.G.w_dim).to(config.device)
+            self.D.centre.copy_(w.mean(dim=0))
+            self.D.spread.copy_(w.std(dim=0) + 1e-6)
+            self.modules["D"], self.optimizers["D"] = self.D, adam(self.D, config, config.latent_r1_interval)
 
     def stage_at(self, seen: int) -> int:
         """How many offsets are free after `seen` images (progressive training of e4e, section 4.2)."""
@@ -103,12 +120,37 @@ class EncoderStage:
         code = (codes[:len(ws)] - ws).square().mean() / self.code_variance
         loss = config.l2_weight * l2 + config.perceptual_weight * perceptual + config.code_weight * code
         terms = {"l2": l2, "perceptual": perceptual, "code": code}
+        if self.identity is not None:
+            similarity = (self.identity(inverted) * self.identity(images)).sum(dim=1).mean()
+            loss, terms["identity"] = loss + config.identity_weight * (1 - similarity), similarity
         if stage > 0:
             delta = (codes[:, 1:stage + 1] - codes[:, :1]).square().mean() / self.code_variance
             loss, terms["delta"] = loss + config.delta_weight * delta, delta
+        if self.D is not None:
+            rows = codes[:, :stage + 1]
+            terms.update(self.train_latent_discriminator(rows.detach().flatten(0, 1), seen))
+            self.D.requires_grad_(False)
+            adversarial = generator_loss(self.D(rows.flatten(0, 1)))
+            loss, terms["latent"] = loss + config.latent_weight * adversarial, adversarial
         terms["gradient"] = descend(self, "E", loss)
+        if self.D is not None:
+            self.D.requires_grad_(True)
         update_average(self.average, self.E, config.batch, config.ema_kimg, seen + config.batch)
         return {**{k: v.detach() for k, v in terms.items()}, "stage": float(stage)}
+
+    def train_latent_discriminator(self, fake: Tensor, seen: int) -> dict[str, Tensor]:
+        """Mapped vectors against vectors of pictures [N,w_dim], as many of each."""
+        config = self.config
+        random = generator_at(config.seed, seen, "latent discriminator")
+        with torch.no_grad():
+            real = self.G.mapping.w(torch.randn(len(fake), self.G.z_dim, generator=random).to(fake.device))
+        loss = discriminator_loss(self.D(real), self.D(fake))
+        terms = {"latent_D": loss}
+        if (seen // config.batch) % config.latent_r1_interval == 0:
+            r1 = r1_penalty(self.D, real)
+            loss = loss + r1 * (config.latent_r1_gamma * 0.5 * config.latent_r1_interval * self.code_variance)
+        descend(self, "D", loss)
+        return terms
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:

@@ -62,7 +62,8 @@ class GeneratorStage:
         self.G_ema = make_average(self.G)
         self.modules = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
         self.optimizers = {"G": adam(self.G, config), "D": adam(self.D, config, config.r1_interval)}
-        self.data = portraits_set(config.data, config.data_count, config.resolution, config.data_seed)
+        self.data = portraits_set(config.data, config.data_count, config.resolution, config.data_seed,
+                                  config.device)
 
     def draw_ws(self, random: torch.Generator) -> Tensor:
         """Latents of a batch; with probability `mixing` the later layers come from a second z."""

@@ -6,7 +6,11 @@ G, E and the editor are frozen. X = G(w), Y = G(Editor(w)), X^ = G(E(X)), Y^ = G
     1: (Y - Y^, X^, X)      2: (X - X^, Y^, Y)      3: (X - X^, X^, X)
 
 Loss: L1 + perceptual + adversarial (R1), weights 1 in the paper. Options beyond the paper are off by default:
-`paste` puts random shapes into both pictures before they are inverted, `gan_start_kimg` delays the discriminator.
+
+- `paste`: random shapes in X, carried to Y by optical flow (`paste_moving`), before both are inverted;
+- `jitter`: the codes of X^ and Y^ get the same error, as those of a real picture have before and after an edit;
+- `real`: a share of the batches shows training pictures, as triplet 3;
+- `l2_weight`, `gan_start_kimg`, and what E_d and E_p see (`delta_input`, `primary_input`), for ablations.
 """
 
 from __future__ import annotations
@@ -20,17 +24,19 @@ from torch import Tensor
 
 from reganie_core import portraits
 from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoint
-from reganie_core.editing import load_direction_editor
+from reganie_core.editing import Editor, load_editor
+from reganie_core.errors import InputError
 from reganie_core.metrics import l2
 from reganie_core.networks import describe
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
 from reganie_core.networks.rectifier import Rectifier, RectifierConfig
 
 from ..config import StageConfig
+from ..data import ImageSet, portraits_set
 from ..ema import make_average, update_average
 from ..frozen import load_attributes
 from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..paste import random_shapes
+from ..paste import paste_shapes
 from ..randomness import generator_at
 from ..sheets import grid
 from .base import adam, descend, dtype_of, init_from
@@ -44,7 +50,7 @@ class RectifierStageConfig(StageConfig):
     total_kimg: float = 800.0          # the paper: 100,000 iterations of batch 8
     generator: str = "runs/generator/generator.safetensors"
     encoder: str = "runs/encoder/encoder.safetensors"
-    directions: str = "runs/directions/directions.safetensors"
+    editors: tuple[str, ...] = ("runs/directions/directions.safetensors",)   # one is drawn per batch
     attributes: str = "runs/attributes/attributes.safetensors"   # features of the perceptual loss
     encoder_channels: tuple[int, ...] = (32, 64, 128, 256, 512)
     body_channels: int = 512
@@ -55,6 +61,7 @@ class RectifierStageConfig(StageConfig):
     gl_dim: int = 2048
     modulation: str = "spatial+global"
     output: str = "residual"
+    primary_skips: bool = False        # beyond the paper: E_p's finer maps reach the decoder
     l1_weight: float = 1.0
     l2_weight: float = 0.0             # beyond the paper
     perceptual_weight: float = 1.0
@@ -66,6 +73,21 @@ class RectifierStageConfig(StageConfig):
     edits_per_sample: int = 2          # how many controls change at once, at most
     edit_strength: float = 0.5         # standard deviation of a change, as a share of the control's range
     paste: float = 0.0                 # share of samples with pasted shapes
+    paste_moving: bool = True          # carry them from X to Y by optical flow; else they stay in place
+    jitter: float = 0.0                # largest common error of the codes, as a share of the way to another code
+    real: float = 0.0                  # share of batches with training pictures
+    data: str = "runs/data"
+    data_count: int = 20000
+    data_seed: int = 0
+    delta_input: str = "delta"         # what E_d sees: delta | image | nothing
+    primary_input: str = "inversion"   # what E_p sees: inversion | nothing
+
+    def validate(self) -> None:
+        super().validate()
+        if self.delta_input not in ("delta", "image", "nothing"):
+            raise InputError(f"delta_input is delta, image or nothing; found {self.delta_input!r}.")
+        if self.primary_input not in ("inversion", "nothing"):
+            raise InputError(f"primary_input is inversion or nothing; found {self.primary_input!r}.")
 
 
 class RectifierStage:
@@ -81,12 +103,16 @@ class RectifierStage:
         self.E = load_encoder(config.encoder, device).to(memory_format=torch.channels_last)
         if hasattr(self.E, "compute_dtype"):
             self.E.compute_dtype = dtype
-        self.editor = load_direction_editor(config.directions, device)
+        self.editors: list[Editor] = [load_editor(path, device) for path in config.editors]
+        self.data: ImageSet | None = None
+        if config.real > 0:
+            self.data = portraits_set(config.data, config.data_count, self.G.resolution, config.data_seed, device)
         self.features = load_attributes(config.attributes, device, dtype)
         resolution = self.G.resolution
         self.R = Rectifier(RectifierConfig(
             resolution, config.encoder_channels, config.body_channels, config.body_blocks, config.decoder_channels,
-            config.sp_channels, config.gl_channels, config.gl_dim, config.modulation, config.output))
+            config.sp_channels, config.gl_channels, config.gl_dim, config.modulation, config.output,
+            config.primary_skips))
         init_from(self.R, config.init_from, "rectifier")
         self.R.to(device, memory_format=torch.channels_last)
         self.R.compute_dtype = dtype
@@ -104,41 +130,66 @@ class RectifierStage:
 
     @torch.inference_mode()
     def triplet(self, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
-        """(dI, I^, I) and which of the three it is; pictures clamped to [-1,1]."""
+        """(what E_d sees, I^, I) and which triplet it is (4: a training picture); pictures clamped to [-1,1]."""
         config = self.config
         w = self.G.mapping(torch.randn(config.batch, self.G.z_dim, generator=random).to(config.device))
         t = int(torch.randint(1, 4, (1,), generator=random))
-        codes = w if t == 3 else torch.cat([w, self.edit(w, random)])
-        pictures = self.paste(self.synthesize(codes), random)
-        inverted = self.synthesize(self.E(pictures))
-        if t == 3:
-            return pictures - inverted, inverted, pictures, t
+        if self.data is not None and float(torch.rand(1, generator=random)) < config.real:
+            t, pictures = 4, self.training_pictures(random)
+        else:
+            pictures = self.synthesize(w if t == 3 else torch.cat([w, self.edit(w, random)]))
+        if config.paste > 0:
+            pictures = paste_shapes(pictures, config.batch, config.paste, random, config.paste_moving)
+        inverted = self.synthesize(self.invert(pictures, random))
+        if t >= 3:
+            return self.seen_by_delta_encoder(pictures, inverted), inverted, pictures, t
         (x, y), (x_hat, y_hat) = pictures.chunk(2), inverted.chunk(2)
-        return (y - y_hat, x_hat, x, t) if t == 1 else (x - x_hat, y_hat, y, t)
+        if t == 1:
+            return self.seen_by_delta_encoder(y, y_hat), x_hat, x, t
+        return self.seen_by_delta_encoder(x, x_hat), y_hat, y, t
+
+    def seen_by_delta_encoder(self, picture: Tensor, inversion: Tensor) -> Tensor:
+        """dI, or what an input ablation puts in its place."""
+        if self.config.delta_input == "delta":
+            return picture - inversion
+        return picture if self.config.delta_input == "image" else torch.zeros_like(picture)
 
     def synthesize(self, codes: Tensor) -> Tensor:
         return self.G.synthesis(codes).clamp(-1, 1)
 
+    def training_pictures(self, random: torch.Generator) -> Tensor:
+        indices = torch.randint(len(self.data), (self.config.batch,), generator=random)
+        mirror = torch.rand(self.config.batch, generator=random) < 0.5
+        return self.data.batch(indices, mirror).to(self.config.device)
+
+    def invert(self, pictures: Tensor, random: torch.Generator) -> Tensor:
+        """E(pictures), for [X; Y] with the same error added to both halves when `jitter` is on.
+
+        The error leads towards another mapped code, in the layers from a random one up or down: like that of a real
+        picture it is an error of content, and the edit does not change it.
+        """
+        codes, config = self.E(pictures), self.config
+        if config.jitter <= 0:
+            return codes
+        batch, layers = config.batch, self.G.num_ws
+        z = torch.randn(batch, self.G.z_dim, generator=random)
+        u = torch.rand(batch, 3, generator=random)
+        cut, rising = (u[:, :1] * layers).long(), u[:, 1:2] < 0.5
+        layer = torch.arange(layers)[None]
+        share = torch.where((layer >= cut) == rising, u[:, 2:].square() * config.jitter, 0.0)
+        error = share[:, :, None].to(codes.device) * (self.G.mapping(z.to(codes.device)) - codes[:batch])
+        return codes + error.repeat(len(codes) // batch, 1, 1)
+
     def edit(self, w: Tensor, random: torch.Generator) -> Tensor:
         """Editor(w): 1 to `edits_per_sample` random controls per sample, each changed by a random amount."""
-        batch, controls = len(w), self.editor.controls
+        editor = self.editors[int(torch.randint(len(self.editors), (1,), generator=random))]
+        batch, controls = len(w), [c for c in editor.controls if c.kind != "text"]
         count = torch.randint(1, self.config.edits_per_sample + 1, (batch, 1), generator=random)
         order = torch.rand(batch, len(controls), generator=random).argsort(dim=1)
         amount = torch.randn(batch, len(controls), generator=random).clamp(-2, 2) * (order < count)
         scale = torch.tensor([(c.maximum - c.minimum) * self.config.edit_strength for c in controls])
         amount = (amount * scale).to(w.device)
-        return self.editor.edit(w, {c.name: amount[:, i] for i, c in enumerate(controls)})
-
-    def paste(self, pictures: Tensor, random: torch.Generator) -> Tensor:
-        """The same shapes into X and Y of a sample, for the configured share of samples."""
-        config = self.config
-        if config.paste <= 0:
-            return pictures
-        fill, cover = random_shapes(pictures[:config.batch], random)
-        chosen = torch.rand(config.batch, 1, 1, 1, generator=random) < config.paste
-        cover = cover * chosen.to(cover.device)
-        repeats = len(pictures) // config.batch
-        return torch.lerp(pictures, fill.repeat(repeats, 1, 1, 1), cover.repeat(repeats, 1, 1, 1))
+        return editor.edit(w, {c.name: amount[:, i] for i, c in enumerate(controls)})
 
     # One step ------------------------------------------------------------------------------------------------
 
@@ -146,7 +197,7 @@ class RectifierStage:
         config = self.config
         delta, primary, target, t = (v.clone() if isinstance(v, Tensor) else v
                                      for v in self.triplet(generator_at(config.seed, seen)))
-        painted = self.R(primary, delta)
+        painted = self.repainted(self.R, primary, delta)
         error = painted - target
         l1, mse = error.abs().mean(), error.square().mean()
         perceptual = self.features.distance(painted, target).mean()
@@ -163,6 +214,10 @@ class RectifierStage:
             self.D.requires_grad_(True)
         update_average(self.average, self.R, config.batch, config.ema_kimg, seen + config.batch)
         return {k: v.detach() for k, v in terms.items()}
+
+    def repainted(self, network: Rectifier, primary: Tensor, delta: Tensor) -> Tensor:
+        """The network's picture; the ablation without a primary picture keeps the inversion away from E_p."""
+        return network(primary if self.config.primary_input == "inversion" else torch.zeros_like(primary), delta)
 
     def train_discriminator(self, real: Tensor, fake: Tensor, seen: int) -> dict[str, Tensor]:
         """D sees I against its repainted version."""
@@ -181,10 +236,10 @@ class RectifierStage:
     def repaint(self, images: Tensor, edits: dict[str, float]) -> dict[str, Tensor]:
         """Inference on pictures [B,3,R,R]: X^, X_r, Y^, Y_r, all clamped."""
         codes = self.E(images)
-        x_hat, y_hat = self.synthesize(torch.cat([codes, self.editor.edit(codes, edits)])).chunk(2)
-        code = self.average.encode_delta(images - x_hat)
-        return {"inversion": x_hat, "reconstruction": self.average.render(x_hat, code).clamp(-1, 1),
-                "edited": y_hat, "rectified": self.average.render(y_hat, code).clamp(-1, 1)}
+        x_hat, y_hat = self.synthesize(torch.cat([codes, self.editors[0].edit(codes, edits)])).chunk(2)
+        delta = self.seen_by_delta_encoder(images, x_hat)
+        return {"inversion": x_hat, "reconstruction": self.repainted(self.average, x_hat, delta).clamp(-1, 1),
+                "edited": y_hat, "rectified": self.repainted(self.average, y_hat, delta).clamp(-1, 1)}
 
     def held_out(self, per_kind: int) -> tuple[Tensor, Tensor]:
         """Portraits without and with each long-tail item, and the same turned by 15 degrees."""
@@ -213,6 +268,7 @@ class RectifierStage:
         grid(torch.stack(columns, 1).flatten(0, 1).cpu(), len(columns), titles).save(path)
 
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
-        marks = {"generator": self.G.fingerprint, "encoder": self.E.fingerprint, "editor": self.editor.fingerprint}
+        marks = {"generator": self.G.fingerprint, "encoder": self.E.fingerprint,
+                 "editor": "+".join(str(editor.fingerprint) for editor in self.editors)}
         save_checkpoint(path, "rectifier", describe(self.average), dict(self.average.state_dict()),
                         {**provenance, "fingerprints": marks}, dtype=torch.float16)

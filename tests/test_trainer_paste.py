@@ -1,0 +1,58 @@
+"""Pasted shapes and the flow that carries them from a picture to its edit."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from reganie_core import portraits
+from trainer.flow import estimate_flow, warp
+from trainer.paste import paste_shapes
+from trainer.randomness import generator_at
+
+
+def smooth_pictures(count: int, shift: float = 0.0) -> torch.Tensor:
+    """Sums of slow waves over 64 px, moved right by `shift` pixels: a picture whose motion is known exactly."""
+    x, y = torch.meshgrid(torch.arange(64.0) - shift, torch.arange(64.0), indexing="xy")
+    waves = [torch.sin(2 * math.pi * (a * x + b * y) / 64 + c) for a, b, c in ((2, 1, 0.0), (1, -3, 1.0), (3, 2, 2.0))]
+    return (torch.stack(waves) * 0.5).expand(count, 3, 64, 64)
+
+
+def test_warp_by_whole_pixels_is_a_shift() -> None:
+    x = torch.rand(1, 3, 8, 8, generator=generator_at(0, 0))
+    flow = torch.zeros(1, 2, 8, 8)
+    flow[:, 0] = 2
+    assert torch.allclose(warp(x, flow)[..., :-2], x[..., 2:], atol=1e-5)
+
+
+def test_flow_of_a_shift_is_that_shift() -> None:
+    flow = estimate_flow(smooth_pictures(1), smooth_pictures(1, shift=3.0))
+    inner = flow[0, :, 12:-12, 12:-12]
+    assert abs(float(inner[0].mean()) + 3.0) < 0.3 and abs(float(inner[1].mean())) < 0.2
+
+
+def test_flow_explains_most_of_a_turned_head_and_nothing_stays_nothing() -> None:
+    p = portraits.sample(4, 500_000_100)
+    x, y = portraits.render(p, 64), portraits.render(portraits.edit(p, {"yaw": 15.0}), 64)
+    before, after = (x - y).square().mean(), (warp(x, estimate_flow(x, y)) - y).square().mean()
+    assert after < 0.35 * before
+    assert estimate_flow(x, x).abs().max() < 1e-3
+
+
+def test_shapes_stay_where_nothing_moves_and_share_is_respected() -> None:
+    pictures = torch.zeros(8, 3, 32, 32)
+    for moving in (False, True):
+        changed = paste_shapes(pictures, 4, 1.0, generator_at(0, 0), moving)
+        assert torch.allclose(changed[:4], changed[4:], atol=1e-3)
+        assert changed.abs().amax(dim=(1, 2, 3)).min() > 0
+    assert torch.equal(paste_shapes(pictures, 4, 0.0, generator_at(0, 0)), pictures)
+
+
+def test_a_disc_follows_the_picture_under_it() -> None:
+    x, y = smooth_pictures(1), smooth_pictures(1, shift=4.0)
+    columns, rows = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="xy")
+    disc = ((columns - 28).square() + (rows - 32).square() < 64).float()[None, None]
+    carried = warp(disc, estimate_flow(x, y))
+    centre = [float((d * columns).sum() / d.sum()) for d in (disc, carried)]
+    assert abs(centre[1] - centre[0] - 4.0) < 0.5

@@ -1,0 +1,121 @@
+"""The identity stage: an embedder trained with ArcFace (Deng et al. 2019) on several pictures of each person."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reganie_core import portraits
+from reganie_core.checkpoints import save_checkpoint
+from reganie_core.networks import describe
+from reganie_core.networks.identity_net import IdentityNet, IdentityNetConfig
+
+from ..config import StageConfig
+from ..data import identity_set
+from ..ema import make_average, update_average
+from ..randomness import generator_at
+from ..sheets import grid
+from .attributes import shifted
+from .base import adam, descend, dtype_of, init_from
+
+
+@dataclass
+class IdentityStageConfig(StageConfig):
+    lr: float = 0.002
+    beta1: float = 0.9
+    lr_decay_from: float = 0.5
+    batch: int = 64
+    resolution: int = 64
+    channels: tuple[int, ...] = (32, 64, 96, 128)
+    dim: int = 128
+    margin: float = 0.3              # radians added to the angle to one's own centre
+    scale: float = 24.0              # of the cosines; ArcFace's 64 is for millions of faces
+    shift: int = 2                   # random translation in pixels
+    data: str = "runs/data"
+    data_people: int = 4000
+    data_views: int = 8              # pictures of each person
+    data_seed: int = 200_000_000
+    held_out_seed: int = 500_000_000
+    held_out_people: int = 250
+
+
+class Centres(nn.Module):
+    """One direction per person of the training set; thrown away afterwards."""
+
+    def __init__(self, people: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(people, dim))
+
+    def forward(self, embedding: Tensor, person: Tensor, margin: float, scale: float) -> Tensor:
+        """ArcFace loss: cross-entropy of scale * cos(angle + margin on one's own centre)."""
+        cosine = embedding @ F.normalize(self.weight, dim=1).t()
+        own = cosine.gather(1, person[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
+        angle = own.acos() + margin
+        # Past pi the cosine would rise again; there the margin becomes a constant penalty.
+        moved = torch.where(angle < math.pi, angle.cos(), own - margin * math.sin(margin))
+        return F.cross_entropy(scale * cosine.scatter(1, person[:, None], moved), person)
+
+
+def equal_error_rate(same: Tensor, different: Tensor) -> float:
+    """Rate at which as many same pairs are refused as different pairs are accepted, from similarities."""
+    threshold = torch.cat([same, different]).sort().values
+    refused = torch.searchsorted(same.sort().values, threshold) / len(same)
+    accepted = 1 - torch.searchsorted(different.sort().values, threshold) / len(different)
+    best = (refused - accepted).abs().argmin()
+    return float((refused[best] + accepted[best]) / 2)
+
+
+class IdentityStage:
+    config_class = IdentityStageConfig
+    kind = "identity"
+
+    def __init__(self, config: IdentityStageConfig) -> None:
+        self.config = config
+        torch.manual_seed(config.seed)
+        self.data = identity_set(config.data, config.data_people, config.data_views, config.resolution,
+                                 config.data_seed, config.device)
+        self.net = IdentityNet(IdentityNetConfig(config.resolution, config.channels, config.dim))
+        init_from(self.net, config.init_from, "identity")
+        self.net.to(config.device, memory_format=torch.channels_last)
+        self.net.dtype = dtype_of(config)
+        self.centres = Centres(config.data_people, config.dim).to(config.device)
+        self.average = make_average(self.net)
+        self.modules = {"net": self.net, "centres": self.centres, "average": self.average}
+        self.optimizers = {"all": adam(nn.ModuleList([self.net, self.centres]), config)}
+
+    def step(self, seen: int) -> dict[str, Tensor]:
+        config, random = self.config, generator_at(self.config.seed, seen)
+        indices = torch.randint(len(self.data), (config.batch,), generator=random)
+        images = shifted(self.data.batch(indices), config.shift, random).to(config.device)
+        person = (indices // config.data_views).to(config.device)
+        loss = self.centres(self.net(images), person, config.margin, config.scale)
+        norm = descend(self, "all", loss)
+        update_average(self.average, self.net, config.batch, config.ema_kimg, seen + config.batch)
+        return {"arcface": loss.detach(), "gradient": norm}
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        """Equal-error rate on people nobody has seen, four pictures each."""
+        config, views = self.config, 4
+        p = portraits.variants(portraits.sample(config.held_out_people, config.held_out_seed), views, 1)
+        images = portraits.render(p.to(config.device), config.resolution)
+        codes = torch.cat([self.average(x) for x in images.split(100)]).cpu()
+        person = torch.arange(config.held_out_people).repeat_interleave(views)
+        similarity = codes @ codes.t()
+        pairs = torch.ones_like(similarity, dtype=torch.bool).triu(1)
+        own = person[:, None] == person[None]
+        return {"equal_error_rate": equal_error_rate(similarity[pairs & own], similarity[pairs & ~own])}
+
+    def sheet(self, path: Path) -> None:
+        views = self.config.data_views
+        grid(self.data.batch(torch.arange(min(4 * views, len(self.data)))).cpu(), columns=views).save(path)
+
+    def export(self, path: Path, provenance: dict[str, Any]) -> None:
+        save_checkpoint(path, "identity", describe(self.average), dict(self.average.state_dict()), provenance,
+                        dtype=torch.float16)
