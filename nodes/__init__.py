@@ -2,44 +2,75 @@
 
 from __future__ import annotations
 
-from . import _host
-from .edit import DirectionEdit
+from . import _host, _routes
+from .edit import DirectionEdit, DyStyleEdit
 from .examples import PortraitExample
 from .invert import E4EInvert
-from .loaders import LoadDirections, LoadE4E, LoadRectifier, LoadReGANIE, LoadStyleGAN
+from .latent_files import BlendLatents, LoadLatent, SaveLatent
+from .loaders import (
+    LoadDirections,
+    LoadDyStyle,
+    LoadE4E,
+    LoadRectifier,
+    LoadReGANIE,
+    LoadStyleCLIP,
+    LoadStyleGAN,
+)
 from .rectify import ComputeDelta, Rectify
+from .sweep import EditSweep, PictureSheet
 from .synthesis import SampleLatent, Synthesize
 
 _host.register_folders()
+_routes.register()
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {
     "LoadReGANIE": LoadReGANIE,
     "LoadStyleGAN": LoadStyleGAN,
     "LoadE4E": LoadE4E,
+    "LoadDyStyle": LoadDyStyle,
+    "LoadStyleCLIP": LoadStyleCLIP,
     "LoadDirections": LoadDirections,
     "LoadRectifier": LoadRectifier,
     "PortraitExample": PortraitExample,
     "E4EInvert": E4EInvert,
+    "DyStyleEdit": DyStyleEdit,
     "DirectionEdit": DirectionEdit,
+    "EditSweep": EditSweep,
+    "PictureSheet": PictureSheet,
     "ComputeDelta": ComputeDelta,
     "Rectify": Rectify,
     "SampleLatent": SampleLatent,
     "Synthesize": Synthesize,
+    "BlendLatents": BlendLatents,
+    "ReGANIE_SaveLatent": SaveLatent,
+    "ReGANIE_LoadLatent": LoadLatent,
+    # ComfyUI keeps nodes of its own under these two names and passes ours over, hence the names above.
+    "SaveLatent": SaveLatent,
+    "LoadLatent": LoadLatent,
 }
 
+# No names for SaveLatent and LoadLatent: they would rename ComfyUI's own nodes.
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {
     "LoadReGANIE": "Load ReGANIE (all of a domain)",
     "LoadStyleGAN": "Load StyleGAN (ReGANIE)",
     "LoadE4E": "Load e4e Encoder (ReGANIE)",
+    "LoadDyStyle": "Load DyStyle (ReGANIE)",
+    "LoadStyleCLIP": "Load StyleCLIP (ReGANIE)",
     "LoadDirections": "Load Directions (ReGANIE)",
     "LoadRectifier": "Load Rectifier (ReGANIE)",
     "PortraitExample": "Portrait Example (ReGANIE)",
     "E4EInvert": "E4E Invert (ReGANIE)",
+    "DyStyleEdit": "DyStyle Edit (ReGANIE)",
     "DirectionEdit": "Direction Edit (ReGANIE)",
+    "EditSweep": "Edit Sweep (ReGANIE)",
+    "PictureSheet": "Picture Sheet (ReGANIE)",
     "ComputeDelta": "Compute Delta (ReGANIE)",
     "Rectify": "Rectify (ReGANIE)",
     "SampleLatent": "Sample Latent (ReGANIE)",
     "Synthesize": "Synthesize (ReGANIE)",
+    "BlendLatents": "Blend Latents (ReGANIE)",
+    "ReGANIE_SaveLatent": "Save Latent (ReGANIE)",
+    "ReGANIE_LoadLatent": "Load Latent (ReGANIE)",
 }
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]

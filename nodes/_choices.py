@@ -14,10 +14,12 @@ PACKAGED = "portraits (packaged)"
 FOLDER_OF = {
     "generator": _host.STYLEGAN,
     "encoder": _host.REGANIE,
+    "dystyle": _host.REGANIE,
+    "styleclip": _host.REGANIE,
     "directions": _host.REGANIE,
     "rectifier": _host.REGANIE,
 }
-MAX_CONTROL_NAME = 64
+SLIDER_EDITORS = ("dystyle", "directions")  # the kinds whose controls are values, in the order they are asked
 MAX_CONTROLS = 1000  # in the list, which the page has to draw
 _seen: dict[tuple[str, int, int], dict | None] = {}
 log = logging.getLogger("ReGANIE")
@@ -40,7 +42,7 @@ def _contents(path: Path) -> dict | None:
             _seen[key] = None
             if _quick(path):
                 found = rc.inspect(path)
-                _seen[key] = {"contains": found["contains"], "controls": _control_names(found["config"])}
+                _seen[key] = {"contains": found["contains"], "controls": _controls(found["config"])}
     except Exception as error:  # one odd file must not take every list of the page away
         log.debug("%s is not listed by what it holds: %s", path, error)
         return None
@@ -67,24 +69,67 @@ def domains() -> list[str]:
     return [PACKAGED, *_host.list_domains()]
 
 
-def controls() -> list[str]:
-    """Names of the controls of the packaged directions and of every directions file of the user's."""
+def controls(kinds: tuple[str, ...] = ("directions",)) -> list[str]:
+    """Names of the controls of the packaged editors and of every editor file of the user's, of these kinds."""
     names: dict[str, None] = {}
-    for choice in files("directions"):
-        try:
-            found = _contents(path_of("directions", choice))
-        except rc.ReganieError:
-            continue
-        names.update(dict.fromkeys((found or {}).get("controls", [])))
+    for kind in kinds:
+        for choice in files(kind):
+            try:
+                names.update(dict.fromkeys(control.name for control in controls_of(kind, choice)))
+            except rc.ReganieError:
+                continue
     return list(names)[:MAX_CONTROLS] or ["yaw"]
 
 
-def _control_names(config: dict[str, Any]) -> list[str]:
-    """The names among a file's controls that can be shown; anything may stand in their place."""
+def controls_of(kind: str, name: str) -> list[rc.Control]:
+    """The controls of an editor file, from its metadata alone; empty for files that only loading can tell.
+
+    Raises:
+        UnsafePathError, NotFoundError: see :func:`path_of`.
+    """
+    return controls_in(path_of(kind, name))
+
+
+def controls_in(path: Path) -> list[rc.Control]:
+    """The same for a file found before."""
+    return (_contents(path) or {}).get("controls", [])
+
+
+def _controls(config: dict[str, Any]) -> list[rc.Control]:
+    """The controls in a file's metadata that can be shown; anything may stand in their place."""
     found = config.get("controls")
-    items = found[:MAX_CONTROLS] if isinstance(found, list) else []
-    names = [item.get("name") for item in items if isinstance(item, dict)]
-    return [n for n in names if isinstance(n, str) and 0 < len(n) <= MAX_CONTROL_NAME and n.isprintable()]
+    controls: list[rc.Control] = []
+    for item in found[:MAX_CONTROLS] if isinstance(found, list) else []:
+        try:
+            controls.append(rc.Control.from_dict(item))
+        except (rc.ReganieError, TypeError, ValueError):
+            continue
+    return controls
+
+
+def editor_files() -> list[str]:
+    """The packaged editors first, then every file that is, or may be, an editor with values for controls."""
+    return list(dict.fromkeys(name for kind in SLIDER_EDITORS for name in files(kind)))
+
+
+def kind_of_editor(name: str, control: str) -> str:
+    """Which kind of editor a name from :func:`editor_files` means; the packaged one depends on the control.
+
+    Raises:
+        UnsafePathError, NotFoundError: see :func:`path_of`.
+    """
+    if name != PACKAGED:
+        found = _contents(path_of("directions", name))
+        return "dystyle" if found and "dystyle" in found["contains"] else "directions"
+    present = packaged_parts(SLIDER_EDITORS)
+    knowing = [kind for kind in present if control in (item.name for item in controls_of(kind, PACKAGED))]
+    return next(iter(knowing or present), "directions")
+
+
+def packaged_parts(kinds: tuple[str, ...]) -> list[str]:
+    """Those of the kinds that the packaged domain has."""
+    manifest = rc.domains.load_manifest("portraits")[1]
+    return [kind for kind in kinds if manifest.get(kind)]
 
 
 def path_of(kind: str, name: str) -> Path:

@@ -48,6 +48,18 @@ def parts(name: str) -> list[Any]:
     return found
 
 
+def part(name: str, kind: str) -> Path:
+    """The file of one part of a domain.
+
+    Raises:
+        NotFoundError: the domain does not have it.
+    """
+    folder, manifest = rc.domains.load_manifest(source(name))
+    if not manifest.get(kind):
+        raise Missing(kind, manifest["name"]).error()
+    return rc.paths.safe_join(folder, manifest[kind])
+
+
 def _check_together(found: dict[str, Any]) -> None:
     networks = {part: wire.value for part, wire in found.items() if isinstance(wire, _models.Model)}
     if "generator" in networks and "encoder" in networks:

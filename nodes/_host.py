@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import comfy.model_management as mm
 import comfy.model_patcher
@@ -15,6 +17,7 @@ import comfy.utils
 import folder_paths
 import server
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ..reganie_core.errors import NotFoundError, UnsafePathError
@@ -22,6 +25,7 @@ from ..reganie_core.paths import is_file, safe_join
 
 log = logging.getLogger("ReGANIE")
 Result = TypeVar("Result")
+PREVIEW_SECONDS, PREVIEW_PIXELS = 0.25, 512
 
 STYLEGAN = "stylegan"
 REGANIE = "reganie"
@@ -109,6 +113,47 @@ def user_directory() -> Path:
     return path
 
 
+def output_directory() -> Path:
+    """ComfyUI's folder for what people keep."""
+    return Path(folder_paths.get_output_directory())
+
+
+def list_outputs(folder: str, extensions: tuple[str, ...]) -> list[str]:
+    """Relative names of the files below a folder of the output folder, newest first."""
+    root = output_directory() / folder
+    found = [path for path in root.rglob("*") if path.suffix.lower() in extensions and is_file(path)]
+    found.sort(key=lambda path: (-path.stat().st_mtime_ns, path.name))
+    return [path.relative_to(root).as_posix() for path in found]
+
+
+def output_file(folder: str, name: object) -> Path:
+    """A file below a folder of the output folder.
+
+    Raises:
+        UnsafePathError: a name that leaves the folder.
+        NotFoundError: no such file.
+    """
+    path = safe_join(output_directory() / folder, name)
+    if not is_file(path):
+        raise NotFoundError(f"There is no file {str(name)[:120]!r} in {output_directory() / folder}.")
+    return path
+
+
+def free_output(folder: str, name: str, extension: str) -> Path:
+    """A path for a new file there: ``name_00001`` or the next number; its folders are made.
+
+    Raises:
+        UnsafePathError: a name that leaves the folder.
+    """
+    root = output_directory() / folder
+    root.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while (path := safe_join(root, f"{name}_{number:05d}{extension}")).exists():
+        number += 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 # ---------------------------------------------------------------------------------------------------- devices, memory
 def device() -> torch.device:
     """Where networks compute."""
@@ -160,10 +205,16 @@ class Progress:
     def __init__(self, total: int) -> None:
         mm.throw_exception_if_processing_interrupted()
         self._bar = comfy.utils.ProgressBar(max(1, total))
+        self._shown = 0.0
 
-    def step(self, count: int = 1) -> None:
+    def step(self, count: int = 1, picture: Tensor | None = None) -> None:
+        """``count`` images further; ``picture [H,W,3]`` in [0,1] is shown on the node, a few times a second at most."""
         mm.throw_exception_if_processing_interrupted()
-        self._bar.update(count)
+        preview = None
+        if picture is not None and time.monotonic() - self._shown > PREVIEW_SECONDS:
+            pixels = (picture.detach().float().clamp(0, 1) * 255).round().byte().cpu().numpy()
+            preview, self._shown = ("JPEG", Image.fromarray(pixels), PREVIEW_PIXELS), time.monotonic()
+        self._bar.update_absolute(self._bar.current + count, preview=preview)
 
 
 def halving(size: int, work: Callable[[int], Result]) -> tuple[Result, int]:
@@ -178,14 +229,19 @@ def halving(size: int, work: Callable[[int], Result]) -> tuple[Result, int]:
         mm.soft_empty_cache()  # outside the handler, whose traceback would keep the tensors alive
 
 
-def in_chunks(total: int, size: int, work: Callable[[slice, int], tuple[Tensor, ...]]) -> list[Tensor]:
-    """Run ``work(rows, size)`` on slices of a batch and join what it returns, on the device for results."""
+def in_chunks(
+    total: int, size: int, work: Callable[[slice, int], tuple[Tensor, ...]], show: bool = False
+) -> list[Tensor]:
+    """Run ``work(rows, size)`` on slices of a batch and join what it returns, on the device for results.
+
+    With ``show`` the first of the results is an IMAGE whose first picture appears on the node while it works.
+    """
     progress, parts, start = Progress(total), [], 0
     while start < total:
         rows = slice(start, min(total, start + size))
         results, size = halving(size, partial(work, rows))  # what was too much once is not tried again
         parts.append(tuple(item.to(results_device()) for item in results))
-        progress.step(rows.stop - start)
+        progress.step(rows.stop - start, parts[-1][0][0] if show else None)
         start = rows.stop
     return [torch.cat(column) for column in zip(*parts, strict=True)]
 
@@ -197,3 +253,17 @@ def notice(title: str, text: str) -> None:
     host = getattr(server.PromptServer, "instance", None)
     if host is not None:
         host.send_sync("reganie.notice", {"title": title, "text": text})
+
+
+# -------------------------------------------------------------------------------------------------------------- routes
+def add_route(path: str, answer: Callable[[dict[str, str]], tuple[int, dict[str, Any]]]) -> None:
+    """``GET path`` answers with ``answer(query) -> (status, JSON)``, worked out beside the server's own loop."""
+    routes = getattr(getattr(server.PromptServer, "instance", None), "routes", None)
+    if routes is None:
+        return
+    from aiohttp import web
+
+    @routes.get(path)
+    async def handler(request: web.Request) -> web.Response:
+        status, data = await asyncio.to_thread(answer, dict(request.query))
+        return web.json_response(data, status=status)

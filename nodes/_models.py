@@ -19,6 +19,8 @@ from . import _host
 LOADERS = {
     "generator": "load_generator",
     "encoder": "load_encoder",
+    "dystyle": "load_editor",
+    "styleclip": "load_editor",
     "directions": "load_editor",
     "rectifier": "load_rectifier",
 }
@@ -31,7 +33,8 @@ class Model:
 
     def __init__(self, kind: str, label: str, value: Any) -> None:
         self.kind, self.label, self.value = kind, label, value
-        self.resident = _host.Resident(value) if isinstance(value, torch.nn.Module) else None
+        module = getattr(value, "network", value)  # an editor may hold one
+        self.resident = _host.Resident(module) if isinstance(module, torch.nn.Module) else None
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.label}>"

@@ -15,10 +15,14 @@ DIRECTIONS = "REGANIE_DIRECTIONS"
 RECTIFIER = "REGANIE_RECTIFIER"
 LATENT = "REGANIE_LATENT"
 DELTA = "REGANIE_DELTA"
+FACE = "REGANIE_FACE"
+SLIDER_EDITOR = f"{DYSTYLE},{DIRECTIONS}"  # ComfyUI connects either
 
 LOADER_OF = {
     "generator": "LoadStyleGAN",
     "encoder": "LoadE4E",
+    "dystyle": "LoadDyStyle",
+    "styleclip": "LoadStyleCLIP",
     "directions": "LoadDirections",
     "rectifier": "LoadRectifier",
 }
@@ -38,11 +42,13 @@ class Missing:
         return NotFoundError(f"The domain {self.domain!r} has no {self.kind}; {advice}.")
 
 
-def given(value: Any, kind: str) -> Any:
+def given(value: Any, *kinds: str) -> Any:
     """Return what came over a wire, or say in one sentence why it cannot be used."""
     if isinstance(value, Missing):
         raise value.error()
     found = getattr(value, "kind", None)
-    if found is not None and found != kind:
-        raise MismatchError(f"This input takes one {kind}; found {found} ({value.label}). Connect the matching loader.")
+    if found is not None and found not in kinds:
+        raise MismatchError(
+            f"This input takes one {' or '.join(kinds)}; found {found} ({value.label}). Connect the matching loader."
+        )
     return value

@@ -76,6 +76,32 @@ class LoadDirections(_LoadFile):
     OUTPUT_TOOLTIPS = ("The directions, for Direction Edit's editor input.",)
 
 
+class LoadDyStyle(_LoadFile):
+    KIND = "dystyle"
+    FILE_TOOLTIP = (
+        "A DyStyle editor from models/reganie (.safetensors written by trainer/train.py editor). It must have been "
+        "trained for the generator you use. The first entry is the packaged portraits editor."
+    )
+    DESCRIPTION = "Load a DyStyle editor, the network that changes several attributes at once, for DyStyle Edit."
+    SEARCH_ALIASES = ["dystyle", "multi attribute", "attribute editor", "sliders", "reganie"]
+    RETURN_TYPES = (DYSTYLE,)
+    RETURN_NAMES = ("editor",)
+    OUTPUT_TOOLTIPS = ("The editor, for DyStyle Edit's and Edit Sweep's editor input.",)
+
+
+class LoadStyleCLIP(_LoadFile):
+    KIND = "styleclip"
+    FILE_TOOLTIP = (
+        "A StyleCLIP editor from models/reganie: an official mapper (.pt), or one of this project (.safetensors). The "
+        "first entry is the packaged portraits editor."
+    )
+    DESCRIPTION = "Load a StyleCLIP editor, which changes a picture by a text, for StyleCLIP Edit."
+    SEARCH_ALIASES = ["styleclip", "text edit", "clip", "mapper", "global direction", "prompt", "reganie"]
+    RETURN_TYPES = (STYLECLIP,)
+    RETURN_NAMES = ("editor",)
+    OUTPUT_TOOLTIPS = ("The editor, for StyleCLIP Edit's editor input.",)
+
+
 class LoadRectifier(_LoadFile):
     KIND = "rectifier"
     FILE_TOOLTIP = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -49,12 +51,52 @@ class ComputeDelta:
         return delta, rc.images.to_comfy(rc.sheets.difference_picture(delta))
 
 
+class _Codes:
+    """E_d(dX) of a node's last difference, kept so that moving a slider runs the editor, G, E_p and G_p only.
+
+    A difference that comes out of ComfyUI's cache is the same object, which is what is compared. Rows that were encoded
+    in other groups (less memory, another number of edits) are simply encoded again.
+    """
+
+    MOST_BYTES = 1 << 29
+
+    def __init__(self) -> None:
+        self._of: tuple[weakref.ref, ...] = ()
+        self._parts: dict[tuple[int, int], Any] = {}
+        self._bytes = 0
+
+    def use(self, delta: Tensor, rectifier: _models.Model) -> _Codes:
+        """These codes, emptied unless they belong to this difference and this rectifier."""
+        if not (self._of and self._of[0]() is delta and self._of[1]() is rectifier):
+            self._of, self._parts, self._bytes = (weakref.ref(delta), weakref.ref(rectifier)), {}, 0
+        return self
+
+    def get(self, start: int, small: Tensor, encode: Callable[[Tensor], Any]) -> Any:
+        """The code of the rows from ``start`` on, on ``small``'s device; ``encode`` makes it when it is not known."""
+        code = self._parts.get((start, len(small)))
+        if code is None:
+            code = encode(small)
+            size = sum(part.numel() * part.element_size() for part in code if part is not None)
+            if self._bytes + size <= self.MOST_BYTES:
+                self._bytes += size
+                self._parts[start, len(small)] = _moved(code, _host.results_device())
+        return _moved(code, small.device)
+
+
+def _moved(code: Any, device: torch.device) -> Any:
+    return type(code)(*(None if part is None else part.to(device) for part in code))
+
+
 class _Watched:
     """A rectifier whose every pass moves the progress bar and looks for Cancel; rectify() sees no difference."""
 
-    def __init__(self, network: Any, progress: _host.Progress) -> None:
-        self._network, self._progress = network, progress
-        self.resolution, self.encode_delta = network.resolution, network.encode_delta
+    def __init__(self, network: Any, progress: _host.Progress, codes: _Codes, start: int) -> None:
+        self._network, self._progress, self._codes, self._start = network, progress, codes, start
+        self.resolution = network.resolution
+
+    def encode_delta(self, delta: Tensor) -> Any:
+        start, self._start = self._start, self._start + len(delta)
+        return self._codes.get(start, delta, self._network.encode_delta)
 
     def render(self, edited: Tensor, code: Any, strength: float) -> Tensor:
         painted = self._network.render(edited, code, strength)
@@ -72,6 +114,9 @@ class Rectify:
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("image",)
     OUTPUT_TOOLTIPS = ("The rectified edit.",)
+
+    def __init__(self) -> None:
+        self.codes = _Codes()  # ComfyUI keeps a node's object between runs
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -146,6 +191,7 @@ class Rectify:
         size, where = rectifier.value.resolution, _host.device()
         repeats, uneven = divmod(len(pictures), len(delta))
         progress, chunk = _host.Progress(len(pictures)), _host.chunk_size(size)
+        codes = self.codes.use(delta, rectifier)
         # Whole differences at a time, each with all its pictures; batches that do not pair are the library's to refuse.
         step = len(delta) if uneven or not repeats else max(1, chunk // repeats)
 
@@ -153,7 +199,7 @@ class Rectify:
             (network,) = _models.on_device(_host.activation_bytes(size, chunk), rectifier)
             edits = pictures if step == len(delta) else pictures[start * repeats : (start + step) * repeats]
             painted = rc.rectify.rectify(
-                _Watched(network, progress),
+                _Watched(network, progress, codes, start),
                 edits.to(where),
                 delta[start : start + step].to(where),
                 float(strength),

@@ -9,7 +9,7 @@ from torch import Tensor
 from . import _models, _pictures
 from ._sockets import GENERATOR, LATENT, given
 
-CATEGORY = "ReGANIE/5 Generate"
+CATEGORY = "ReGANIE/5 Latents"
 
 
 class SampleLatent:

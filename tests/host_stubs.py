@@ -62,13 +62,14 @@ def _folder_paths(base: Path) -> ModuleType:
         get_filename_list=get_filename_list,
         get_folder_paths=lambda name: table[name][0][:],
         get_temp_directory=lambda: str(base / "temp"),
+        get_output_directory=lambda: str(base / "output"),
         get_user_directory=lambda: str(base / "user"),
     )
 
 
 def host_modules(base: Path) -> SimpleNamespace:
     """The stand-ins; ``.state`` shows what the nodes did: loads, bars, notices, and switches Cancel on."""
-    state = SimpleNamespace(loads=[], bars=[], notices=[], cancel=False)
+    state = SimpleNamespace(loads=[], bars=[], notices=[], previews=[], routes={}, cancel=False)
 
     def check_cancel() -> None:
         if state.cancel:
@@ -79,9 +80,11 @@ def host_modules(base: Path) -> SimpleNamespace:
             self.total, self.current = total, 0
             state.bars.append(self)
 
-        def update(self, value: int) -> None:
+        def update_absolute(self, value: int, total: int | None = None, preview: tuple | None = None) -> None:
             check_cancel()
-            self.current += value
+            self.current = value
+            if preview is not None:
+                state.previews.append(preview)
 
     def load_models_gpu(models: list[StubPatcher], memory_required: int = 0, force_full_load: bool = False) -> None:
         assert force_full_load and not torch.is_inference_mode_enabled()

@@ -1,0 +1,40 @@
+"""Editors on the wires: run on the compute device, with the latents they change brought there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from .. import reganie_core as rc
+from . import _choices, _host, _models, _pictures
+from ._sockets import given
+
+
+def change(editor: _models.Model, latent: Any, edits: Mapping[str, Any], **more: Any) -> Any:
+    """The edited latent on the device for results; no edits give the same latent back.
+
+    Raises:
+        ReganieError: unknown controls, by name with what there is; values or codes that do not fit.
+    """
+    rc.editing.check_edits(editor.value, edits)
+    if not edits:
+        return latent
+    (network,) = _models.on_device(0, editor)
+    codes = latent.to(_host.device())
+    return codes.with_ws(network.edit(codes.ws, edits, **more)).to(_host.results_device())
+
+
+def picture(generator: _models.Model, latent: Any, show: bool = False) -> tuple[Any, Tensor]:
+    """What edit nodes put out: the latent and the generator's picture of it."""
+    return latent, _pictures.synthesize(generator, latent, show=show)
+
+
+def of_sliders(node: Any, wire: Any, name: str, control: str) -> _models.Model:
+    """The editor with values for controls that is connected, else the one a name from the list means."""
+    if wire is not None:
+        node.kept = given(wire, *_choices.SLIDER_EDITORS)
+    else:
+        node.kept = _choices.load(_choices.kind_of_editor(name, control), name)
+    return node.kept

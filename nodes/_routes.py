@@ -1,0 +1,36 @@
+"""What the page asks for beside ComfyUI's own lists: the controls of an editor, as plain values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import reganie_core as rc
+from . import _choices, _domains, _host
+
+CONTROLS = "/reganie/controls"
+KINDS = ("dystyle", "directions", "styleclip")
+
+
+def controls(query: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    """``kind`` and ``name`` (an entry of the loader's list) or ``domain`` -> the editor's controls.
+
+    200 with ``{"controls": [{name, kind, minimum, maximum, unit, default, description}], "accepts_targets": bool}``,
+    or 404 with ``{"error": sentence}``. Reads metadata only and never a file outside the model folders.
+    """
+    kind = query.get("kind", "dystyle")
+    if kind not in KINDS:
+        return 404, {"error": f"There are controls of {', '.join(KINDS)} only."}
+    try:
+        if "domain" in query:
+            found = _choices.controls_in(_domains.part(query["domain"], kind))
+        else:
+            found = _choices.controls_of(kind, query.get("name", _choices.PACKAGED))
+    except (rc.ReganieError, OSError) as error:
+        return 404, {"error": str(error)}
+    listed = [control.to_dict() for control in found]
+    return 200, {"controls": listed, "accepts_targets": kind == "dystyle"}
+
+
+def register() -> None:
+    """Add the routes to the server, where there is one."""
+    _host.add_route(CONTROLS, controls)
