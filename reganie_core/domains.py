@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from .editing import load_editor
-from .editing.protocol import Editor, EditValue, describe_controls
+from .editing.protocol import Editor, EditValue, check_owner, describe_controls
 from .errors import CorruptCheckpointError, InputError, NotFoundError, ReganieError, ReganieWarning
 from .inversion.e4e import check_pair
 from .paths import is_file, safe_join
@@ -164,7 +164,7 @@ def load_domain(name: str | os.PathLike[str] = "portraits", device: torch.device
 
     Raises:
         NotFoundError, CorruptCheckpointError, UnsafePathError: see :func:`load_manifest`.
-        MismatchError: generator and encoder do not belong together.
+        MismatchError: generator and encoder, or generator and an editor, do not belong together.
         CheckpointError: a file that cannot be read.
     """
     from . import checkpoints
@@ -190,9 +190,10 @@ def load_domain(name: str | os.PathLike[str] = "portraits", device: torch.device
                     resolution=getattr(generator, "resolution", manifest.get("resolution")))
     if domain.generator is not None and domain.encoder is not None:
         check_pair(domain.generator, domain.encoder)
-    for part in ("encoder", "directions"):
-        if parts.get(part) is not None:
-            check_provenance(parts[part], part, generator=generator)
+    if domain.encoder is not None:
+        check_provenance(domain.encoder, "encoder", generator=generator)
+    for part, editor in domain.editors.items():
+        check_owner(editor, generator, f"{part} editor of the domain {domain.name}")
     if domain.rectifier is not None:
         # One rectifier serves several editors; it was trained with one of them.
         wanted = fingerprints_of(domain.rectifier).get("editor")

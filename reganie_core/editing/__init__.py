@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 
 import torch
 
+from ..errors import CheckpointError
 from .directions import DirectionEditor, load_direction_editor, parse_layers
-from .protocol import Control, Editor, EditValue, Target, check_edits, describe_controls
+from .protocol import Control, Editor, EditValue, Target, check_edits, check_owner, describe_controls
 from .text import format_edits, parse_edits
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "Editor",
     "Target",
     "check_edits",
+    "check_owner",
     "describe_controls",
     "format_edits",
     "load_editor",
@@ -25,10 +28,34 @@ __all__ = [
 ]
 
 
+# Kind of file -> module of this package and its loader; whatever else is read as directions, which have many dialects.
+_LOADERS = {"dystyle": ("dystyle", "load_dystyle_editor"), "styleclip": ("styleclip", "load_styleclip_editor")}
+
+
 def load_editor(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Editor:
-    """Load any editor this version knows (linear directions) behind the one protocol.
+    """Load any editor behind the one protocol: DyStyle, StyleCLIP, or linear directions (ours and public files).
 
     Raises:
         ReganieError: no such file, a file that is refused, or one of another kind.
     """
-    return load_direction_editor(path, device)
+    kind = _kind(path)
+    if kind not in _LOADERS:
+        return load_direction_editor(path, device)
+    module, loader = _LOADERS[kind]
+    return getattr(import_module(f".{module}", __name__), loader)(path, device)
+
+
+def _kind(path: str | os.PathLike[str]) -> str | None:
+    """What one of our files says it is; None for every other file."""
+    from ..checkpoints.files import open_regular
+    from ..checkpoints.safetensors_file import read_header
+
+    handle, size = open_regular(path)
+    with handle:
+        if handle.read(9)[8:] != b"{":  # the length of a safetensors header comes first
+            return None
+        handle.seek(0)
+        try:
+            return read_header(handle, size).metadata.get("kind")
+        except CheckpointError:
+            return None  # the loader says what is wrong with it

@@ -10,9 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import InputError, MismatchError
 
-__all__ = ["Control", "EditValue", "Editor", "Target", "check_edits", "describe_controls"]
+__all__ = ["Control", "EditValue", "Editor", "Target", "check_edits", "check_owner", "describe_controls"]
 
 NAME = re.compile(r"\w[\w.\-]{0,63}")
 KINDS = ("numeric", "binary")
@@ -159,6 +159,25 @@ def check_edits(editor: Editor, edits: Mapping[str, EditValue]) -> dict[str, tup
             raise InputError(f"{name}: a change must be a finite number, found {ascii(value)[:80]}.")
         found[name] = (control, value)
     return found
+
+
+def check_owner(editor: Editor, generator: Any, what: str = "editor") -> None:
+    """Refuse an editor that was trained for another generator; silent where either fingerprint is unknown.
+
+    Args:
+        generator: a network with ``fingerprint``, or a fingerprint.
+        what: how the message calls the editor.
+
+    Raises:
+        MismatchError: the message names both generators.
+    """
+    provenance = getattr(editor, "provenance", None)
+    prints = provenance.get("fingerprints") if isinstance(provenance, Mapping) else None
+    wanted = prints.get("generator") if isinstance(prints, Mapping) else None
+    found = generator if isinstance(generator, str) else getattr(generator, "fingerprint", None)
+    if isinstance(wanted, str) and wanted and found and wanted != found:
+        raise MismatchError(f"The {what} was trained for generator {ascii(wanted)[:40]}, but this is generator "
+                            f"{found!r}. Use the editor made for it, or the generator it was trained with.")
 
 
 def _check_target(control: Control, target: Target) -> None:

@@ -58,7 +58,7 @@ class DyStyleConfig:
                              f"{self.kinds}, {self.mean} and {self.std}.")
         sizes = (self.num_ws, self.w_dim, self.reader, self.trunk, self.expert, self.bank, self.attention)
         if min(sizes) < 1 or not min(self.std) > 0 or not all(map(math.isfinite, (*self.mean, *self.std))):
-            raise InputError(f"Sizes and standard deviations must be positive and finite; found {sizes} and {self.std}.")
+            raise InputError(f"Sizes and deviations must be positive and finite; found {sizes} and {self.std}.")
 
 
 class GroupedLinear(nn.Module):
