@@ -25,8 +25,16 @@ from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import InputError
 from reganie_core.images import area_downsample
 from reganie_core.networks.text_image import TextImageNet, TextImageNetConfig
-from reganie_core.portraits.captions import (GROUPS, PARAMETERS, PHRASES, Caption, captions_of, matches, truth,
-                                             vocabulary)
+from reganie_core.portraits.captions import (
+    GROUPS,
+    PARAMETERS,
+    PHRASES,
+    Caption,
+    captions_of,
+    matches,
+    truth,
+    vocabulary,
+)
 from reganie_core.portraits.parameters import MIRRORED, Portraits
 from reganie_core.text import WordEncoder, split_words
 
