@@ -1,9 +1,9 @@
-"""The portraits that the tables are computed on, and the judge that reads them."""
+"""The portraits that the tables are computed on."""
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,9 +12,9 @@ from reganie_core import portraits
 from reganie_core.errors import InputError
 
 from ..data import FIRST_RESERVED_SEED
-from ..frozen import Features, load_attributes
 
 IN_DOMAIN = "in-domain"
+FIRST_VALIDATION_SEED = 500_000_000  # for looking while developing; tables use reserved seeds
 
 
 @dataclass
@@ -35,28 +35,32 @@ class People:
         return torch.tensor(wanted).nonzero()[:, 0]
 
 
-def held_out_people(count: int, seed: int = FIRST_RESERVED_SEED) -> People:
+def check_seed(seed: int, count: int, validation: bool = False) -> None:
+    """Raise InputError unless the seeds are those of tables (from 10^9 up), or of validation (5e8 up to there)."""
+    if validation and not (FIRST_VALIDATION_SEED <= seed and seed + count <= FIRST_RESERVED_SEED):
+        raise InputError(f"Validation uses seeds from {FIRST_VALIDATION_SEED} to {FIRST_RESERVED_SEED - 1}; found "
+                         f"{seed} to {seed + count - 1}.")
+    if not validation and seed < FIRST_RESERVED_SEED:
+        raise InputError(f"Tables use seeds from {FIRST_RESERVED_SEED} up, which no training ever sees; found {seed}. "
+                         "While developing, use --validation.")
+
+
+def held_out_people(count: int, seed: int = FIRST_RESERVED_SEED, validation: bool = False,
+                    style: str = "default") -> People:
     """`count` portraits with seeds seed ... seed+count-1: the first half in-domain, the rest split over the items."""
-    if seed < FIRST_RESERVED_SEED:
-        raise InputError(f"Tables use seeds from {FIRST_RESERVED_SEED} up, which no training ever sees; found {seed}.")
+    check_seed(seed, count, validation)
     half = count // 2
-    parts, groups, start = [portraits.sample(half, seed)], [IN_DOMAIN] * half, half
+    parts, groups, start = [portraits.sample(half, seed, style=style)], [IN_DOMAIN] * half, half
     for i, item in enumerate(portraits.ITEMS):
         stop = half + (count - half) * (i + 1) // len(portraits.ITEMS)
         if stop > start:
-            parts.append(portraits.sample(stop - start, seed + start, items=(item,)))
+            parts.append(portraits.sample(stop - start, seed + start, items=(item,), style=style))
             groups += [item] * (stop - start)
         start = stop
     return People(portraits.concat(parts), groups)
 
 
-def judge(path: str = "") -> Features:
-    """The attribute network that only tables use: another seed, other data and widths than any network in a loss."""
-    packaged = Path(portraits.__file__).parent / "weights" / "judge.safetensors"
-    return load_attributes(path or str(packaged))
-
-
-def read(net: Features, images: Tensor, chunk: int = 100) -> dict[str, Tensor]:
-    """Attributes of pictures [N,3,R,R]."""
-    parts = [net.read(x) for x in images.split(chunk)]
-    return {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
+def private_generator(seed: int, *where: object) -> torch.Generator:
+    """A generator that depends on a seed and on what it is for."""
+    word = zlib.crc32("/".join(map(str, where)).encode())
+    return torch.Generator().manual_seed(seed * 2**32 % 2**62 + word)

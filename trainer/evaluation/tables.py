@@ -2,27 +2,114 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+HEAD = 3  # columns of a group table: all, in-domain, long-tail come first
 
-def markdown(rows: dict[str, dict[str, float]], corner: str) -> str:
-    """{row: {column: number}} as a Markdown table with four significant digits."""
-    columns = list(next(iter(rows.values())))
+
+def number(value: Any) -> str:
+    """A cell {"mean", "low", "high"} with its interval, a number with four digits, anything else as text."""
+    if isinstance(value, Mapping):
+        if not math.isfinite(value["mean"]):
+            return "–"
+        return f"{value['mean']:.4g} [{value['low']:.4g}, {value['high']:.4g}]"
+    if isinstance(value, float):
+        return f"{value:.4g}" if math.isfinite(value) else "–"
+    return str(value)
+
+
+def markdown(rows: Mapping[str, Mapping[str, Any]], corner: str) -> str:
+    """{row: {column: number or cell}} as a Markdown table; a row may lack columns."""
+    columns = list(dict.fromkeys(c for row in rows.values() for c in row))
     lines = [f"| {corner} | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
-    lines += [f"| {name} | " + " | ".join(f"{row[c]:.4g}" for c in columns) + " |" for name, row in rows.items()]
+    lines += [f"| {name} | " + " | ".join(number(row[c]) if c in row else "" for c in columns) + " |"
+              for name, row in rows.items()]
     return "\n".join(lines)
 
 
-def report(results: dict[str, Any]) -> str:
+def _criteria(criteria: Sequence[Mapping[str, Any]]) -> str:
+    rows = {c["name"]: {"found": c["value"], "wanted": f"{c['rule']} {c['limit']:.4g}", "met": "yes" if c["met"]
+                        else "**no**"} for c in criteria}
+    return markdown(rows, "what it must show")
+
+
+def _judges(r: Mapping[str, Any]) -> list[str]:
+    parts = [markdown(r["rows"], "judge against truth"),
+             "Reported in tables: " + ", ".join(r["reported"]) + ". Dropped: " + (", ".join(r["dropped"]) or "none")
+             + "."]
+    if "identity" in r:
+        parts.append(markdown({"identity judge": r["identity"]}, "pairs"))
+    return parts
+
+
+def _generator(r: Mapping[str, Any]) -> list[str]:
+    return [markdown(r["rows"], f"sets of pictures, judge features, k = {r['neighbours']}"),
+            markdown(r["attributes"], "attributes as the judge reads them")]
+
+
+def _reconstruction(r: Mapping[str, Any]) -> list[str]:
+    whole = {name: {m: groups["all"] for m, groups in row.items()} for name, row in r["rows"].items()}
+    by_group = {group: {m: cells[group] for m, cells in r["ratios"].items()} for group in next(iter(
+        r["ratios"].values()))}
+    times = {name: {"ms per picture": value} for name, value in r["milliseconds"].items()}
+    parts = [markdown(whole, "reconstruction, all"),
+             markdown(by_group, "X_r / X^ (similarities: ratio of the gaps to 1)")]
+    if times:
+        parts.append(markdown(times, "time, batch of 8, warm median of 5, networks only"))
+    return parts
+
+
+def _edit(r: Mapping[str, Any]) -> list[str]:
+    label = ", ".join(f"{k} {v:+g}" for k, v in r["edit"].items())
+    whole = {name: {c: groups["all"] for c, groups in row.items() if "all" in groups}
+             for name, row in r["rows"].items()}
+    changed = {name: row["changed"] for name, row in r["rows"].items()}
+    asked = ", ".join(f"{a} {number(v)}" for a, v in r["asked"].items())
+    lines = [f"Asked for on average: {asked}; changed region {r['region share']['mean']:.1%} of the picture; "
+             f"{r['count']} portraits."]
+    lines += [f"Edit kept by the rectifier, {a}: {number(v)}; of what was asked: {number(r['response'][a])}."
+              for a, v in r["kept"].items()]
+    if "identity gain" in r:
+        lines.append(f"Identity to the exact answer, Y_r - Y^: {number(r['identity gain'])}.")
+    return [f"#### {label}", markdown(whole, "error to the exact answer (L2), all"),
+            markdown(changed, "L2 where the exact answer differs from X0"),
+            markdown({"ratio": r["ratios"]}, "Y_r against"), "\n".join(f"- {line}" for line in lines)]
+
+
+def _editing(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    parts = []
+    for r in results:
+        parts += [*_edit(r), _criteria(r["criteria"])]
+    return parts
+
+
+def _editor(r: Mapping[str, Any]) -> list[str]:
+    parts = [markdown({name: row["all"] for name, row in r["editors"].items()}, "editor, over all attributes")]
+    for name, row in r["editors"].items():
+        parts += [markdown(row["attributes"], f"{name}: one attribute at a time"),
+                  markdown(row["together"], f"{name}: several at once")]
+    return parts
+
+
+SECTIONS: dict[str, Callable[[Any], list[str]]] = {
+    "judges": _judges, "generator": _generator, "reconstruction": _reconstruction, "editing": _editing,
+    "editor": _editor,
+}
+
+
+def report(results: Mapping[str, Any]) -> str:
     """All results of one run of `evaluate.py`, with what was run."""
     about = results["about"]
-    parts = [f"`{about['command']}`: {about['count']} portraits, seeds from {about['seed']}, half of them with a "
-             f"long-tail item; commit {about['commit'][:12]}."]
-    if "reconstruction" in results:
-        r = results["reconstruction"]
-        parts.append(markdown({**r["rows"], "X_r / X^": r["rectified / inversion"]}, "reconstruction, L2"))
-    for e in results.get("editing", []):
-        label = ", ".join(f"{k} {v:+g}" for k, v in e["edit"].items())
-        parts.append(markdown(e["rows"], f"{label}: L2 to the exact answer"))
-        parts.append("Edit kept by the rectifier: " + ", ".join(f"{k} {v:.1%}" for k, v in e["kept"].items()) + ".")
+    parts = [f"`{about['command']}`: {about['count']} portraits, seeds from {about['seed']}; domain {about['domain']}, "
+             f"commit {about['commit'][:12]}, torch {about['torch']} on {about['machine']}, {about['date']}."]
+    if about["validation"]:
+        parts.append("**Validation seeds: for looking while developing, not for claims.**")
+    parts += about["notes"]
+    for name, section in SECTIONS.items():
+        if name in results:
+            parts += [f"### {name}", *section(results[name])]
+            if isinstance(results[name], Mapping) and results[name].get("criteria"):
+                parts.append(_criteria(results[name]["criteria"]))
     return "\n\n".join(parts) + "\n"

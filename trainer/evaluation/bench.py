@@ -1,0 +1,177 @@
+"""What every experiment needs: the domain, the judges, where the work runs, and what is measured on a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import reganie_core as rc
+from reganie_core.errors import NotFoundError
+from reganie_core.images import area_downsample, resize
+from reganie_core.metrics import l2, ms_ssim, scales_for
+
+from ..frozen import Features, load_attributes
+from .chunks import Chunks
+from .people import People
+
+L2, PERCEPTUAL, IDENTITY, MS_SSIM = "L2", "perceptual (judge)", "identity", "MS-SSIM"
+
+
+@dataclass
+class Bench:
+    """One invocation. `judge` reads attributes and compares features, `identity` embeds persons; tables only."""
+
+    domain: rc.Domain
+    judge: Features
+    identity: nn.Module | None
+    chunks: Chunks
+    seed: int
+    validation: bool = False
+    device: str = "cpu"
+    chunk: int = 50
+
+    @property
+    def batch(self) -> int:
+        """Pictures in a network at a time: small ones stay in a CPU's cache."""
+        return 8 if torch.device(self.device).type == "cpu" else 64
+
+    @property
+    def resolution(self) -> int:
+        """Of the generator, at which portraits are rendered."""
+        return self.domain.generator.resolution
+
+    @property
+    def size(self) -> int:
+        """Of the rectifier, at which pictures are compared."""
+        return self.domain.rectifier.resolution if self.domain.rectifier is not None else self.resolution
+
+    def render(self, p: Any, masks: bool = False) -> Any:
+        """Portraits at the generator's resolution on the device."""
+        return rc.portraits.render(p.to(self.device), self.resolution, masks=masks)
+
+    def small(self, images: Tensor) -> Tensor:
+        """At the size of comparison."""
+        return area_downsample(images, self.size)
+
+    def edit(self, images: Tensor, edits: Mapping[str, Any] | None = None, rectify: bool = True) -> rc.EditResult:
+        """Algorithm 1 with the domain's networks."""
+        return rc.edit(images, dict(edits or {}), domain=self.domain, rectify=rectify, chunk=self.batch)
+
+    def read(self, images: Tensor) -> dict[str, Tensor]:
+        """The judge's attributes {name: [B]}."""
+        return self.judge.read(resize(images, self.judge.net.resolution, "bilinear"))
+
+    def features(self, images: Tensor) -> Tensor:
+        """The judge's embedding [B,D], for distances between sets."""
+        return self.judge.net.embedding(resize(images, self.judge.net.resolution, "bilinear"))
+
+    def embed(self, images: Tensor) -> Tensor | None:
+        """Identity vectors [B,D] of unit length; None without an identity judge."""
+        return None if self.identity is None else self.identity(resize(images, input_size(self.identity), "bilinear"))
+
+    def compare(self, images: Tensor, truth: Tensor, truth_identity: Tensor | None = None) -> dict[str, Tensor]:
+        """L2, perceptual distance, MS-SSIM and, with an identity judge, identity similarity; [B] each."""
+        side = self.judge.net.resolution
+        distance = self.judge.distance(resize(images, side, "bilinear"), resize(truth, side, "bilinear"))
+        out = {L2: l2(images, truth), PERCEPTUAL: distance, MS_SSIM: ms_ssim(images, truth)}
+        if self.identity is not None:
+            other = self.embed(truth) if truth_identity is None else truth_identity
+            out[IDENTITY] = (self.embed(images) * other).sum(1)
+        return out
+
+    def notes(self) -> list[str]:
+        """What a reader of the numbers has to know."""
+        scales = scales_for(self.size)
+        notes = [f"Pictures are compared at {self.size} px, in [-1,1]. MS-SSIM uses {scales} of the five published "
+                 "scales" + ("." if scales == 5 else ", which is what the size allows (weights rescaled)."),
+                 "Perceptual distance is that of the domain's judge network (unit-normalised feature differences); it "
+                 "is not LPIPS and does not compare with it."]
+        notes.append("Identity is the similarity of the domain's identity judge; it is not ArcFace."
+                     if self.identity is not None else
+                     "Identity is left out: the domain has no identity_judge.safetensors (or give --identity FILE).")
+        return notes
+
+    def seconds(self, work: Callable[[], Any], pictures: int) -> float:
+        """Median seconds per picture of five calls after a warm-up, synchronised."""
+        times = []
+        for _ in range(6):
+            self._synchronize()
+            start = time.perf_counter()
+            with torch.inference_mode():
+                work()
+            self._synchronize()
+            times.append(time.perf_counter() - start)
+        return float(np.median(times[1:])) / pictures
+
+    def _synchronize(self) -> None:
+        if torch.device(self.device).type == "cuda":
+            torch.cuda.synchronize()
+
+    def with_editor(self, part: str) -> Bench:
+        """The same bench whose domain has only this editor ("" keeps the domain's own choice)."""
+        if not part:
+            return self
+        self.domain.require(part)
+        others = {name: None for name in ("dystyle", "styleclip", "directions") if name != part}
+        return dataclasses.replace(self, domain=dataclasses.replace(self.domain, **others))
+
+
+def input_size(net: nn.Module) -> int:
+    """Pixels on a side that a network reads."""
+    return getattr(net, "resolution", None) or net.config.resolution
+
+
+def judge_files(domain: rc.Domain, judge: str = "", identity: str = "") -> tuple[Path, Path | None]:
+    """The attribute judge's file and the identity judge's (None when the domain has none).
+
+    Raises NotFoundError that says which file is missing.
+    """
+    folder = domain.folder or Path()
+    attribute = Path(judge) if judge else folder / "judge.safetensors"
+    if not attribute.is_file():
+        raise NotFoundError(f"Tables need a judge, an attribute network that nothing else used: {attribute} is "
+                            "missing. Train one with `python trainer/train.py attributes` on other data and another "
+                            "seed, put it there, or give --judge FILE.")
+    person = Path(identity) if identity else folder / "identity_judge.safetensors"
+    if not person.is_file():
+        if identity:
+            raise NotFoundError(f"There is no identity network at {person}.")
+        return attribute, None
+    return attribute, person
+
+
+def load_judges(domain: rc.Domain, judge: str = "", identity: str = "",
+                device: str = "cpu") -> tuple[Features, nn.Module | None]:
+    """Both judges, frozen; see `judge_files`."""
+    attribute, person = judge_files(domain, judge, identity)
+    if person is None:
+        return load_attributes(str(attribute), device), None
+    from ..frozen import load_identity
+
+    return load_attributes(str(attribute), device), load_identity(str(person), device)
+
+
+def fingerprints(domain: rc.Domain, judge: Features, identity: nn.Module | None) -> dict[str, str | None]:
+    """Of everything that the numbers depend on."""
+    parts = {part: getattr(getattr(domain, part), "fingerprint", None) for part in rc.domains.PARTS}
+    person = None if identity is None else getattr(identity, "fingerprint", None)
+    if identity is not None and person is None:
+        from reganie_core.checkpoints import fingerprint
+
+        person = fingerprint(identity.state_dict())
+    return {**parts, "judge": judge.fingerprint, "identity": person}
+
+
+def group_cells(values: np.ndarray, people: People, groups: tuple[str, ...], cell: Callable[..., Any],
+                *more: np.ndarray) -> dict[str, Any]:
+    """{group: cell(values of the group, ...)} for the groups that have anybody."""
+    rows = {group: people.rows(group).numpy() for group in groups}
+    return {g: cell(values[r], *(m[r] for m in more)) for g, r in rows.items() if len(r)}

@@ -1,0 +1,141 @@
+"""Edits of held-out portraits against their exact answers, which the portraits domain knows for every edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reganie_core import portraits
+from reganie_core.metrics import changed_region, l2, masked_l2
+
+from .bench import IDENTITY, PERCEPTUAL, Bench, group_cells
+from .people import IN_DOMAIN, People
+from .stats import criterion, difference, mean, ratio
+
+GROUPS = ("all", IN_DOMAIN, "long-tail", *portraits.ITEMS)
+X0, Y_HAT, PASTED, RECTIFIED = "X0 unchanged", "Y^ (edited inversion)", "Y^ + dX pasted", "Y_r (rectified)"
+CHANGED, REST, ITEM, WHOLE = "changed", "rest", "item", "whole"
+TO_PHOTO = "identity to X0"
+CHUNK_EDITS = Mapping[str, float]
+
+
+def _pictures(bench: Bench, p: portraits.Portraits, edits: CHUNK_EDITS) -> tuple[dict[str, tuple[Tensor, Tensor]],
+                                                                                 Tensor, Tensor]:
+    """{row: (edited picture, the same row without the edit)}, the exact answers, and their items' masks."""
+    answered = portraits.edit(p, edits)
+    now, then = portraits.attributes(p), portraits.attributes(answered)
+    amounts = {name: (then[name] - now[name]).to(bench.device) for name in edits}
+    images = bench.render(p)
+    answer, masks = bench.render(answered, masks=True)
+    plain, result = bench.edit(images), bench.edit(images, amounts)
+    x0, edited = bench.small(images), bench.small(result.edited)
+    rows = {X0: (x0, x0), Y_HAT: (edited, bench.small(plain.inversion)),
+            PASTED: ((edited + bench.small(result.delta)).clamp(-1, 1), x0),
+            RECTIFIED: (result.rectified, plain.reconstruction)}
+    item = torch.stack(list(masks.values())).amax(0)
+    return rows, bench.small(answer), bench.small(item)
+
+
+def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.ndarray]:
+    """{"row|column": [N]} and {"asked|name", "wanted|name": [N]}."""
+    def work(rows: slice) -> dict[str, Tensor]:
+        p = people.parameters[rows]
+        answered = portraits.edit(p, edits)
+        shown, exact, item = _pictures(bench, p, edits)
+        x0 = shown[X0][0]
+        region = changed_region(exact, x0)
+        exact_identity, photo_identity = bench.embed(exact), bench.embed(x0)
+        now, then = portraits.attributes(p), portraits.attributes(answered)
+        out: dict[str, Tensor] = {"region": region.mean((1, 2, 3))}
+        for name in edits:
+            out[f"asked|{name}"], out[f"wanted|{name}"] = then[name] - now[name], then[name]
+        for name, (picture, before) in shown.items():
+            compared = bench.compare(picture, exact, exact_identity)
+            columns = {CHANGED: masked_l2(picture, exact, region), REST: masked_l2(picture, exact, 1 - region),
+                       ITEM: masked_l2(picture, exact, item), WHOLE: l2(picture, exact),
+                       PERCEPTUAL: compared[PERCEPTUAL]}
+            if exact_identity is not None:
+                columns[IDENTITY] = compared[IDENTITY]
+                columns[TO_PHOTO] = (bench.embed(picture) * photo_identity).sum(1)
+            after_read, before_read = bench.read(picture), bench.read(before)
+            for attribute in edits:
+                columns[f"reads {attribute}"] = after_read[attribute]
+                columns[f"change of {attribute}"] = after_read[attribute] - before_read[attribute]
+            out.update({f"{name}|{column}": values for column, values in columns.items()})
+        return out
+
+    editor = bench.domain.editor_for(edits)
+    settings = {"seed": bench.seed, "groups": people.groups, "edits": dict(edits), "style": people.parameters.style,
+                "editor": getattr(editor, "fingerprint", type(editor).__name__)}
+    return bench.chunks.run("editing", settings, len(people), bench.chunk, work)
+
+
+def _attribute_columns(values: dict[str, np.ndarray], row: str, edits: CHUNK_EDITS) -> dict[str, np.ndarray]:
+    """Error of the attribute to the requested value, in its unit: too much of an edit counts as too little."""
+    return {f"error of {a}": np.abs(values[f"{row}|reads {a}"] - values[f"wanted|{a}"]) for a in edits}
+
+
+def editing(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, Any]:
+    """One edit. Everybody is asked for what the exact answer shows; who cannot change any more is left out.
+
+    The changed region is where the exact answer differs from X0, dilated by one pixel; the item's region is what the
+    long-tail item covers in the exact answer, weighted by coverage.
+    """
+    values = measure(bench, people, edits)
+    moved = np.any([np.abs(values[f"asked|{a}"]) > 1e-6 for a in edits], axis=0)
+    people = People(people.parameters[torch.from_numpy(moved.nonzero()[0])],
+                    [g for g, keep in zip(people.groups, moved, strict=True) if keep])
+    values = {key: v[moved] for key, v in values.items()}
+    names = [X0, Y_HAT, PASTED, RECTIFIED]
+    columns: dict[str, dict[str, np.ndarray]] = {}
+    for name in names:
+        own = {key.split("|")[1]: v for key, v in values.items() if key.startswith(f"{name}|")}
+        columns[name] = {**{k: v for k, v in own.items() if not k.startswith("reads ")},
+                         **_attribute_columns(values, name, edits)}
+    rows = {n: {c: group_cells(v, people, GROUPS, mean) for c, v in columns[n].items()} for n in names}
+    result = {"edit": dict(edits), "count": len(people), "rows": rows,
+              "asked": {a: mean(values[f"asked|{a}"]) for a in edits}, "region share": mean(values["region"])}
+    return {**result, **_summary(columns, edits, values)}
+
+
+def _summary(columns: dict[str, dict[str, np.ndarray]], edits: CHUNK_EDITS,
+             values: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Ratios with intervals, and what the table must show."""
+    ours, plain = columns[RECTIFIED], columns[Y_HAT]
+    ratios = {f"{c}: Y_r / Y^": ratio(ours[c], plain[c]) for c in (CHANGED, REST, ITEM, PERCEPTUAL)}
+    ratios.update({f"{CHANGED}: Y_r / {n}": ratio(ours[CHANGED], columns[n][CHANGED]) for n in (X0, PASTED)})
+    kept = {a: ratio(ours[f"change of {a}"], plain[f"change of {a}"]) for a in edits}
+    response = {a: ratio(ours[f"change of {a}"], values[f"asked|{a}"]) for a in edits}
+    text = ", ".join(f"{a} {v:+g}" for a, v in edits.items())
+    criteria = [criterion(f"{text}: {CHANGED}, Y_r / {n}", ratio(ours[CHANGED], columns[n][CHANGED])["mean"], 1.0)
+                for n in (X0, Y_HAT, PASTED)]
+    criteria.append(criterion(f"{text}: {REST}, Y_r / Y^", ratios[f"{REST}: Y_r / Y^"]["mean"], 1 / 3))
+    if "yaw" in edits:
+        criteria.append(criterion(f"{text}: {ITEM}, Y_r / Y^", ratios[f"{ITEM}: Y_r / Y^"]["mean"], 1 / 2))
+    criteria += [criterion(f"{text}: edit kept, {a}", kept[a]["mean"], 0.95, at_most=False) for a in edits]
+    result: dict[str, Any] = {"ratios": ratios, "kept": kept, "response": response}
+    if IDENTITY in ours:
+        gain = difference(ours[IDENTITY], plain[IDENTITY])
+        result["identity gain"] = gain
+        criteria.append(criterion(f"{text}: identity, Y_r - Y^", gain["mean"], 0.0, at_most=False))
+    return {**result, "criteria": criteria}
+
+
+def sheet(bench: Bench, people: People, edits: CHUNK_EDITS,
+          per_group: int = 1) -> tuple[list[list[Tensor]], list[str], list[str]]:
+    """(rows of pictures, columns, row labels): the first of each group who can change."""
+    answered = portraits.edit(people.parameters, edits)
+    now, then = portraits.attributes(people.parameters), portraits.attributes(answered)
+    moved = torch.stack([(then[a] - now[a]).abs() > 0.5 * abs(v) for a, v in edits.items()]).any(0)
+    chosen = [int(i) for g in (IN_DOMAIN, *portraits.ITEMS)
+              for i in [i for i in people.rows(g).tolist() if moved[i]][:per_group]]
+    with torch.inference_mode():
+        shown, exact, _ = _pictures(bench, people.parameters[chosen], edits)
+    columns = [X0, "X^ (e4e inversion)", Y_HAT, PASTED, RECTIFIED, "exact answer"]
+    stacks = [shown[X0][0], shown[Y_HAT][1], shown[Y_HAT][0], shown[PASTED][0], shown[RECTIFIED][0], exact]
+    rows = [[stack[i] for stack in stacks] for i in range(len(chosen))]
+    return rows, columns, [people.groups[i] for i in chosen]

@@ -1,0 +1,79 @@
+"""From one number per picture to a mean with its uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+RESAMPLES = 1000
+Cell = dict[str, float]
+
+
+def _weights(count: int, seed: int = 0) -> np.ndarray:
+    """[1 + RESAMPLES, count]: the sample itself, then how often each bootstrap resample draws every picture."""
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    return np.concatenate([np.ones((1, count)), draws])
+
+
+def _means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted means [resamples]; values that are not finite (an empty region) count for nothing."""
+    finite = np.isfinite(values)
+    total = weights @ finite.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return weights @ np.where(finite, values, 0.0).astype(np.float64) / total
+
+
+def _cell(estimates: np.ndarray) -> Cell:
+    spread = estimates[1:][np.isfinite(estimates[1:])]
+    low, high = np.percentile(spread, [2.5, 97.5]) if len(spread) else (np.nan, np.nan)
+    return {"mean": float(estimates[0]), "low": float(low), "high": float(high)}
+
+
+def mean(values: np.ndarray) -> Cell:
+    """Mean with a 95 % bootstrap interval (percentiles of 1000 resamples of the pictures, seed 0)."""
+    return _cell(_means(values, _weights(len(values))))
+
+
+def ratio(above: np.ndarray, below: np.ndarray) -> Cell:
+    """mean(above) / mean(below) over the same pictures, resampled together."""
+    weights = _weights(len(above))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _cell(_means(above, weights) / _means(below, weights))
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> Cell:
+    """mean(a - b) over the same pictures."""
+    return mean(a - b)
+
+
+def correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's r; NaN when one of them is constant."""
+    x, y = x.astype(np.float64) - x.mean(dtype=np.float64), y.astype(np.float64) - y.mean(dtype=np.float64)
+    scale = np.sqrt((x * x).sum() * (y * y).sum())
+    return float((x * y).sum() / scale) if scale > 0 else float("nan")
+
+
+def slope(x: np.ndarray, y: np.ndarray) -> float:
+    """Least-squares slope of y against x."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    spread = ((x - x.mean()) ** 2).sum()
+    return float(((x - x.mean()) * (y - y.mean())).sum() / spread) if spread > 0 else float("nan")
+
+
+def criterion(name: str, value: float, limit: float, at_most: bool = True) -> dict[str, Any]:
+    """One thing a table must show, and whether it does; a value that is not a number is not met."""
+    met = bool(value <= limit) if at_most else bool(value >= limit)
+    return {"name": name, "value": float(value), "limit": limit, "rule": "at most" if at_most else "at least",
+            "met": met}
+
+
+def all_met(results: Mapping[str, Any]) -> bool:
+    """Whether every criterion anywhere in the results is met."""
+    if isinstance(results, Mapping):
+        own = all(c["met"] for c in results.get("criteria", ()))
+        return own and all(all_met(v) for k, v in results.items() if k != "criteria")
+    if isinstance(results, list):
+        return all(all_met(v) for v in results)
+    return True
