@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .editing.protocol import Editor, EditValue
+from .editing.protocol import Editor, EditValue, edit_latent
 from .errors import InputError, MismatchError
 from .images import area_downsample, check_image, clamp, resize
 from .inversion.e4e import encode
@@ -45,7 +45,7 @@ def algorithm1(generator: nn.Module, encoder: nn.Module, editor: Editor | None, 
     rectifier the last two pictures are None; without edits Y^ = X^ and no editor is needed.
     """
     w = encode(generator, encoder, x0)  # Phase I: w = E(X0)
-    w_edit = w.with_ws(editor.edit(w.ws, edits)) if edits else w  # Editor(w)
+    w_edit = edit_latent(editor, w, edits)  # Editor(w)
     pictures = synthesize(generator, concatenate([w, w_edit]) if edits else w, chunk=2 * w.batch)
     x_hat, y_hat = pictures.chunk(2) if edits else (pictures, pictures)  # X^ = G(w), Y^ = G(Editor(w))
     delta = difference(x0, x_hat)  # Phase II: dX = X0 - X^

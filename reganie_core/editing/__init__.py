@@ -9,7 +9,17 @@ import torch
 
 from ..errors import CheckpointError
 from .directions import DirectionEditor, load_direction_editor, parse_layers
-from .protocol import Control, Editor, EditValue, Target, check_edits, check_owner, describe_controls
+from .protocol import (
+    Control,
+    Editor,
+    EditValue,
+    Target,
+    TextEdit,
+    check_edits,
+    check_owner,
+    describe_controls,
+    edit_latent,
+)
 from .text import format_edits, parse_edits
 
 __all__ = [
@@ -18,9 +28,11 @@ __all__ = [
     "EditValue",
     "Editor",
     "Target",
+    "TextEdit",
     "check_edits",
     "check_owner",
     "describe_controls",
+    "edit_latent",
     "format_edits",
     "load_editor",
     "parse_edits",

@@ -11,11 +11,13 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from ..errors import InputError, MismatchError
+from ..latents import Latent
 
-__all__ = ["Control", "EditValue", "Editor", "Target", "check_edits", "check_owner", "describe_controls"]
+__all__ = ["Control", "EditValue", "Editor", "Target", "TextEdit", "check_edits", "check_owner", "describe_controls",
+           "edit_latent"]
 
 NAME = re.compile(r"\w[\w.\-]{0,63}")
-KINDS = ("numeric", "binary")
+KINDS = ("numeric", "binary", "text")
 MAX_TEXT = 300
 
 
@@ -35,7 +37,30 @@ class Target:
             raise InputError(f"A target must be a finite number, found {ascii(self.value)[:80]}.")
 
 
-EditValue = float | bool | Tensor | Target
+@dataclass(frozen=True)
+class TextEdit:
+    """What a text control is asked for: make the picture more like ``target`` than like ``neutral``.
+
+    Attributes:
+        target, neutral: descriptions; an empty neutral takes the editor's own.
+        strength: how much, in the control's unit; 0 changes nothing. None takes the control's default.
+        threshold: how relevant a channel must be to be moved, 0..1; None takes the editor's own.
+    """
+
+    target: str
+    neutral: str = ""
+    strength: float | None = None
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(text, str) for text in (self.target, self.neutral)) or not self.target.strip():
+            raise InputError("A text edit needs a description, for example: an old woman with glasses.")
+        if not all(value is None or _finite(value) for value in (self.strength, self.threshold)):
+            raise InputError(f"Strength and threshold of a text edit must be finite numbers, found "
+                             f"{ascii((self.strength, self.threshold))[:80]}.")
+
+
+EditValue = float | bool | Tensor | Target | TextEdit | str
 
 
 @dataclass(frozen=True)
@@ -44,8 +69,8 @@ class Control:
 
     Attributes:
         name: letters, digits, ``_ . -``; at most 64 characters.
-        kind: ``"numeric"`` or ``"binary"`` (on / off).
-        minimum, maximum: range of the attribute in ``unit``; also the largest sensible change.
+        kind: ``"numeric"``, ``"binary"`` (on / off) or ``"text"`` (a description, see :class:`TextEdit`).
+        minimum, maximum: range of the attribute in ``unit``; also the largest sensible change. For texts: of strength.
         unit: for example "degrees"; empty for plain numbers.
         default: value of an average picture.
         description: one line of plain text for people.
@@ -99,6 +124,8 @@ class Control:
         """For example ``-30..30 degrees`` or ``on|off``."""
         if self.kind == "binary":
             return "on|off"
+        if self.kind == "text":
+            return "a description"
         return f"{self.minimum:g}..{self.maximum:g}" + (f" {self.unit}" if self.unit else "")
 
 
@@ -113,9 +140,25 @@ class Editor(Protocol):
         """``ws [B,num_ws,w_dim]`` and edits -> edited codes of the same shape.
 
         A number (or a tensor ``[B]``) is a change in the control's unit, :class:`Target` an absolute value, and a
-        bool sets a binary control. No edits return ``ws`` unchanged.
+        bool sets a binary control. No edits return ``ws`` unchanged. An editor that moves more than W+ codes also has
+        ``edit_latent(latent, edits) -> latent``; call :func:`edit_latent`, which uses it where there is one.
         """
         ...
+
+
+def edit_latent(editor: Editor, latent: Latent, edits: Mapping[str, EditValue], **more: Any) -> Latent:
+    """``latent`` edited: by the editor's own ``edit_latent`` (StyleSpace offsets), else its codes by ``edit``.
+
+    No edits return the same latent. ``more`` is passed on (layers of linear directions).
+
+    Raises:
+        InputError: what :func:`check_edits` raises.
+        MismatchError: codes of another generator.
+    """
+    if not edits:
+        return latent
+    own = getattr(editor, "edit_latent", None)
+    return own(latent, edits, **more) if own is not None else latent.with_ws(editor.edit(latent.ws, edits, **more))
 
 
 def describe_controls(controls: Sequence[Control]) -> str:
@@ -139,7 +182,11 @@ def check_edits(editor: Editor, edits: Mapping[str, EditValue]) -> dict[str, tup
                 f"{describe_controls(editor.controls)}."
             )
         control = known[name]
-        if isinstance(value, Target):
+        if isinstance(value, str | TextEdit) != (control.kind == "text"):
+            raise InputError(f"{name} takes {control.range_text}, found {ascii(value)[:80]}.")
+        if isinstance(value, str | TextEdit):
+            value = value if isinstance(value, TextEdit) else TextEdit(value)
+        elif isinstance(value, Target):
             if not editor.accepts_targets:
                 raise InputError(
                     f"{name}=@... asks for an absolute value, but this editor adds linear directions, which only know "
