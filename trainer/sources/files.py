@@ -1,0 +1,64 @@
+"""Pictures in a folder (with its subfolders) and in a zip file."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+from reganie_core.errors import InputError
+
+from .pictures import LARGEST_FILE, SUFFIXES, Pictures, is_picture
+
+
+class FolderPictures(Pictures):
+    """Every picture below a folder, sorted by path, so that the numbering is the same on every machine."""
+
+    def __init__(self, folder: Path, resolution: int) -> None:
+        super().__init__(resolution)
+        self.folder = folder
+        self.names = sorted(os.path.relpath(os.path.join(place, name), folder)
+                            for place, _, names in os.walk(folder) for name in names
+                            if is_picture(os.path.relpath(os.path.join(place, name), folder)))
+        if not self.names:
+            raise InputError(f"The folder {folder} holds no pictures; expected files ending in {', '.join(SUFFIXES)}.")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def fetch(self, index: int) -> tuple[str, bytes]:
+        path = self.folder / self.names[index]
+        try:
+            if path.stat().st_size > LARGEST_FILE:
+                raise InputError(f"{path} is larger than {LARGEST_FILE >> 20} MiB.")
+            return str(path), path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+class ZipPictures(Pictures):
+    """Every picture in a zip file, sorted by name; read in place."""
+
+    def __init__(self, path: Path, resolution: int) -> None:
+        super().__init__(resolution)
+        self.path = path
+        try:
+            self.file = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise InputError(f"{path} cannot be read as a zip file: {error}. Copy it again, or unpack it.") from error
+        self.entries = sorted((i for i in self.file.infolist() if is_picture(i.filename)), key=lambda i: i.filename)
+        if not self.entries:
+            raise InputError(f"{path} holds no pictures; expected files ending in {', '.join(SUFFIXES)}.")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def fetch(self, index: int) -> tuple[str, bytes]:
+        entry = self.entries[index]
+        name = f"{self.path.name}:{entry.filename}"
+        if entry.file_size > LARGEST_FILE:
+            raise InputError(f"{name} is larger than {LARGEST_FILE >> 20} MiB.")
+        try:
+            return name, self.file.read(entry)
+        except Exception as error:  # damaged archives raise BadZipFile, zlib.error, EOFError, RuntimeError ...
+            raise InputError(f"{name} cannot be unpacked: {error}.") from error

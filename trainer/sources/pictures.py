@@ -1,0 +1,134 @@
+"""What every source of pictures shares: decoding, cropping to a square, batches, and what happens to bad ones."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from reganie_core.errors import InputError, ReganieWarning
+from reganie_core.images import FORMATS, LARGEST_PICTURE, LARGEST_SIDE
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
+LARGEST_FILE = 512 * 2**20       # bytes of one encoded picture
+BAD_SHARE, BAD_FEW = 0.01, 10    # more unreadable pictures than both end the run
+WORKERS = min(8, os.cpu_count() or 1)
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file name looks like a picture; hidden files and macOS leftovers do not."""
+    parts = name.replace("\\", "/").split("/")
+    return name.lower().endswith(SUFFIXES) and not any(p.startswith(".") or p == "__MACOSX" for p in parts)
+
+
+def decode(data: bytes, name: str, resolution: int) -> np.ndarray:
+    """An encoded picture -> uint8 [3,R,R]: EXIF orientation applied, centre square, antialiased resize.
+
+    Raises InputError for bytes that are no picture, and for one whose shorter side is below R (enlarged pictures would
+    teach the network blur).
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            if max(picture.size) > LARGEST_SIDE or picture.width * picture.height > LARGEST_PICTURE:
+                raise InputError(f"{name} is {picture.width}x{picture.height}, larger than anything that is read.")
+            small = f"{name} is {picture.width}x{picture.height}, smaller than the {resolution} px to train at."
+            if min(picture.size) < resolution:
+                raise InputError(small)
+            picture.draft("RGB", (resolution, resolution))      # JPEG: decode at a size just above the wanted one
+            side = min(picture.size)
+            image = ImageOps.exif_transpose(picture).convert("RGB")
+    except InputError:
+        raise
+    except Exception as error:  # decoders of damaged files raise anything from EOFError to struct.error
+        raise InputError(f"{name} cannot be read as a picture: {error}.") from error
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    box = (left, top, left + side, top + side)
+    if side != resolution:
+        image = image.resize((resolution, resolution), Image.Resampling.LANCZOS, box=box)
+    elif image.size != (side, side):
+        image = image.crop(box)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+class Pictures(ABC):
+    """Pictures by number, decoded by a few threads when they are asked for; nothing is kept in memory.
+
+    A picture that cannot be used is named in a warning and replaced by its neighbour, so that one damaged file does not
+    end a run of days; more than 1 % of those seen (and more than ten) do.
+    """
+
+    sequential = False               # True: numbers are positions in an endless stream that is already shuffled
+
+    def __init__(self, resolution: int) -> None:
+        self.resolution = resolution
+        self._bad: dict[str, None] = {}
+        self._read = 0
+        self._pool: ThreadPoolExecutor | None = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of pictures."""
+
+    @abstractmethod
+    def fetch(self, index: int) -> tuple[str, bytes]:
+        """(name for messages, encoded bytes) of picture `index`; raises InputError when it cannot be read."""
+
+    def neighbour(self, index: int) -> int:
+        """Who stands in for a picture that cannot be used."""
+        return (index + 1) % len(self)
+
+    def to(self, device: str | torch.device) -> Pictures:
+        """Itself: decoding happens on the CPU."""
+        return self
+
+    def picture(self, index: int) -> np.ndarray:
+        """uint8 [3,R,R] of picture `index`, or of the next one that can be read."""
+        self._read += 1
+        for _ in range(BAD_FEW + 1):
+            try:
+                return decode(*reversed(self.fetch(index)), self.resolution)
+            except InputError as error:
+                self._note(str(error))
+                index = self.neighbour(index)
+        raise InputError(f"{BAD_FEW + 1} pictures in a row cannot be used. The last one: {list(self._bad)[-1]}")
+
+    def _note(self, problem: str) -> None:
+        if problem not in self._bad:
+            self._bad[problem] = None
+            warnings.warn(f"{problem} Another picture takes its place.", ReganieWarning, stacklevel=3)
+        if len(self._bad) > max(BAD_FEW, BAD_SHARE * self._read):
+            raise InputError(f"{len(self._bad)} of {self._read} pictures cannot be used, the last one because: "
+                             f"{problem} Repair or remove them.")
+
+    def batch(self, indices: Tensor, mirror: Tensor | None = None) -> Tensor:
+        """Images [B,3,R,R] in [-1,1]; rows where `mirror` is true are flipped left-right."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(WORKERS)
+        arrays = list(self._pool.map(self.picture, indices.tolist()))
+        x = torch.from_numpy(np.stack(arrays)).float().div_(127.5).sub_(1.0)
+        if mirror is not None:
+            x = torch.where(mirror.cpu()[:, None, None, None], x.flip(-1), x)
+        return x
+
+    def spread(self, count: int) -> list[int]:
+        """Numbers of `count` pictures from all over the source, repeated where it holds fewer."""
+        return [number * len(self) // count for number in range(count)]
+
+    def check(self, sample: int = 32) -> None:
+        """Decode pictures spread over the source; raise InputError when more than a tenth of them cannot be used."""
+        problems = []
+        for index in self.spread(sample):
+            try:
+                decode(*reversed(self.fetch(index)), self.resolution)
+            except InputError as error:
+                problems.append(str(error))
+        if len(problems) > sample / 10:
+            raise InputError(f"{len(problems)} of {sample} pictures looked at cannot be used; the first: {problems[0]} "
+                             "Repair the data, or choose a smaller resolution.")
