@@ -14,7 +14,7 @@ from .loading import build, choose, is_ours, naming, provenance_of, read_tensors
 from .ours import fingerprint, read_checkpoint, save_checkpoint
 from .source import open_source
 
-NETWORKS = ("generator", "discriminator", "encoder")
+NETWORKS = ("generator", "discriminator", "encoder", "restyle", "hfgi", "hyperstyle")
 
 
 @torch.inference_mode(False)

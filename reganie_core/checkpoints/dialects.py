@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import UnsupportedCheckpointError
-from . import directions, nvidia, psp, pti, rosinality
+from . import directions, methods, nvidia, psp, pti, rosinality
 from .parts import Part, tensors_of
 from .records import Record
 from .source import Source
@@ -30,7 +30,9 @@ _KNOWN = {
 def recognise(source: Source, encoder_type: str | None = None) -> list[Part]:
     """The networks and directions of a file, the main one first; empty where no dialect knows it."""
     root = source.root
-    parts = psp.find(root, encoder_type)
+    parts = methods.find(root, encoder_type)
+    # A method's own encoder is no e4e or pSp one, and psp would say so.
+    parts += [part for part in psp.find(root, encoder_type) if not (parts and part.problem)]
     if not any(part.kind == "generator" for part in parts):
         parts += rosinality.find(root)
     parts = parts or nvidia.find(root) or pti.find(root) or directions.find(root, Path(source.name).stem)
@@ -44,7 +46,7 @@ def explain_unknown(source: Source) -> NoReturn:
     found = described(source)
     raise UnsupportedCheckpointError(
         f"This is {found}, which is not read here. Give a StyleGAN2 generator (rosinality .pt, NVIDIA .pkl, PTI), "
-        "an e4e or pSp encoder, edit directions, or this project's .safetensors."
+        "an e4e or pSp encoder, ReStyle, HFGI or HyperStyle, edit directions, or this project's .safetensors."
     )
 
 

@@ -23,6 +23,7 @@ AVERAGE_SAMPLES = 8192
 MAX_CONFIG_NUMBER = 4096  # larger widths, counts and resolutions than this are nobody's network
 MAX_CONFIG_LENGTH = 64
 MAX_COUNT = 64  # of what is repeated in a network: building thousands of modules takes minutes
+METHODS = ("restyle", "hfgi", "hyperstyle", "encoder")
 _COUNTS = ("num_ws", "mapping_layers", "body_blocks")
 _FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
 
@@ -72,6 +73,28 @@ def load_rectifier(path: str | os.PathLike[str], device: torch.device | str = "c
 def load_text_image(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
     """A small text-image network of ours. Raises as ``load_generator``."""
     return _load(path, "text_image", device)
+
+
+@torch.inference_mode(False)
+def load_method(
+    path: str | os.PathLike[str], device: torch.device | str = "cpu", encoder_type: str | None = None
+) -> tuple[str, nn.Module]:
+    """(kind, network) of an inversion method's file: "restyle", "hfgi" or "hyperstyle", or an ordinary "encoder".
+
+    Public files and ours. Raises as ``load_generator``.
+    """
+    with naming(path):
+        source = open_source(path)
+        if is_ours(source):
+            kind = describe_source(source)[0]
+        else:
+            kind = choose(source, None, encoder_type).kind
+        if kind not in METHODS:
+            raise WrongKindError(
+                f"The file is of kind '{kind}', which inverts nothing. Read it with {LOADERS[kind]}(), or give a file "
+                f"of kind {', '.join(METHODS)}."
+            )
+    return kind, _load(path, kind, device, encoder_type)
 
 
 @torch.inference_mode(False)
@@ -163,7 +186,7 @@ def provenance_of(source: Source, part: Part) -> dict[str, Any]:
 
 def read_tensors(part: Part) -> dict[str, torch.Tensor]:
     """All tensors of a part under our names, checked and completed: everything the network needs, and finite."""
-    if part.kind in ("generator", "discriminator", "encoder"):
+    if part.kind in ("generator", "discriminator", *METHODS):
         skeleton = _skeleton(part.kind, part.config)
         expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
         optional = {name for name in expected if _may_be_missing(part, name)}

@@ -17,8 +17,8 @@ from .records import StorageRecord, TensorRecord
 NAME = "psp"
 TYPES = ("Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder")
 _ZERO = TensorRecord(StorageRecord(torch.float32, 0, lambda: memoryview(b"")), 0, (0,), (1,))
-# pSp's name (its learn_in_w files) for what e4e's code calls by the other one.
-_ALIASES = {"BackboneEncoderUsingLastLayerIntoW": "SingleStyleCodeEncoder"}
+# The names of pSp (its learn_in_w files) and HyperStyle (its W encoders) for what e4e's code calls by the other one.
+_ALIASES = {"BackboneEncoderUsingLastLayerIntoW": "SingleStyleCodeEncoder", "WEncoder": "SingleStyleCodeEncoder"}
 _OTHER_TYPES = {
     "ProgressiveBackboneEncoder": "a ReStyle encoder",
     "ResNetProgressiveBackboneEncoder": "a ReStyle encoder",
@@ -83,7 +83,7 @@ def _encoder(
     part = Part("encoder", NAME, config)
     for key, record in tensors.items():
         part.add(key, record, record.shape)
-    _latent_avg(part, average, opts, generator)
+    latent_avg(part, average, opts, generator)
     return part
 
 
@@ -124,7 +124,8 @@ def _single_num_ws(
     return 2 * (size.bit_length() - 1) - 2
 
 
-def _latent_avg(part: Part, average: TensorRecord | None, opts: dict[str, Any], generator: Part | None) -> None:
+def latent_avg(part: Part, average: TensorRecord | None, opts: dict[str, Any], generator: Part | None) -> None:
+    """Give an encoder's part the start of its codes: from the file, from the file's decoder, or zero."""
     num_ws, w_dim = part.config["num_ws"], part.config["w_dim"]
     if average is not None and opts.get("start_from_latent_avg") is False:
         average = None

@@ -47,17 +47,22 @@ def read_zip(view: memoryview) -> Any:
     if (order := entries.get(prefix + "byteorder")) and bytes(_content(view, order, directory_start)[:16]) != b"little":
         raise UnsupportedCheckpointError("The file was saved on a big-endian machine. Save it on a little-endian one.")
 
+    known: dict[tuple[Any, ...], StorageRecord] = {}  # tensors that share a storage share its record
+
     def storage(pid: Any) -> StorageRecord:
         dtype, key, numel = storage_of(pid)
+        if (found := known.get((dtype, key, numel))) is not None:
+            return found
         entry = entries.get(f"{prefix}data/{key}")
         if entry is None or entry.size != numel * dtype.itemsize:
-            found = "no such entry" if entry is None else f"{entry.size} bytes"
+            size = "no such entry" if entry is None else f"{entry.size} bytes"
             raise CorruptCheckpointError(
-                f"Storage '{key}' should have {numel * dtype.itemsize} bytes, the archive has {found}. "
+                f"Storage '{key}' should have {numel * dtype.itemsize} bytes, the archive has {size}. "
                 "The file is damaged or was made to do harm: do not use it."
             )
         data = _content(view, entry, directory_start)
-        return StorageRecord(dtype, numel, lambda: data)
+        known[dtype, key, numel] = StorageRecord(dtype, numel, lambda: data)
+        return known[dtype, key, numel]
 
     pickle = _content(view, entries[roots[0]], directory_start)
     return Unpickler(pickle, find_global, persistent=storage, nested=read_nested).load()

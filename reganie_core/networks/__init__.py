@@ -24,11 +24,18 @@ _ENCODERS = {
     "SingleStyleCodeEncoder": "encoders",
     "LightEncoder": "light_encoder",
 }
+_RESTYLE = (
+    "ProgressiveBackboneEncoder", "BackboneEncoder", "ResNetProgressiveBackboneEncoder", "ResNetBackboneEncoder",
+    "GradualStyleEncoder", "ResNetGradualStyleEncoder", "LightRestyle",
+)
 _TYPES: dict[str, dict[str, str]] = {
     "generator": {"Generator": "stylegan2"},
     "discriminator": {"Discriminator": "discriminator"},
     "encoder": _ENCODERS,
     "rectifier": {"Rectifier": "rectifier"},
+    "restyle": dict.fromkeys(_RESTYLE, "restyle"),
+    "hfgi": {"HFGI": "hfgi"},
+    "hyperstyle": {"HyperStyle": "hyperstyle"},
     "attributes": {"AttributeNet": "attribute_net"},
     "dystyle": {"DyStyle": "dystyle"},
     "identity": {"IdentityNet": "identity_net"},
@@ -56,7 +63,8 @@ def network_class(kind: str, name: str) -> type[nn.Module]:
 
 def config_class(kind: str, name: str) -> type:
     """The frozen dataclass that configures it."""
-    return getattr(_module(kind, name), _CONFIGS.get(name, f"{name}Config"))
+    special = dict.fromkeys(_RESTYLE[:-1], "RestyleConfig") if kind == "restyle" else _CONFIGS
+    return getattr(_module(kind, name), special.get(name, f"{name}Config"))
 
 
 def build(kind: str, config: Mapping[str, Any]) -> nn.Module:

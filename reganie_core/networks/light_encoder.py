@@ -78,12 +78,13 @@ class LightEncoder(nn.Module):
     """
 
     latent_avg: Tensor
+    in_channels = 3  # subclasses look at several pictures at once
 
     def __init__(self, config: LightEncoderConfig) -> None:
         super().__init__()
         self.config = config
         c = config
-        self.stem = EqualisedConv(3, c.channels[0], 3, padding=1, activate=True, gain=ACTIVATION_GAIN)
+        self.stem = EqualisedConv(self.in_channels, c.channels[0], 3, padding=1, activate=True, gain=ACTIVATION_GAIN)
         self.blocks = nn.ModuleList(ResidualDown(a, b) for a, b in pairwise(c.channels))
         # Coarse to fine: 4, 8 and 16 px.
         self.taps = nn.ModuleList(Tap(c.channels[-1 - i], c.tap_channels, c.features, i) for i in range(3))
@@ -120,7 +121,7 @@ class LightEncoder(nn.Module):
         stage = self.stage if stage is None else stage
         if not 0 <= stage < self.num_ws:
             raise InputError(f"The stage must lie in 0..{self.num_ws - 1}; found {stage}.")
-        x = fit_images(images, self.input_resolution)
+        x = fit_images(images, self.input_resolution, self.in_channels)
         x = self.stem(x.to(dtype=self.compute_dtype, memory_format=self.memory_format))
         maps = [x]
         for block in self.blocks:
@@ -136,7 +137,10 @@ class LightEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class. Raises :class:`InputError` for anything but float pictures ``[B,3,H,W]``."""
+        return self.relative_codes(images) + self.latent_avg
+
+    def relative_codes(self, images: Tensor) -> Tensor:
+        """Codes without ``latent_avg``."""
         base, deltas = self.offsets(images)
         pad = base.new_zeros(base.shape[0], self.num_ws - 1 - deltas.shape[1], self.w_dim)
-        codes = base[:, None] + torch.cat([base.new_zeros(base.shape[0], 1, self.w_dim), deltas, pad], 1)
-        return codes + self.latent_avg
+        return base[:, None] + torch.cat([base.new_zeros(base.shape[0], 1, self.w_dim), deltas, pad], 1)
