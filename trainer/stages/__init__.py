@@ -10,6 +10,7 @@ STAGES = {
     "identity": ("identity", "IdentityStage"),
     "encoder": ("encoder", "EncoderStage"),
     "directions": ("directions", "DirectionsStage"),
+    "editor": ("editor", "EditorStage"),
     "rectifier": ("rectifier", "RectifierStage"),
     "text": ("text", "TextStage"),
 }
