@@ -60,6 +60,8 @@ def parser() -> argparse.ArgumentParser:
                    help=f"edits to measure, one table each (default: {', '.join(DEFAULT_EDITS)})")
     p.add_argument("--editor", default="", choices=("", "dystyle", "directions", "styleclip"),
                    help="editor of `editing` (default: the first of the domain that knows the edit)")
+    p.add_argument("--drop", action="append", default=[], metavar="ATTRIBUTE",
+                   help="attribute that `judges` found unreliable: not reported")
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
     p.add_argument("--chunk", type=int, default=50, help="portraits at a time; memory grows with it, numbers do not")
     p.add_argument("--json", metavar="FILE", help="write the numbers here, and .md, .png and .parts beside it")
@@ -82,8 +84,10 @@ def prepare(args: argparse.Namespace) -> Any:
     domain.require("generator")
     judge, identity = load_judges(domain, args.judge, args.identity, args.device)
     folder = Path(args.json).with_suffix(".parts") if args.json else None
-    chunks = Chunks(folder, {**fingerprints(domain, judge, identity), "device": args.device})
-    return Bench(domain, judge, identity, chunks, args.seed, args.validation, args.device, args.chunk)
+    chunks = Chunks(folder, {**fingerprints(domain, judge, identity), "device": args.device,
+                             "dropped": sorted(args.drop)})
+    return Bench(domain, judge, identity, chunks, args.seed, args.validation, args.device, args.chunk,
+                 frozenset(args.drop))
 
 
 def run(args: argparse.Namespace, command: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -37,6 +37,7 @@ class Bench:
     validation: bool = False
     device: str = "cpu"
     chunk: int = 50
+    dropped: frozenset[str] = frozenset()  # attributes that the judge does not read well enough to be reported
 
     @property
     def batch(self) -> int:
@@ -67,7 +68,8 @@ class Bench:
 
     def read(self, images: Tensor) -> dict[str, Tensor]:
         """The judge's attributes {name: [B]}."""
-        return self.judge.read(resize(images, self.judge.net.resolution, "bilinear"))
+        values = self.judge.read(resize(images, self.judge.net.resolution, "bilinear"))
+        return {name: value for name, value in values.items() if name not in self.dropped}
 
     def features(self, images: Tensor) -> Tensor:
         """The judge's embedding [B,D], for distances between sets."""
@@ -97,6 +99,9 @@ class Bench:
         notes.append("Identity is the similarity of the domain's identity judge; it is not ArcFace."
                      if self.identity is not None else
                      "Identity is left out: the domain has no identity_judge.safetensors (or give --identity FILE).")
+        if self.dropped:
+            names = ", ".join(sorted(self.dropped))
+            notes.append(f"Attributes that the judge reads too poorly to be reported: {names}.")
         return notes
 
     def seconds(self, work: Callable[[], Any], pictures: int) -> float:

@@ -62,7 +62,7 @@ def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.nd
                 columns[IDENTITY] = compared[IDENTITY]
                 columns[TO_PHOTO] = (bench.embed(picture) * photo_identity).sum(1)
             after_read, before_read = bench.read(picture), bench.read(before)
-            for attribute in edits:
+            for attribute in (a for a in edits if a in after_read):
                 columns[f"reads {attribute}"] = after_read[attribute]
                 columns[f"change of {attribute}"] = after_read[attribute] - before_read[attribute]
             out.update({f"{name}|{column}": values for column, values in columns.items()})
@@ -76,7 +76,8 @@ def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.nd
 
 def _attribute_columns(values: dict[str, np.ndarray], row: str, edits: CHUNK_EDITS) -> dict[str, np.ndarray]:
     """Error of the attribute to the requested value, in its unit: too much of an edit counts as too little."""
-    return {f"error of {a}": np.abs(values[f"{row}|reads {a}"] - values[f"wanted|{a}"]) for a in edits}
+    return {f"error of {a}": np.abs(values[f"{row}|reads {a}"] - values[f"wanted|{a}"])
+            for a in edits if f"{row}|reads {a}" in values}
 
 
 def editing(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, Any]:
@@ -108,15 +109,16 @@ def _summary(columns: dict[str, dict[str, np.ndarray]], edits: CHUNK_EDITS,
     ours, plain = columns[RECTIFIED], columns[Y_HAT]
     ratios = {f"{c}: Y_r / Y^": ratio(ours[c], plain[c]) for c in (CHANGED, REST, ITEM, PERCEPTUAL)}
     ratios.update({f"{CHANGED}: Y_r / {n}": ratio(ours[CHANGED], columns[n][CHANGED]) for n in (X0, PASTED)})
-    kept = {a: ratio(ours[f"change of {a}"], plain[f"change of {a}"]) for a in edits}
-    response = {a: ratio(ours[f"change of {a}"], values[f"asked|{a}"]) for a in edits}
+    read = [a for a in edits if f"change of {a}" in ours]
+    kept = {a: ratio(ours[f"change of {a}"], plain[f"change of {a}"]) for a in read}
+    response = {a: ratio(ours[f"change of {a}"], values[f"asked|{a}"]) for a in read}
     text = ", ".join(f"{a} {v:+g}" for a, v in edits.items())
     criteria = [criterion(f"{text}: {CHANGED}, Y_r / {n}", ratio(ours[CHANGED], columns[n][CHANGED])["mean"], 1.0)
                 for n in (X0, Y_HAT, PASTED)]
     criteria.append(criterion(f"{text}: {REST}, Y_r / Y^", ratios[f"{REST}: Y_r / Y^"]["mean"], 1 / 3))
     if "yaw" in edits:
         criteria.append(criterion(f"{text}: {ITEM}, Y_r / Y^", ratios[f"{ITEM}: Y_r / Y^"]["mean"], 1 / 2))
-    criteria += [criterion(f"{text}: edit kept, {a}", kept[a]["mean"], 0.95, at_most=False) for a in edits]
+    criteria += [criterion(f"{text}: edit kept, {a}", kept[a]["mean"], 0.95, at_most=False) for a in read]
     result: dict[str, Any] = {"ratios": ratios, "kept": kept, "response": response}
     if IDENTITY in ours:
         gain = difference(ours[IDENTITY], plain[IDENTITY])
