@@ -19,6 +19,7 @@ from .loaders import (
 from .rectify import ComputeDelta, Rectify
 from .sweep import EditSweep, PictureSheet
 from .synthesis import SampleLatent, Synthesize
+from .text_edit import StyleCLIPEdit
 
 _host.register_folders()
 _routes.register()
@@ -34,6 +35,7 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "PortraitExample": PortraitExample,
     "E4EInvert": E4EInvert,
     "DyStyleEdit": DyStyleEdit,
+    "StyleCLIPEdit": StyleCLIPEdit,
     "DirectionEdit": DirectionEdit,
     "EditSweep": EditSweep,
     "PictureSheet": PictureSheet,
@@ -61,6 +63,7 @@ NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {
     "PortraitExample": "Portrait Example (ReGANIE)",
     "E4EInvert": "E4E Invert (ReGANIE)",
     "DyStyleEdit": "DyStyle Edit (ReGANIE)",
+    "StyleCLIPEdit": "StyleCLIP Edit (ReGANIE)",
     "DirectionEdit": "Direction Edit (ReGANIE)",
     "EditSweep": "Edit Sweep (ReGANIE)",
     "PictureSheet": "Picture Sheet (ReGANIE)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +22,21 @@ def change(editor: _models.Model, latent: Any, edits: Mapping[str, Any], **more:
     rc.editing.check_edits(editor.value, edits)
     if not edits:
         return latent
-    (network,) = _models.on_device(0, editor)
-    codes = latent.to(_host.device())
-    return codes.with_ws(network.edit(codes.ws, edits, **more)).to(_host.results_device())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", rc.ReganieWarning)
+        codes = latent.to(_host.device())
+        edited = rc.editing.edit_latent(on_device(editor), codes, edits, **more).to(_host.results_device())
+    for sentence in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, rc.ReganieWarning)):
+        _host.notice(editor.label, sentence)
+    return edited
+
+
+def on_device(editor: _models.Model) -> Any:
+    """The editor where it computes; small ones without a network of their own are moved plainly."""
+    (value,) = _models.on_device(0, editor)
+    if editor.resident is None and hasattr(value, "to"):
+        value.to(_host.device())
+    return value
 
 
 def picture(generator: _models.Model, latent: Any, show: bool = False) -> tuple[Any, Tensor]:

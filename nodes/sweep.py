@@ -104,8 +104,7 @@ class EditSweep:
         editor = _editors.of_sliders(self, editor, editor_name, control)
         latent.check(generator.value)
         values = strips.steps(float(start), float(stop), int(steps))
-        (network,) = _models.on_device(0, editor)
-        many = strips.sweep(network, latent.to(_host.device()), control, values, mode == "absolute")
+        many = strips.sweep(_editors.on_device(editor), latent.to(_host.device()), control, values, mode == "absolute")
         many, edited = _editors.picture(generator, many.to(_host.results_device()))
         known = next(item for item in editor.value.controls if item.name == control)
         labels = [strips.label(known, value, mode == "absolute") for value in values]

@@ -2,20 +2,17 @@
 // Everything is shown as plain text.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { toast } from "./toast.js";
 
+// SaveLatent and LoadLatent are ComfyUI's own; ours have names that nobody else uses.
 const OURS = new Set([
-  "LoadReGANIE", "LoadStyleGAN", "LoadE4E", "LoadDirections", "LoadRectifier", "PortraitExample",
-  "E4EInvert", "DirectionEdit", "ComputeDelta", "Rectify", "SampleLatent", "Synthesize",
+  "LoadReGANIE", "LoadStyleGAN", "LoadE4E", "LoadDyStyle", "LoadStyleCLIP", "LoadDirections", "LoadRectifier",
+  "PortraitExample", "E4EInvert", "DyStyleEdit", "StyleCLIPEdit", "DirectionEdit", "EditSweep", "PictureSheet",
+  "ComputeDelta", "Rectify", "SampleLatent", "Synthesize", "BlendLatents", "ReGANIE_SaveLatent", "ReGANIE_LoadLatent",
 ]);
 // This file is served as /extensions/<folder of the pack>/reganie.js, and ComfyUI calls our module custom_nodes.<folder>.
 const FOLDER = decodeURIComponent(new URL(import.meta.url).pathname.split("/extensions/")[1]?.split("/")[0] ?? "");
 const taken = new Map();
-
-function toast(severity, summary, detail) {
-  const show = app.extensionManager?.toast?.add;
-  if (show) app.extensionManager.toast.add({ severity, summary, detail, life: 20000 });
-  else console.warn(`${summary}: ${detail}`);
-}
 
 app.registerExtension({
   name: "reganie.checks",

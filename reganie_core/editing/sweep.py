@@ -9,7 +9,7 @@ import torch
 
 from ..errors import InputError
 from ..latents import Latent
-from .protocol import Control, Editor, Target, check_edits
+from .protocol import Control, Editor, Target, check_edits, edit_latent
 
 __all__ = ["MAX_STEPS", "label", "steps", "sweep"]
 
@@ -55,7 +55,7 @@ def sweep(editor: Editor, latent: Latent, name: str, values: Sequence[float], ab
     amounts = torch.tensor(list(values), dtype=many.ws.dtype, device=many.ws.device).repeat(latent.batch)
     edits = {name: Target(amounts) if absolute else amounts}
     check_edits(editor, edits)
-    edited = editor.edit(many.ws, edits)
-    if not absolute:
-        edited = torch.where((amounts == 0)[:, None, None], many.ws, edited)
-    return many.with_ws(edited)
+    edited = edit_latent(editor, many, edits)
+    if absolute:
+        return edited
+    return edited.with_ws(torch.where((amounts == 0)[:, None, None], many.ws, edited.ws))

@@ -1,0 +1,119 @@
+"""Latent -> latent, by a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from .. import reganie_core as rc
+from . import _choices, _editors, _inputs, _models
+from ._sockets import LATENT, STYLECLIP, given
+from .edit import CATEGORY, OUTPUT_TOOLTIPS
+
+MAX_TEXT = 300
+OWN = -1.0  # a threshold nobody means
+
+
+class StyleCLIPEdit:
+    CATEGORY = CATEGORY
+    FUNCTION = "edit"
+    DESCRIPTION = "Change a picture by describing it: 'a smiling old woman with glasses'."
+    SEARCH_ALIASES = ["styleclip", "text edit", "prompt edit", "clip", "global direction", "mapper", "reganie"]
+    RETURN_TYPES = (LATENT, "IMAGE")
+    RETURN_NAMES = ("latent", "edited")
+    OUTPUT_TOOLTIPS = OUTPUT_TOOLTIPS
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "generator": _inputs.generator(),
+                "latent": _inputs.latent(),
+                "target": (
+                    "STRING",
+                    {
+                        "default": "a smiling old woman with glasses",
+                        "tooltip": "What the picture should look like. With a mapper, which was trained for one text, "
+                        "the name of its control, or nothing.",
+                    },
+                ),
+                "neutral": (
+                    "STRING",
+                    {
+                        "default": "",
+                        "tooltip": "What target is compared with, for example: a face. Empty takes the editor's own. "
+                        "Mappers do not use it.",
+                    },
+                ),
+                "strength": (
+                    "FLOAT",
+                    {
+                        "default": 1.0,
+                        "min": -20.0,
+                        "max": 20.0,
+                        "step": 0.05,
+                        "round": False,
+                        "tooltip": "How much to change, in the editor's unit. 0 changes nothing, negative values go "
+                        "the other way.",
+                    },
+                ),
+                "threshold": (
+                    "FLOAT",
+                    {
+                        "default": OWN,
+                        "min": OWN,
+                        "max": 1.0,
+                        "step": 0.01,
+                        "tooltip": "How relevant a channel must be to be moved: higher changes less beside what is "
+                        "asked. -1 takes the editor's own. Mappers do not use it.",
+                    },
+                ),
+            },
+            "optional": {
+                "editor": _inputs.socket(STYLECLIP, "Load StyleCLIP"),
+                "editor_name": _inputs.name(_choices.files("styleclip")),
+            },
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(
+        cls, target: str = "", neutral: str = "", editor_name: str = _choices.PACKAGED
+    ) -> bool | str:
+        return (
+            _inputs.text(target, "The target", MAX_TEXT)
+            or _inputs.text(neutral, "The neutral text", MAX_TEXT)
+            or _choices.name_problem("styleclip", editor_name)
+        )
+
+    @classmethod
+    def IS_CHANGED(cls, editor_name: str = _choices.PACKAGED, **_: Any) -> str:
+        return _choices.state("styleclip", editor_name)
+
+    def edit(
+        self,
+        generator: _models.Model,
+        latent: Any,
+        target: str = "a smiling old woman with glasses",
+        neutral: str = "",
+        strength: float = 1.0,
+        threshold: float = OWN,
+        editor: _models.Model | None = None,
+        editor_name: str = _choices.PACKAGED,
+    ) -> tuple[Any, Tensor]:
+        generator = given(generator, "generator")
+        editor = _choices.chosen(self, "styleclip", editor, editor_name)
+        latent.check(generator.value)
+        own = None if threshold < 0 else float(threshold)
+        edits = _edits(editor.value.controls, target.strip(), neutral.strip(), float(strength), own)
+        return _editors.picture(generator, _editors.change(editor, latent, edits))
+
+
+def _edits(controls: Any, target: str, neutral: str, strength: float, threshold: float | None) -> dict[str, Any]:
+    """The text for an editor that reads texts; for one with trained texts the control that is meant."""
+    for control in controls:
+        if control.kind == "text":
+            return {control.name: rc.editing.TextEdit(target, neutral, strength, threshold)}
+    if not target and len(controls) == 1:
+        target = controls[0].name
+    return {target: strength}

@@ -1,0 +1,230 @@
+// DyStyle Edit: one slider for each attribute of the editor in use. The server names the attributes with their ranges;
+// the values live in the node's one "edits" text, so that saved graphs need nothing of this file.
+// Names and descriptions come from files and are only ever shown as text.
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+import { formatEdits, parseEdits, sliderOf } from "./edits.js";
+import { requestRun } from "./live.js";
+import { toast } from "./toast.js";
+
+const NODE = "DyStyleEdit";
+const LOADERS = { LoadDyStyle: ["file", "name"], LoadReGANIE: ["domain", "domain"] };
+const ROW = 24;
+const states = new Map(); // node -> {element, widget, key, controls, told}
+const answers = new Map(); // query -> promise of {controls, accepts_targets} or {error}
+
+const widgetOf = (node, name) => node?.widgets?.find((widget) => widget.name === name);
+
+function make(tag, properties = {}, style = {}) {
+  const element = Object.assign(document.createElement(tag), properties);
+  Object.assign(element.style, style);
+  return element;
+}
+
+// Which editor the node will use: the loader at the other end of the wire, else the name on the node; null: unknown.
+function editorOf(node) {
+  let slot = node.inputs?.findIndex((input) => input.name === "editor") ?? -1;
+  let linked = slot >= 0 && node.inputs[slot].link != null;
+  if (!linked) return { kind: "dystyle", name: String(widgetOf(node, "editor_name")?.value ?? "") };
+  let origin = node.getInputNode?.(slot);
+  for (let i = 0; origin && !LOADERS[origin.type] && i < 50; i++) origin = origin.inputs?.length ? origin.getInputNode(0) : null;
+  if (!origin) return null;
+  const [widget, key] = LOADERS[origin.type];
+  return { kind: "dystyle", [key]: String(widgetOf(origin, widget)?.value ?? "") };
+}
+
+async function ask(query) {
+  if (!answers.has(query)) {
+    answers.set(query, api.fetchApi(`/reganie/controls?${query}`).then((answer) => answer.json()).catch((error) => {
+      answers.delete(query);
+      return { error: String(error) };
+    }));
+  }
+  return answers.get(query);
+}
+
+async function refresh(node) {
+  const state = states.get(node);
+  if (!state) return;
+  const source = editorOf(node);
+  const key = source && new URLSearchParams(source).toString();
+  if (key !== state.key || !state.controls) {
+    state.key = key;
+    const answer = key ? await ask(key) : { error: "The sliders show once a loader is connected to editor." };
+    if (state.key !== key || !states.has(node)) return; // another editor was chosen meanwhile
+    state.controls = Array.isArray(answer.controls) ? answer.controls : [];
+    state.absolute = Boolean(answer.accepts_targets);
+    state.message = answer.error ? String(answer.error) : "";
+    build(node, state);
+  }
+  sync(node, state);
+}
+
+function build(node, state) {
+  state.rows = new Map();
+  const live = make("input", { type: "checkbox", checked: Boolean(node.properties?.reganie_live) });
+  live.addEventListener("change", () => { node.properties.reganie_live = live.checked; });
+  const label = make("label", { title: "Run the graph again while a slider moves. Only what depends on it is computed." },
+    { display: "flex", gap: "4px", alignItems: "center", flex: "1" });
+  label.append(live, make("span", { textContent: "run while moving" }));
+  const reset = make("button", { type: "button", textContent: "reset", title: "Set everything back to no change." }, { font: "inherit" });
+  reset.addEventListener("click", () => write(node, new Map()));
+  const head = line();
+  head.append(label, reset);
+  state.element.replaceChildren(head);
+  if (state.message) state.element.append(make("div", { textContent: state.message.slice(0, 300) }, { padding: "4px 0" }));
+  for (const control of state.controls) state.element.append(control.kind === "binary" ? choice(node, state, control) : slider(node, state, control));
+  const count = state.controls.length + (state.message ? 3 : 1);
+  state.height = count * ROW + 28;
+  const [width, height] = node.computeSize();
+  node.setSize([Math.max(node.size[0], width, 340), Math.max(node.size[1], height)]);
+  node.setDirtyCanvas?.(true, true);
+}
+
+function line(control) {
+  const row = make("div", {}, { display: "flex", alignItems: "center", gap: "6px", height: `${ROW}px` });
+  if (control) {
+    const unit = control.unit ? ` ${control.unit}` : "";
+    row.title = `${control.description || control.name} (${control.minimum} to ${control.maximum}${unit})`;
+    row.append(make("span", { textContent: control.name }, { width: "84px", overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" }));
+  }
+  return row;
+}
+
+function slider(node, state, control) {
+  const row = line(control);
+  const range = make("input", { type: "range" }, { flex: "1", minWidth: "60px" });
+  range.dataset.control = control.name;
+  const number = make("input", { type: "number", step: "any" }, { width: "56px", font: "inherit" });
+  const mode = make("button", { type: "button" }, { width: "22px", font: "inherit", padding: "0" });
+  const show = (edit) => {
+    const absolute = edit?.mode === "absolute";
+    const form = sliderOf(control, absolute);
+    Object.assign(range, { min: form.min, max: form.max, step: form.step });
+    const value = edit && edit.mode !== "switch" ? edit.value : absolute ? control.default : 0;
+    range.value = value;
+    number.value = Number(value.toFixed(6));
+    mode.textContent = absolute ? "=" : "\u0394";
+    mode.title = absolute ? "An absolute value. Click for a change." : "A change. Click for an absolute value.";
+    mode.style.display = state.absolute ? "" : "none";
+    row.absolute = absolute;
+  };
+  const set = (value) => put(node, control.name, { mode: row.absolute ? "absolute" : "change", value });
+  range.addEventListener("input", () => set(Number(range.value)));
+  number.addEventListener("change", () => Number.isFinite(number.valueAsNumber) && set(number.valueAsNumber));
+  range.addEventListener("dblclick", () => put(node, control.name, null));
+  mode.addEventListener("click", () => put(node, control.name, row.absolute ? null : { mode: "absolute", value: control.default }));
+  row.append(range, number, make("span", { textContent: control.unit === "degrees" ? "\u00b0" : control.unit.slice(0, 4) }, { width: "14px" }), mode);
+  state.rows.set(control.name, show);
+  return row;
+}
+
+function choice(node, state, control) {
+  const row = line(control);
+  const select = make("select", {}, { flex: "1", font: "inherit" });
+  select.dataset.control = control.name;
+  for (const [value, text] of [["", "as it is"], ["on", "on"], ["off", "off"]]) select.append(make("option", { value, textContent: text }));
+  select.addEventListener("change", () => put(node, control.name, select.value ? { mode: "switch", value: select.value === "on" } : null));
+  row.append(select);
+  state.rows.set(control.name, (edit) => {
+    const on = edit?.mode === "switch" ? edit.value : edit && edit.value > 0;
+    select.value = !edit || edit.value === 0 ? "" : on ? "on" : "off";
+  });
+  return row;
+}
+
+function put(node, name, edit) {
+  const edits = parseEdits(widgetOf(node, "edits")?.value) ?? new Map();
+  if (!edit || (edit.mode === "change" && edit.value === 0)) edits.delete(name);
+  else edits.set(name, edit);
+  write(node, edits);
+}
+
+function write(node, edits) {
+  const widget = widgetOf(node, "edits");
+  if (!widget) return;
+  widget.value = formatEdits(edits);
+  widget.callback?.(widget.value); // also tells the newer page, and comes back to sync()
+  node.setDirtyCanvas?.(true, true);
+  node.graph?.change?.();
+  if (node.properties?.reganie_live) requestRun();
+}
+
+// Bring the sliders to what the text says; a text that cannot be read is left for the server to explain.
+function sync(node, state) {
+  const edits = parseEdits(widgetOf(node, "edits")?.value);
+  if (!edits || !state.rows) return;
+  const linked = node.inputs?.some((input) => input.widget?.name === "edits" && input.link != null);
+  for (const part of state.element.querySelectorAll("input, select, button")) part.disabled = linked && part.type !== "checkbox";
+  for (const [name, show] of state.rows) show(edits.get(name));
+  const unknown = state.controls.length ? [...edits.keys()].filter((name) => !state.rows.has(name)) : [];
+  const told = `${state.key} ${unknown}`;
+  if (unknown.length && state.told !== told) {
+    state.told = told;
+    toast("warn", "DyStyle Edit: controls that do not exist",
+      `The editor in use has no ${unknown.join(", ")}. It has: ${[...state.rows.keys()].join(", ")}. Remove them from edits, or choose the editor this graph was made for.`);
+  }
+}
+
+function setUp(node) {
+  const element = make("div", { className: "reganie-sliders" }, { fontSize: "12px", color: "var(--input-text, #ddd)", overflow: "hidden" });
+  for (const event of ["pointerdown", "dblclick"]) element.addEventListener(event, (e) => e.target !== element && e.stopPropagation());
+  const state = { element, height: ROW, key: undefined, controls: null, told: "" };
+  states.set(node, state);
+  const height = () => state.height;
+  const widget = node.addDOMWidget("sliders", "reganie_sliders", element, {
+    serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height, getValue: () => "", setValue: () => {},
+  });
+  widget.serialize = false; // neither in saved graphs nor in what is queued
+  for (const name of ["edits", "editor_name"]) {
+    const own = widgetOf(node, name);
+    if (!own) continue;
+    const before = own.callback;
+    own.callback = function (...values) {
+      const result = before?.apply(this, values);
+      queueMicrotask(() => refresh(node));
+      return result;
+    };
+  }
+}
+
+const refreshAll = () => { for (const node of states.keys()) refresh(node); };
+const soon = () => setTimeout(refreshAll, 0);
+
+function after(type, name, action) {
+  const before = type.prototype[name];
+  type.prototype[name] = function (...values) {
+    const result = before?.apply(this, values);
+    action(this, ...values);
+    return result;
+  };
+}
+
+app.registerExtension({
+  name: "reganie.sliders",
+  beforeRegisterNodeDef(nodeType, nodeData) {
+    if (nodeData?.name === NODE && nodeData?.input?.required?.edits) {
+      after(nodeType, "onNodeCreated", (node) => { setUp(node); soon(); });
+      after(nodeType, "onConfigure", soon);
+      after(nodeType, "onConnectionsChange", soon);
+      after(nodeType, "onRemoved", (node) => states.delete(node));
+    } else if (LOADERS[nodeData?.name]) {
+      after(nodeType, "onNodeCreated", (node) => {
+        const widget = widgetOf(node, LOADERS[nodeData.name][0]);
+        if (widget) {
+          const before = widget.callback;
+          widget.callback = function (...values) {
+            soon();
+            return before?.apply(this, values);
+          };
+        }
+      });
+    }
+  },
+  afterConfigureGraph: soon,
+  refreshComboInNodes() { // "R": files may have been replaced
+    answers.clear();
+    for (const state of states.values()) state.key = undefined;
+    soon();
+  },
+});
