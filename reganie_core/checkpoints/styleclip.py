@@ -1,0 +1,44 @@
+"""StyleCLIP's mappers: ``{"state_dict": mapper.* [+ decoder.*], "opts"}``, or the ``mapper.*`` tensors alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..errors import CheckpointError, CorruptCheckpointError
+from .parts import Part, need, tensors_of
+
+NAME = "styleclip"
+_LEVELS = {"coarse": "course_mapping", "medium": "medium_mapping", "fine": "fine_mapping"}
+_FIRST = "mapping.1.weight"
+
+
+def find(root: Any) -> list[Part]:
+    """The mapper of a file, or nothing. Which kind it is shows in its tensors; the options are not needed."""
+    if not isinstance(root, dict):
+        return []
+    tensors = tensors_of(root.get("state_dict"), "mapper.") or tensors_of(root, "mapper.")
+    if not any(re.search(r"mapping\.1\.weight$", name) for name in tensors):
+        return []
+    try:
+        part = Part("styleclip", NAME, _config(tensors))
+        for name, record in tensors.items():
+            part.add(name, record, record.shape)
+    except CheckpointError as error:  # the decoder of the same file may be fine
+        return [Part("styleclip", NAME, {}, problem=error)]
+    return [part]
+
+
+def _config(tensors: dict[str, Any]) -> dict[str, Any]:
+    indices = sorted(int(m[1]) for name in tensors if (m := re.fullmatch(r"mapper_(\d{1,2})\.mapping\.1\.weight", name)))
+    if indices:
+        widths = [need(tensors, f"mapper_{i}.{_FIRST}", 2).shape[0] for i in indices]
+        return {"mode": "mapper", "type": "StyleSpaceMapper", "indices": indices, "widths": widths}
+    if f"mapping.{_FIRST}" in tensors:
+        return {"mode": "mapper", "type": "SingleMapper", "w_dim": need(tensors, f"mapping.{_FIRST}", 2).shape[0]}
+    levels = {level: f"{name}.{_FIRST}" in tensors for level, name in _LEVELS.items()}
+    present = [name for level, name in _LEVELS.items() if levels[level]]
+    if not present:
+        raise CorruptCheckpointError("The file holds a StyleCLIP mapper of no known type (levels, single, StyleSpace).")
+    return {"mode": "mapper", "type": "LevelsMapper", "w_dim": need(tensors, f"{present[0]}.{_FIRST}", 2).shape[0],
+            **levels}
