@@ -1,0 +1,215 @@
+"""The tables: statistics with known answers, pieces that continue, and whole runs on a tiny domain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import reganie_core as rc
+from reganie_core import networks, portraits
+from reganie_core.checkpoints import save_checkpoint
+from reganie_core.errors import InputError, NotFoundError
+from trainer import evaluate
+from trainer.evaluation import stats, tables
+from trainer.evaluation.bench import Bench, load_judges
+from trainer.evaluation.chunks import Chunks
+from trainer.evaluation.editing import editing
+from trainer.evaluation.people import FIRST_VALIDATION_SEED, IN_DOMAIN, check_seed, held_out_people
+
+pytestmark = pytest.mark.filterwarnings("ignore:The inversion hardly resembles")  # random weights invert nothing
+NUMERIC = tuple(c.name for c in portraits.CONTROLS if c.kind == "numeric")
+
+
+@pytest.fixture(scope="module")
+def folder(make_domain, tmp_path_factory) -> Path:  # noqa: ANN001
+    """A tiny domain with both judges; weights are random, so numbers mean nothing but must be exact."""
+    folder = make_domain(tmp_path_factory.mktemp("evaluation") / "tiny")
+    torch.manual_seed(3)
+    judge = {"type": "AttributeNet", "resolution": 32, "channels": [6, 6], "numeric": list(NUMERIC),
+             "binary": ["glasses"], "mean": [0.0] * len(NUMERIC), "std": [1.0] * len(NUMERIC), "hidden": 8}
+    identity = {"type": "IdentityNet", "resolution": 32, "channels": [6, 6], "dim": 8}
+    for name, kind, config in (("judge", "attributes", judge), ("identity_judge", "identity", identity)):
+        net = networks.build(kind, config)
+        save_checkpoint(folder / f"{name}.safetensors", kind, config, net.state_dict(), {})
+    return folder
+
+
+def make_bench(folder: Path, parts: Path | None = None, chunk: int = 4, **more: Any) -> Bench:
+    domain = rc.load_domain(folder)
+    return Bench(domain, *load_judges(domain), Chunks(parts, progress=False, **more), FIRST_VALIDATION_SEED, True,
+                 chunk=chunk)
+
+
+# --- statistics -------------------------------------------------------------------------------------------------------
+
+
+def test_intervals_have_their_closed_form() -> None:
+    values = np.random.default_rng(0).normal(3.0, 2.0, 2000)
+    cell = stats.mean(values)
+    assert cell["mean"] == pytest.approx(values.mean())
+    half = 1.96 * values.std() / np.sqrt(2000)
+    assert cell["high"] - cell["mean"] == pytest.approx(half, rel=0.1)
+    assert cell["mean"] - cell["low"] == pytest.approx(half, rel=0.1)
+    assert stats.mean(values) == cell
+
+
+def test_ratios_are_of_means_over_the_same_pictures() -> None:
+    below = np.random.default_rng(1).uniform(0.1, 9.0, 50)
+    assert stats.ratio(below / 4, below) == pytest.approx({"mean": 0.25, "low": 0.25, "high": 0.25})
+    with_gaps = np.where(np.arange(50) % 2, np.nan, 2.0)
+    assert stats.mean(with_gaps) == {"mean": 2.0, "low": 2.0, "high": 2.0}
+    assert np.isnan(stats.mean(np.full(3, np.nan))["mean"])
+
+
+def test_correlation_slope_and_criteria() -> None:
+    x = np.arange(10.0)
+    assert stats.slope(x, 3 * x - 1) == pytest.approx(3) and stats.correlation(x, 5 - x) == pytest.approx(-1)
+    assert np.isnan(stats.correlation(x, np.ones(10)))
+    y = np.random.default_rng(0).normal(size=10)
+    assert stats.correlation(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert not stats.criterion("a", float("nan"), 1.0)["met"] and not stats.criterion("a", 0.9, 1.0, False)["met"]
+    assert stats.all_met({"a": [{"criteria": [stats.criterion("a", 1.0, 1.0)]}]})
+    assert not stats.all_met({"a": [{"criteria": [stats.criterion("a", 1.1, 1.0)]}]})
+
+
+# --- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def squares(calls: list[int]) -> Any:
+    def work(rows: slice) -> dict[str, torch.Tensor]:
+        calls.append(rows.start)
+        return {"x": torch.arange(rows.start, rows.stop).square()}
+    return work
+
+
+def test_killed_work_continues_with_the_missing_pieces(tmp_path: Path) -> None:
+    def dies(rows: slice) -> dict[str, torch.Tensor]:
+        if rows.start == 6:
+            raise KeyboardInterrupt
+        return squares([])(rows)
+    with pytest.raises(KeyboardInterrupt):
+        Chunks(tmp_path, progress=False).run("a", {"seed": 1}, 10, 3, dies)
+    assert len(list(tmp_path.iterdir())) == 2
+    next(tmp_path.glob("*-0000003.npz")).write_bytes(b"PK torn")     # a torn piece is made again
+    calls: list[int] = []
+    found = Chunks(tmp_path, progress=False).run("a", {"seed": 1}, 10, 3, squares(calls))
+    assert calls == [3, 6, 9] and found["x"].tolist() == [i * i for i in range(10)]
+    Chunks(tmp_path, progress=False).run("a", {"seed": 2}, 10, 3, squares(calls))
+    assert len(calls) == 7                                           # other settings share nothing
+
+
+def test_processes_share_the_pieces(tmp_path: Path) -> None:
+    calls: list[int] = []
+    second = Chunks(tmp_path, rank=1, world=2, progress=False)
+    second._collect = lambda *a: None                                # type: ignore[method-assign]
+    with pytest.raises(TypeError):                                   # it did its half and does not wait here
+        second.run("a", {}, 10, 3, squares(calls))
+    assert calls == [3, 9]
+    found = Chunks(tmp_path, rank=0, world=2, progress=False).run("a", {}, 10, 3, squares(calls))
+    assert calls == [3, 9, 0, 6] and found["x"].tolist() == [i * i for i in range(10)]
+    with pytest.raises(InputError, match="--json"):
+        Chunks(None, rank=0, world=2)
+
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+
+def test_seeds_of_tables_and_of_validation_do_not_mix() -> None:
+    with pytest.raises(InputError, match="--validation"):
+        held_out_people(4, FIRST_VALIDATION_SEED)
+    for seed in (0, 10**9 - 2, 10**9):
+        with pytest.raises(InputError, match="Validation"):
+            check_seed(seed, 4, validation=True)
+    people = held_out_people(20, FIRST_VALIDATION_SEED, validation=True)
+    assert [len(people.rows(g)) for g in ("all", IN_DOMAIN, "long-tail", "hat")] == [20, 10, 10, 2]
+
+
+# --- experiments ------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_editing_are_what_they_say(folder: Path) -> None:
+    bench = make_bench(folder)
+    people = held_out_people(10, FIRST_VALIDATION_SEED, validation=True)
+    result = editing(bench, people, {"yaw": 15.0})
+    p = people.parameters
+    answered = portraits.edit(p, {"yaw": 15.0})
+    x0, exact = portraits.render(p, 32), portraits.render(answered, 32)
+    unchanged = {c: groups["all"]["mean"] for c, groups in result["rows"]["X0 unchanged"].items()}
+    assert unchanged["whole"] == pytest.approx(float((x0 - exact).square().mean()), rel=1e-5)
+    assert unchanged["change of yaw"] == 0 and unchanged["rest"] < 1e-3 < unchanged["changed"]
+    amounts = portraits.attributes(answered)["yaw"] - portraits.attributes(p)["yaw"]
+    assert result["asked"]["yaw"]["mean"] == pytest.approx(float(amounts.mean()))
+    edited = rc.edit(x0, {"yaw": amounts}, domain=bench.domain)
+    whole = result["rows"]["Y_r (rectified)"]["whole"]["all"]["mean"]
+    assert whole == pytest.approx(float((edited.rectified - exact).square().mean()), rel=1e-4)
+    _, masks = portraits.render(answered, 32, masks=True)
+    hats = people.rows("hat")
+    weight, error = masks["hat"][hats], (x0 - exact)[hats].square()
+    expected = ((error * weight).sum((1, 2, 3)) / (3 * weight.sum((1, 2, 3)))).mean()
+    assert result["rows"]["X0 unchanged"]["item"]["hat"]["mean"] == pytest.approx(float(expected), rel=1e-4)
+    assert IN_DOMAIN in result["rows"]["X0 unchanged"]["changed"]
+
+
+def test_who_cannot_change_is_left_out(folder: Path) -> None:
+    people = held_out_people(16, FIRST_VALIDATION_SEED, validation=True)
+    without = int((people.parameters.values["glasses"] == 0).sum())
+    result = editing(make_bench(folder), people, {"glasses": 1.0})
+    assert 0 < without < 16 and result["count"] == without
+    assert result["asked"]["glasses"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+
+
+@pytest.mark.parametrize("experiment", ["reconstruction", "judges", "generator", "editor"])
+def test_runs_are_deterministic_and_continue(folder: Path, tmp_path: Path, experiment: str,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bench, "seconds", lambda self, work, pictures: 0.0)
+    common = [experiment, "--domain", str(folder), "--validation", "--count", "12", "--chunk", "5"]
+    first, second = tmp_path / "a" / "t.json", tmp_path / "b" / "t.json"
+    assert evaluate.main([*common, "--json", str(first)]) == 0
+    assert evaluate.main([*common, "--json", str(second)]) == 0
+    pieces = sorted((tmp_path / "b" / "t.parts").iterdir())
+    pieces[0].unlink()
+    assert evaluate.main([*common, "--json", str(second)]) == 0
+    results = [json.loads(f.read_text()) for f in (first, second)]
+    assert results[0][experiment] == results[1][experiment] and results[0]["about"]["validation"]
+    report = first.with_suffix(".md").read_text()
+    assert "Validation seeds" in report and "what it must show" in report
+    assert list((tmp_path / "a").glob("*.png")) or experiment in ("judges", "editor")
+
+
+def test_rows_of_reconstruction(folder: Path) -> None:
+    from trainer.evaluation.reconstruction import reconstruction
+
+    people = held_out_people(10, FIRST_VALIDATION_SEED, validation=True)
+    result = reconstruction(make_bench(folder, chunk=3), people)
+    rows = {name: {m: g["all"]["mean"] for m, g in row.items()} for name, row in result["rows"].items()}
+    assert list(rows) == ["X0 unchanged", "X^ (e4e inversion)", "X^ + dX pasted", "X_r (rectified)"]
+    assert rows["X0 unchanged"]["L2"] == 0 and rows["X0 unchanged"]["identity"] == pytest.approx(1, abs=1e-5)
+    assert rows["X^ + dX pasted"]["L2"] < 1e-10 < rows["X^ (e4e inversion)"]["L2"]
+    x0 = portraits.render(people.parameters, 32)
+    inversion = rc.edit(x0, domain=rc.load_domain(folder), rectify=False).inversion
+    assert rows["X^ (e4e inversion)"]["L2"] == pytest.approx(float((inversion - x0).square().mean()), rel=1e-4)
+    gaps = 1 - rows["X_r (rectified)"]["MS-SSIM"], 1 - rows["X^ (e4e inversion)"]["MS-SSIM"]
+    assert result["ratios"]["MS-SSIM"]["all"]["mean"] == pytest.approx(gaps[0] / gaps[1], rel=1e-4)
+
+
+def test_missing_judges_are_named(folder: Path, tiny_domain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(NotFoundError, match="judge.safetensors"):
+        load_judges(rc.load_domain(tiny_domain))
+    domain = rc.load_domain(tiny_domain)
+    bench = Bench(domain, *load_judges(domain, str(folder / "judge.safetensors")), Chunks(None), 0)
+    assert bench.identity is None and any("Identity is left out" in note for note in bench.notes())
+    assert evaluate.main(["judges", "--domain", str(folder), "--seed", "5"]) == 1
+    assert "1000000000" in capsys.readouterr().err
+    with pytest.raises(InputError, match="absolute"):
+        evaluate.changes("yaw", rc.Target(3.0))
+
+
+def test_markdown_shows_intervals_and_gaps() -> None:
+    cell = {"mean": 0.5, "low": 0.25, "high": 1.0}
+    text = tables.markdown({"a": {"x": cell, "y": 2.0}, "b": {"x": float("nan")}}, "c")
+    assert text.splitlines()[2:] == ["| a | 0.5 [0.25, 1] | 2 |", "| b | – |  |"]
