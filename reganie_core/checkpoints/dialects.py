@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import UnsupportedCheckpointError
-from . import directions, methods, nvidia, psp, pti, rosinality
+from . import directions, methods, nvidia, psp, pti, rosinality, styleclip
 from .parts import Part, tensors_of
 from .records import Record
 from .source import Source
@@ -16,7 +16,6 @@ MAX_NAMES = 10_000
 _KNOWN = {
     "hypernet.": "a HyperStyle hypernetwork",
     "residue.": "an HFGI model",
-    "mapper.": "a StyleCLIP mapper",
     "output_layer.3.weight": "a face recognition network (ArcFace)",
     "fc_yaw.weight": "a HopeNet pose network",
     "lin0.model.1.weight": "LPIPS weights",
@@ -30,7 +29,7 @@ _KNOWN = {
 def recognise(source: Source, encoder_type: str | None = None) -> list[Part]:
     """The networks and directions of a file, the main one first; empty where no dialect knows it."""
     root = source.root
-    parts = methods.find(root, encoder_type)
+    parts = methods.find(root, encoder_type) + styleclip.find(root)
     # A method's own encoder is no e4e or pSp one, and psp would say so.
     parts += [part for part in psp.find(root, encoder_type) if not (parts and part.problem)]
     if not any(part.kind == "generator" for part in parts):

@@ -39,6 +39,7 @@ _TYPES: dict[str, dict[str, str]] = {
     "attributes": {"AttributeNet": "attribute_net"},
     "dystyle": {"DyStyle": "dystyle"},
     "identity": {"IdentityNet": "identity_net"},
+    "styleclip": dict.fromkeys(("LevelsMapper", "SingleMapper", "StyleSpaceMapper"), "mapper"),
     "text_image": {"TextImageNet": "text_image"},
 }
 # The IR-SE-50 encoders share one config class.
