@@ -30,7 +30,8 @@ def find(root: Any) -> list[Part]:
 
 
 def _config(tensors: dict[str, Any]) -> dict[str, Any]:
-    indices = sorted(int(m[1]) for name in tensors if (m := re.fullmatch(r"mapper_(\d{1,2})\.mapping\.1\.weight", name)))
+    found = (re.fullmatch(r"mapper_(\d{1,2})\.mapping\.1\.weight", name) for name in tensors)
+    indices = sorted(int(match[1]) for match in found if match)
     if indices:
         widths = [need(tensors, f"mapper_{i}.{_FIRST}", 2).shape[0] for i in indices]
         return {"mode": "mapper", "type": "StyleSpaceMapper", "indices": indices, "widths": widths}

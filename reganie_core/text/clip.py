@@ -98,6 +98,14 @@ class ClipEncoder:
         """
         return self.encode_pixels(preprocess(images, self.size))
 
+    def encode_published(self, images: Tensor) -> Tensor:
+        """``[B,3,R,R]`` in [-1,1] -> ``[B,dim]``, shown as StyleCLIP's optimisation and mappers show pictures to CLIP.
+
+        Nearest upsampling by 7, averaging down to 224 pixels, and *no* normalisation by CLIP's mean and deviation.
+        """
+        big = F.interpolate(images, scale_factor=7, mode="nearest")
+        return self.encode_pixels(F.avg_pool2d(big, images.shape[-1] // 32))
+
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Already prepared ``[B,3,224,224]`` -> ``[B,dim]`` unit vectors."""
         output = self.model.vision_model(pixel_values=pixels)
