@@ -7,7 +7,7 @@ from importlib import import_module
 
 import torch
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, WrongKindError
 from .directions import DirectionEditor, load_direction_editor, parse_layers
 from .protocol import (
     Control,
@@ -50,9 +50,16 @@ def load_editor(path: str | os.PathLike[str], device: torch.device | str = "cpu"
     Raises:
         ReganieError: no such file, a file that is refused, or one of another kind.
     """
-    kind = _kind(path)
+    kind = "styleclip" if os.path.isdir(path) else _kind(path)  # a folder holds StyleCLIP's public tables
     if kind not in _LOADERS:
-        return load_direction_editor(path, device)
+        try:
+            return load_direction_editor(path, device)
+        except WrongKindError:
+            from ..checkpoints import inspect
+
+            kind = inspect(path)["kind"]  # a public mapper, for example
+            if kind not in _LOADERS:
+                raise
     module, loader = _LOADERS[kind]
     return getattr(import_module(f".{module}", __name__), loader)(path, device)
 

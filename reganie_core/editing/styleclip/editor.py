@@ -64,8 +64,8 @@ class StyleCLIPEditor:
                  neutral: str = "a face", strength: float = 3.0, threshold: float = 0.1,
                  fingerprint: str | None = None, provenance: Mapping[str, Any] | None = None) -> None:
         if method not in statistics.methods:
-            raise InputError(f"The method {ascii(method)[:40]} is none of {', '.join(METHODS)}, or lacks what it needs; "
-                             f"this file has enough for {', '.join(statistics.methods)}.")
+            raise InputError(f"The method {ascii(method)[:40]} is none of {', '.join(METHODS)}, or this file lacks "
+                             f"what it needs; it has enough for {', '.join(statistics.methods)}.")
         if encoder.dim != statistics.directions.shape[1]:
             raise MismatchError(f"The channel directions were made with a text-image encoder of "
                                 f"{statistics.directions.shape[1]} dimensions, this one has {encoder.dim}. Use the "
