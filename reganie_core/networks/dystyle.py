@@ -23,7 +23,7 @@ from .ops import EqualLinear, leaky_relu
 
 KINDS = ("numeric", "binary")
 SOFTNESS = 0.02       # change, in standard deviations, at which an expert counts half when experts are weighed
-SHARPNESS = 4.0       # attention scores lie within +- this
+SHARPNESS = 2.0       # attention scores lie within +- this
 
 
 @dataclass(frozen=True)

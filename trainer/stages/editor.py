@@ -37,8 +37,6 @@ from .attributes import shifted
 from .base import adam, descend, dtype_of, init_from, shares
 from .editor_losses import Contrastor, Look, asked_loss, kept_loss, layer_distance, look, reading_loss
 
-PROBES = 1024      # generated pictures that tell the spread of codes and the ranges of attributes
-
 
 @dataclass
 class EditorStageConfig(StageConfig):
@@ -55,6 +53,7 @@ class EditorStageConfig(StageConfig):
     controls: tuple[str, ...] = ()                                # empty: everything that the attribute network reads
     ranges: dict[str, list[float]] = field(default_factory=dict)  # control -> [minimum, maximum]; others are measured
     range_tail: float = 0.01       # share of pictures beyond each end of a measured range
+    probes: int = 1024             # generated pictures that tell the spread of codes and the ranges
     reader: int = 256
     trunk: int = 256
     expert: int = 96
@@ -157,7 +156,7 @@ class EditorStage:
         net = DyStyle(DyStyleConfig(self.G.num_ws, self.G.w_dim, self.names, kinds, mean, std, config.reader,
                                     config.trunk, config.expert, config.bank, config.attention))
         with torch.no_grad():
-            z = torch.randn(PROBES, self.G.z_dim, generator=generator_at(config.seed, 0, "probes"))
+            z = torch.randn(config.probes, self.G.z_dim, generator=generator_at(config.seed, 0, "probes"))
             w = self.G.mapping.w(z.to(device))
             net.center.copy_(self.G.w_avg)
             net.spread.fill_(float(w.var(dim=0).mean().sqrt()))

@@ -1,0 +1,235 @@
+"""The editor stage on tiny random networks: what is asked, its losses, training, resuming, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import reganie_core as rc
+from reganie_core.checkpoints import read_checkpoint, save_checkpoint
+from reganie_core.errors import InputError, MismatchError
+from reganie_core.networks import build, describe
+from trainer.config import build as build_config
+from trainer.loop import Run
+from trainer.stages import editor_report, stage_class
+from trainer.stages.editor import EditorStage, EditorStageConfig
+from trainer.stages.editor_losses import Contrastor, asked_loss, kept_loss, layer_distance, look
+
+NUMERIC, BINARY = ["yaw", "age", "length"], ["glasses"]
+SMALL = ["device=cpu", "batch=4", "reader=8", "trunk=8", "expert=4", "bank=2", "attention=4", "held_out_count=4",
+         "probes=32", "data="]
+
+
+@pytest.fixture
+def paths(tiny_domain: Path, tmp_path: Path) -> list[str]:
+    """Options naming the files of the tiny domain, an attribute network and an identity network."""
+    torch.manual_seed(0)
+    net = build("attributes", {"type": "AttributeNet", "resolution": 32, "channels": [8, 8], "hidden": 8,
+                               "numeric": NUMERIC, "binary": BINARY, "mean": [0.0, 0.1, 3.0],
+                               "std": [15.0, 0.5, 2.0]})
+    save_checkpoint(tmp_path / "attributes.safetensors", "attributes", describe(net), net.state_dict(), {})
+    person = build("identity", {"type": "IdentityNet", "resolution": 32, "channels": [8, 8], "dim": 8})
+    save_checkpoint(tmp_path / "identity.safetensors", "identity", describe(person), person.state_dict(), {})
+    return [f"generator={tiny_domain / 'generator.safetensors'}", f"encoder={tiny_domain / 'encoder.safetensors'}",
+            f"attributes={tmp_path / 'attributes.safetensors'}", f"identity={tmp_path / 'identity.safetensors'}"]
+
+
+def stage(paths: list[str], *more: str) -> EditorStage:
+    return EditorStage(build_config(EditorStageConfig, None, [*SMALL, *paths, *more]))
+
+
+def test_it_edits_what_the_attribute_network_reads(paths: list[str]) -> None:
+    s = stage(paths)
+    assert s.names == ("yaw", "age", "glasses", "length")        # as the domain lists them, then what it does not know
+    assert s.net.config.kinds == ("numeric", "numeric", "binary", "numeric")
+    assert s.net.config.std == (15.0, 0.5, 1.0, 2.0) and s.net.config.mean == (0.0, 0.1, 0.0, 3.0)
+    controls = {c.name: c for c in s.controls()}
+    assert controls["yaw"].unit == "degrees" and controls["length"].unit == "" and controls["glasses"].kind == "binary"
+    assert all(c.minimum <= c.default <= c.maximum for c in controls.values())
+    chosen = stage(paths, "controls=length,yaw")
+    assert chosen.names == ("length", "yaw") and chosen.net.config.mean == (3.0, 0.0)
+    with pytest.raises(InputError, match="hat"):
+        stage(paths, "controls=hat")
+    with pytest.raises(InputError, match="even"):
+        stage(paths, "batch=3")
+
+
+def test_ranges_are_those_configured_or_seen(paths: list[str], tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"ranges": {"length": [-7.0, 8.0]}}')
+    s = EditorStage(build_config(EditorStageConfig, tmp_path / "c.json", [*SMALL, *paths]))
+    ends = dict(zip(s.names, s.ranges.ends.tolist(), strict=True))
+    assert ends["length"] == [-7.0, 8.0] and ends["glasses"] == [0.0, 1.0]
+    seen = s.measured(torch.linspace(-1, 1, 2001)[:, None].repeat(1, 4), s.net)
+    # 1 % and 99 % of -15..15 degrees and -0.4..0.6, rounded to a tenth of the deviation's power of ten
+    assert torch.allclose(seen[0], torch.tensor([-15.0, 15.0])) and torch.allclose(seen[1], torch.tensor([-0.39, 0.59]))
+
+
+def test_requests_are_even_independent_and_grow(paths: list[str]) -> None:
+    s = stage(paths, "batch=2000", "total_kimg=10", "easy_share=0.5", "edits_per_sample=3")
+    for seen, most in ((0, 1), (5000, 3)):
+        draw = s.draw(seen)
+        counts = draw.active.sum(dim=1)
+        assert counts.min() == 1 and counts.max() == most
+        assert (draw.active.float().mean(dim=0) - counts.float().mean() / 4).abs().max() < 0.06
+        assert torch.equal(draw.active[:1000], draw.active[1000:])
+        assert torch.equal(draw.target[:1000], draw.target[1000:])
+        assert not torch.equal(draw.z[:, :1000], draw.z[:, 1000:])
+        # Targets know nothing of each other or of the codes.
+        assert torch.corrcoef(draw.target[:1000].t()).triu(1).abs().max() < 0.15
+        assert (draw.target.mean(dim=0) - 0.5).abs().max() < 0.05
+    assert s.progress(0) == 0 and s.progress(2500) == 0.5 and s.progress(9000) == 1
+
+
+def test_goals_and_changes_agree(paths: list[str]) -> None:
+    s = stage(paths, "batch=8", "absolute=0.5", "total_kimg=1", "easy_share=0.01")
+    draw, net = s.draw(0), s.net
+    draw.active[:] = True
+    for seen, reach in ((0, s.config.first_reach), (900, 1.0)):
+        before, rows = s.before(draw, torch.arange(8), 0)
+        change, goal, active = s.request(draw, rows, before, seen)
+        assert active.all() and sorted(rows.tolist()) == list(range(8))
+        now = torch.stack([s.teacher.read(s.moved(before.pictures, 0))[n] for n in s.names], dim=1)
+        low, high = s.ranges.ends.unbind(1)
+        aim = low + draw.target[rows] * (high - low)
+        wanted = now + reach * (aim - now)
+        numeric = ~net.binary
+        torch.testing.assert_close((goal * net.std + net.mean)[:, numeric], wanted[:, numeric], rtol=1e-4, atol=1e-4)
+        start = torch.where(draw.absolute[rows], net.read(before.codes), now)
+        torch.testing.assert_close(change[:, numeric], (wanted - start)[:, numeric], rtol=1e-4, atol=1e-3)
+        assert torch.equal(change[:, net.binary], 2 * goal[:, net.binary] - 1)
+        assert set(goal[:, net.binary].flatten().tolist()) <= {0.0, 1.0}
+
+
+def test_codes_come_from_mapping_and_encoder(paths: list[str]) -> None:
+    s = stage(paths, "batch=40", "encoded=0.5", "mixing=1.0")
+    with torch.no_grad():
+        encode, given = s.E, []
+        s.E = lambda pictures: given.append(pictures) or encode(pictures) + 100
+        codes, rows = s.codes(s.draw(0), torch.arange(40))
+    assert [len(code.unique(dim=0)) for code in codes[:20]] == [2] * 20 and codes[:20].abs().max() < 50
+    torch.testing.assert_close(codes[20:], encode(given[0]) + 100)
+    assert len(given[0]) == 20 and given[0].abs().max() <= 1
+    assert sorted(rows.tolist()) == list(range(40))
+    plain = stage(paths, "batch=40", "mixing=0", "encoder=")
+    with torch.no_grad():
+        codes, _ = plain.codes(plain.draw(0), torch.arange(40))
+    assert all(len(code.unique(dim=0)) == 1 for code in codes)
+
+
+def test_losses() -> None:
+    binary = torch.tensor([False, True])
+    logits, goal = torch.tensor([[0.5, 3.0], [1.0, -2.0]]), torch.tensor([[1.5, 1.0], [9.0, 1.0]])
+    active = torch.tensor([[True, True], [False, True]])
+    cross = torch.nn.functional.softplus(torch.tensor([-3.0, 2.0]))
+    torch.testing.assert_close(asked_loss(logits, goal, binary, active), (1.0 - 0.05 + cross.sum()) / 3)
+    assert kept_loss(logits, logits, binary, active) == 0
+    p, q = torch.sigmoid(torch.tensor(-2.0)), torch.sigmoid(torch.tensor(1.0))
+    divergence = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    found = kept_loss(torch.tensor([[0.0, 1.0]]), torch.tensor([[5.0, -2.0]]), binary, torch.tensor([[False, True]]))
+    torch.testing.assert_close(found, divergence)
+
+
+def test_the_pass_of_the_teacher_is_the_teachers(paths: list[str]) -> None:
+    s = stage(paths)
+    a, b = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    view = look(s.teacher.net, a)
+    torch.testing.assert_close(view.logits, s.teacher.net.logits(a))
+    torch.testing.assert_close(view.embedding, s.teacher.net.embedding(a))
+    torch.testing.assert_close(layer_distance(view.layers, look(s.teacher.net, b).layers), s.teacher.distance(a, b))
+
+
+def test_contrast_attracts_equal_targets_of_edited_attributes() -> None:
+    contrastor = Contrastor(2, 6, 6, width=8, dim=4)
+    z = torch.nn.functional.normalize(torch.randn(6, 2, 4, generator=torch.Generator().manual_seed(0)), dim=2)
+    targets = torch.tensor([[0.0, 0.5], [1.0, 0.5], [0.0, 0.5]]).repeat(2, 1)
+    active = torch.tensor([True, False]).expand(6, 2)
+    same = z[:1].expand(3, 2, 4).clone()
+    same[1, 0] = -same[0, 0]                                  # the one with another target is far away
+    good = torch.cat([same, same]).requires_grad_()
+    bad = torch.cat([same, -same])                            # equal targets apart
+    assert contrastor.contrast(good, targets, active) < 0.1 < contrastor.contrast(bad, targets, active)
+    loss = contrastor.contrast(torch.cat([z]).requires_grad_(), targets, active)
+    moving = z.clone().requires_grad_()
+    contrastor.contrast(moving, targets, active).backward()
+    assert moving.grad[:, 0].abs().max() > 0 and moving.grad[:, 1].abs().max() == 0     # not edited: no part in it
+    assert loss > 0
+    alone = torch.zeros(6, 2, dtype=torch.bool)
+    assert contrastor.contrast(moving, targets, alone) == 0
+
+
+def test_slope_and_correlation() -> None:
+    x = torch.linspace(-1, 1, 50)
+    correlation, slope = editor_report.line(x, 0.8 * x + 3)
+    assert correlation == pytest.approx(1.0, abs=1e-5) and slope == pytest.approx(0.8, abs=1e-5)
+
+
+def test_experts_learn_only_from_what_is_asked_and_the_head_only_from_readings(paths: list[str]) -> None:
+    s = stage(paths)
+    draw = s.draw(0)
+    draw.active[:] = torch.tensor([True, False, False, False])
+    _, terms = s.loss(draw, torch.arange(4), 0)
+    sum(v for k, v in terms.items() if k != "reader").backward(retain_graph=True)
+    assert s.net.experts.direction.grad[0].abs().max() > 0 and s.net.experts.direction.grad[1:].abs().max() == 0
+    assert all(p.grad is None or p.grad.abs().max() == 0 for p in s.net.reader.parameters())
+    s.net.zero_grad()
+    terms["reader"].backward()
+    assert all(p.grad is not None for p in s.net.reader.parameters()) and s.net.experts.direction.grad is None
+
+
+def run(paths: list[str], out: Path, kimg: float, resume: bool = False, *more: str) -> Run:
+    options = [*SMALL, *paths, "tick_kimg=0.004", "sheet_kimg=1", "easy_share=0.1", f"total_kimg={kimg}", *more]
+    assert stage_class("editor") is EditorStage
+    made = Run(EditorStage(build_config(EditorStageConfig, None, options)), out, ["test"])
+    made.prepare(resume)
+    made.run()
+    return made
+
+
+def test_it_trains_resumes_and_loads(paths: list[str], tmp_path: Path) -> None:
+    whole = run(paths, tmp_path / "whole", 0.016)
+    # The schedule depends on the length, so the first half is stopped, not shorter.
+    part = EditorStage(build_config(EditorStageConfig, None, [*SMALL, *paths, "easy_share=0.1", "total_kimg=0.016"]))
+    for seen in (0, 4):
+        part.step(seen)
+    first = Run(part, tmp_path / "parts", ["test"])
+    first.prepare(False)
+    first.seen = 8
+    first.save()
+    parts = run(paths, tmp_path / "parts", 0.016, True)
+    for name, value in whole.stage.average.state_dict().items():
+        assert torch.equal(value, parts.stage.average.state_dict()[name]), name
+    assert (tmp_path / "whole" / "sheet_last.png").exists()
+    editor = rc.load_editor(whole.export_path)
+    assert [c.name for c in editor.controls] == ["yaw", "age", "glasses", "length"]
+    generator = rc.load_generator(paths[0].partition("=")[2])
+    assert editor.provenance["fingerprints"]["generator"] == generator.fingerprint
+    assert set(editor.provenance["fingerprints"]) == {"generator", "encoder", "attributes", "identity"}
+    metrics = read_checkpoint(whole.export_path).provenance["metrics"]
+    assert {"corr_yaw", "slope_age", "flip_glasses", "drift_length", "multi_drift"} <= set(metrics)
+    ws = generator.mapping(torch.randn(2, 16, generator=torch.Generator().manual_seed(1)))
+    edited = editor.edit(ws, {"glasses": True})
+    assert edited.shape == ws.shape and not torch.equal(edited, ws)
+    with pytest.raises(MismatchError):
+        rc.editing.check_owner(editor, "another")
+
+
+def test_micro_batches_make_the_same_step(paths: list[str]) -> None:
+    sums = {}
+    for pieces in (1, 2):
+        s = stage(paths, f"accumulate={pieces}", "contrast_weight=0", "edits_per_sample=1", "preserve_weight=0")
+        s.step(0)
+        sums[pieces] = {k: p.grad for k, p in s.net.named_parameters() if p.grad is not None}
+    assert sums[1].keys() == sums[2].keys()
+    for name, gradient in sums[1].items():
+        torch.testing.assert_close(sums[2][name], gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_portraits_are_encoded_when_there_is_a_folder_for_them(paths: list[str], tmp_path: Path) -> None:
+    s = stage(paths, f"data={tmp_path / 'data'}", "data_count=8")
+    assert len(s.data) == 8
+    terms: dict[str, Any] = s.step(0)
+    assert {"attribute", "preserve", "identity", "cycle", "contrast", "reader", "gradient"} <= set(terms)
+    assert all(torch.isfinite(torch.as_tensor(v)) for v in terms.values())
