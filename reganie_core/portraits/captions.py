@@ -23,7 +23,8 @@ from torch import Tensor
 
 from .parameters import Portraits
 
-__all__ = ["NOUNS", "PARAMETERS", "PHRASES", "Caption", "Phrase", "captions", "matches", "truth", "vocabulary"]
+__all__ = ["NOUNS", "PARAMETERS", "PHRASES", "PROMPTS", "Caption", "Phrase", "Prompt", "captions", "matches", "truth",
+           "vocabulary"]
 
 INF = float("inf")
 Bounds = Mapping[str, tuple[float, float]]
@@ -271,3 +272,41 @@ def _sentence(source: random.Random, chosen: Sequence[Phrase], noun: str) -> str
     joined = source.choice((" ", " and ", ", ")).join(after)
     article = "" if noun == "someone" and not before else source.choice(("a ", "the ", "", "a ", "an "))
     return " ".join(f"{source.choice(_PREFIXES)} {article}{words} {joined}".split())
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """An instruction for tables: what is typed, what it is compared with, and which attributes it should move where.
+
+    `moves`: attribute -> +1 or -1. `also`: attributes that the words do not name but may follow (a child has no beard).
+    """
+
+    target: str
+    moves: Mapping[str, int]
+    neutral: str = "a person"
+    also: tuple[str, ...] = ()
+
+
+#: Twenty prompts over the vocabulary, for tables.
+PROMPTS: tuple[Prompt, ...] = (
+    Prompt("a smiling person", {"smile": 1}),
+    Prompt("a sad person", {"smile": -1}),
+    Prompt("an old person", {"age": 1}),
+    Prompt("a child", {"age": -1}, also=("beard",)),
+    Prompt("a person with glasses", {"glasses": 1}),
+    Prompt("a person without glasses", {"glasses": -1}),
+    Prompt("a person with closed eyes", {"eye_openness": -1}),
+    Prompt("a person with wide open eyes", {"eye_openness": 1}),
+    Prompt("a person with a beard", {"beard": 1}),
+    Prompt("a clean-shaven person", {"beard": -1}),
+    Prompt("a person with long hair", {"hair_length": 1}),
+    Prompt("a person with short hair", {"hair_length": -1}),
+    Prompt("a person with blond hair", {"hair_lightness": 1}),
+    Prompt("a person with black hair", {"hair_lightness": -1}),
+    Prompt("a person with dark skin", {"skin_tone": 1}),
+    Prompt("a person with light skin", {"skin_tone": -1}),
+    Prompt("a person looking to the left", {"yaw": -1}),
+    Prompt("a person looking up", {"pitch": 1}),
+    Prompt("a person lit from the right", {"light_azimuth": 1}),
+    Prompt("a smiling old woman with glasses", {"smile": 1, "age": 1, "glasses": 1}, also=("beard",)),
+)
