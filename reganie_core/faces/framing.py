@@ -11,7 +11,9 @@ from torch import Tensor
 from ..errors import InputError
 from .points import ffhq_quad
 
-__all__ = ["FFHQ", "Framing", "framing_named", "in_frame", "moved"]
+__all__ = ["FFHQ", "Framing", "framing_named", "in_frame", "moved", "shape_features"]
+
+LARGEST_CHANGE = 1.0  # points that no face of the domain has must not send the square far away
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,8 @@ class Framing:
     """From points to a square.
 
     ``table`` is empty for FFHQ's own square. Otherwise it holds four rows (shift along the square's x and y in units
-    of its half side, natural logarithm of the scale, turn in radians), each with a weight for every coordinate of the
-    five points in the FFHQ square's frame (see :func:`in_frame`) and a constant at the end: how this domain's square
-    differs from FFHQ's, as a linear function of where the points are. Four points do not serve then.
+    of its half side, natural logarithm of the scale, turn in radians) of 45 weights for :func:`shape_features` of the
+    five points: how this domain's square differs from FFHQ's. Four points do not serve then.
     """
 
     name: str = "ffhq"
@@ -32,12 +33,10 @@ class Framing:
         square = ffhq_quad(points)
         if not self.table:
             return square
-        local = in_frame(points, square)
-        features = torch.cat([local.flatten(), local.new_ones(1)])
-        table = torch.tensor(self.table, dtype=torch.float64)
-        if table.shape != (4, len(features)):
+        if len(points) != 5:
             raise InputError(f"The framing {self.name!r} needs five points (with the nose), found {len(points)}.")
-        return moved(square, table @ features)
+        change = torch.tensor(self.table, dtype=torch.float64) @ shape_features(in_frame(points, square))
+        return moved(square, change.clamp(-LARGEST_CHANGE, LARGEST_CHANGE))
 
 
 FFHQ = Framing()
@@ -50,6 +49,18 @@ def in_frame(points: Tensor, quad: Tensor) -> Tensor:
     offset = points.double() - centre[..., None, :]
     size = (x * x).sum(-1)[..., None]
     return torch.stack([(offset * x[..., None, :]).sum(-1) / size, (offset * y[..., None, :]).sum(-1) / size], -1)
+
+
+def shape_features(local: Tensor) -> Tensor:
+    """``[...,45]`` of five points ``[...,5,2]`` in FFHQ's frame: 1, the eight independent coordinates, their products.
+
+    The coordinates are those of both eyes, the nose and the vector between the mouth's corners; the mouth's middle
+    follows from the eyes in this frame.
+    """
+    mouth = local[..., 4, :] - local[..., 3, :]
+    single = torch.cat([local[..., :3, :].flatten(-2), mouth], -1)
+    rows, columns = torch.triu_indices(8, 8, device=local.device)
+    return torch.cat([torch.ones_like(single[..., :1]), single, single[..., rows] * single[..., columns]], -1)
 
 
 def moved(quad: Tensor, change: Tensor) -> Tensor:
@@ -75,7 +86,7 @@ def framing_named(name: str | Framing) -> Framing:
     if name == "ffhq":
         return FFHQ
     if name == "portraits":
-        from ..portraits.landmarks import FRAMING
+        from ..portraits.landmarks import portraits_framing
 
-        return FRAMING
+        return portraits_framing()
     raise InputError(f"There is no framing {ascii(name)[:60]}; there are: ffhq, portraits.")
