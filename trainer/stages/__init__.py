@@ -12,6 +12,7 @@ STAGES = {
     "directions": ("directions", "DirectionsStage"),
     "editor": ("editor", "EditorStage"),
     "rectifier": ("rectifier", "RectifierStage"),
+    "styleclip": ("styleclip", "StyleCLIPStage"),
     "text": ("text", "TextStage"),
 }
 

@@ -112,6 +112,7 @@ class Pool:
 
 class TextStage:
     config_class = TextStageConfig
+    group = 1                        # rows of a batch that belong together
     kind = "text_image"
 
     def __init__(self, config: TextStageConfig) -> None:
