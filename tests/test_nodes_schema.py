@@ -6,41 +6,21 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.host_stubs import ROOT
+from tests.schema_files import GOLDEN, HOSTS_OWN, english, schema
 
 pytest_plugins = ["tests.nodes_fixtures"]
 
-GOLDEN = Path(__file__).with_name("golden_schema.json")
-DESIGN_CARD = {"LoadStyleGAN", "E4EInvert", "DirectionEdit", "ComputeDelta", "Rectify"}
-
-
-def _type(spec: tuple) -> str:
-    return spec[0] if isinstance(spec[0], str) else "COMBO"
-
-
-def _schema(nodes: dict[str, type]) -> dict[str, Any]:
-    schema = {}
-    for name, cls in nodes.items():
-        groups = cls.INPUT_TYPES()
-        schema[name] = {
-            "inputs": [
-                [group, key, _type(spec)]
-                for group in ("required", "optional")
-                for key, spec in groups.get(group, {}).items()
-            ],
-            "outputs": [[t, n] for t, n in zip(cls.RETURN_TYPES, cls.RETURN_NAMES, strict=True)],
-        }
-    return schema
+DESIGN_CARD = {"LoadStyleGAN", "E4EInvert", "DyStyleEdit", "StyleCLIPEdit", "ComputeDelta", "Rectify"}
 
 
 def test_saved_graphs_stay_valid(pack):
-    golden, found = json.loads(GOLDEN.read_text()), _schema(pack.nodes)
+    golden, found = json.loads(GOLDEN.read_text(encoding="utf-8")), schema(pack.nodes)
     assert set(golden) <= set(found), "a node id was removed or renamed"
     for name, node in golden.items():
         assert found[name]["outputs"] == node["outputs"], f"{name}: outputs are frozen"
@@ -48,7 +28,7 @@ def test_saved_graphs_stay_valid(pack):
             frozen = [entry for entry in node["inputs"] if entry[0] == group]
             now = [entry for entry in found[name]["inputs"] if entry[0] == group]
             assert now[: len(frozen)] == frozen, f"{name}: inputs are only ever appended"
-    assert set(found) == set(golden), "a new node: add its schema to golden_schema.json"
+    assert set(found) == set(golden), "a new node: run python -m tests.schema_files"
 
 
 def test_the_frozen_names(pack):
@@ -56,6 +36,10 @@ def test_the_frozen_names(pack):
     names = {name: [key for group in cls.INPUT_TYPES().values() for key in group] for name, cls in pack.nodes.items()}
     assert names["E4EInvert"] == ["generator", "image", "encoder", "encoder_name", "fit"]
     assert names["DirectionEdit"] == ["generator", "latent", "direction", "strength", "layers", "editor", "editor_name"]
+    assert names["DyStyleEdit"] == ["generator", "latent", "edits", "editor", "editor_name"]
+    assert names["StyleCLIPEdit"] == [
+        *("generator", "latent", "target", "neutral", "strength", "threshold", "editor", "editor_name")
+    ]
     assert names["ComputeDelta"] == ["image", "inversion"]
     assert names["Rectify"] == ["edited", "delta", "strength", "output", "rectifier", "rectifier_name"]
     assert pack.nodes["LoadReGANIE"].RETURN_TYPES == tuple(
@@ -64,8 +48,11 @@ def test_the_frozen_names(pack):
 
 
 def test_every_node_explains_itself(pack):
-    assert set(pack.module.NODE_DISPLAY_NAME_MAPPINGS) == set(pack.nodes)
-    for name, cls in pack.nodes.items():
+    ours = {name: cls for name, cls in pack.nodes.items() if name not in HOSTS_OWN}
+    # ComfyUI takes over display names even for nodes of its own, so these two must not have any.
+    assert set(pack.module.NODE_DISPLAY_NAME_MAPPINGS) == set(ours)
+    assert all(pack.nodes[name] is pack.nodes[f"ReGANIE_{name}"] for name in HOSTS_OWN)
+    for name, cls in ours.items():
         assert cls.DESCRIPTION.endswith(".") and cls.CATEGORY.startswith("ReGANIE/") and len(cls.SEARCH_ALIASES) > 2, (
             name
         )
@@ -87,14 +74,30 @@ def test_every_node_explains_itself(pack):
         for word in (*keys, *cls.RETURN_NAMES):
             assert f"**{word}**" in page, f"{name}: the help page does not explain {word}"
     pages = {path.stem for path in (ROOT / "web" / "docs").glob("*.md")}
-    assert pages == set(pack.nodes)
+    assert pages == set(ours)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_translations_cover_every_node(pack, language):
+    wanted = english(pack.nodes, pack.module.NODE_DISPLAY_NAME_MAPPINGS)
+    found = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
+    if language == "en":
+        assert found == wanted, "run python -m tests.schema_files"
+
+    def shape(value: Any) -> Any:
+        return {key: shape(part) for key, part in value.items()} if isinstance(value, dict) else bool(value)
+
+    assert shape(found) == shape(wanted)
 
 
 def test_the_pages_script_knows_our_nodes(pack):
     script = (ROOT / "web" / "reganie.js").read_text(encoding="utf-8")
     listed = re.search(r"new Set\(\[(.*?)\]\)", script, re.S)[1]
-    assert set(re.findall(r'"(\w+)"', listed)) == set(pack.nodes)
-    assert "innerHTML" not in script and pack.module.WEB_DIRECTORY == "./web"
+    assert set(re.findall(r'"(\w+)"', listed)) == set(pack.nodes) - HOSTS_OWN
+    for path in (ROOT / "web").glob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text), path.name
+    assert pack.module.WEB_DIRECTORY == "./web"
 
 
 def test_defaults_of_the_call_are_the_defaults_of_the_page(pack):
