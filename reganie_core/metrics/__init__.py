@@ -13,6 +13,8 @@ _NAMES = {
     "ms_ssim": "similarity", "scales_for": "similarity", "ssim": "similarity",
     "frechet_distance": "sets", "kernel_distance": "sets", "precision_recall": "sets",
     "equal_error_rate": "verification",
+    "load_arcface": "files", "load_curricularface": "files", "load_dex": "files", "load_hopenet": "files",
+    "load_lpips": "files",
 }
 
 __all__ = sorted(_NAMES)  # noqa: PLE0605 - literal names, held in one table
