@@ -62,6 +62,9 @@ def test_ranges_are_those_configured_or_seen(paths: list[str], tmp_path: Path) -
     s = EditorStage(build_config(EditorStageConfig, tmp_path / "c.json", [*SMALL, *paths]))
     ends = dict(zip(s.names, s.ranges.ends.tolist(), strict=True))
     assert ends["length"] == [-7.0, 8.0] and ends["glasses"] == [0.0, 1.0]
+    (tmp_path / "c.json").write_text('{"ranges": {"length": [8.0, -7.0]}}')
+    with pytest.raises(InputError, match="length needs"):
+        build_config(EditorStageConfig, tmp_path / "c.json", [])
     seen = s.measured(torch.linspace(-1, 1, 2001)[:, None].repeat(1, 4), s.net)
     # 1 % and 99 % of -15..15 degrees and -0.4..0.6, rounded to a tenth of the deviation's power of ten
     assert torch.allclose(seen[0], torch.tensor([-15.0, 15.0])) and torch.allclose(seen[1], torch.tensor([-0.39, 0.59]))
@@ -208,7 +211,7 @@ def test_it_trains_resumes_and_loads(paths: list[str], tmp_path: Path) -> None:
     assert editor.provenance["fingerprints"]["generator"] == generator.fingerprint
     assert set(editor.provenance["fingerprints"]) == {"generator", "encoder", "attributes", "identity"}
     metrics = read_checkpoint(whole.export_path).provenance["metrics"]
-    assert {"corr_yaw", "slope_age", "flip_glasses", "drift_length", "multi_drift"} <= set(metrics)
+    assert {"corr_yaw", "slope_age", "flip_glasses", "drift_length", "monotone_age", "multi_drift"} <= set(metrics)
     ws = generator.mapping(torch.randn(2, 16, generator=torch.Generator().manual_seed(1)))
     edited = editor.edit(ws, {"glasses": True})
     assert edited.shape == ws.shape and not torch.equal(edited, ws)

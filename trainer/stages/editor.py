@@ -86,6 +86,9 @@ class EditorStageConfig(StageConfig):
         if self.batch % 2 or self.edits_per_sample < 1:
             raise InputError(f"batch must be even, because the halves share targets, and edits_per_sample at least 1; "
                              f"found {self.batch} and {self.edits_per_sample}.")
+        for name, ends in self.ranges.items():
+            if len(ends) != 2 or not all(isinstance(end, int | float) for end in ends) or not ends[0] < ends[1]:
+                raise InputError(f"ranges: {name} needs [minimum, maximum], found {ends!r}.")
 
 
 @dataclass

@@ -67,8 +67,8 @@ def line(asked: Tensor, achieved: Tensor) -> tuple[float, float]:
 
 def measure(stage: EditorStage) -> dict[str, float]:
     """Held-out figures: `corr_X` and `slope_X` of achieved over asked absolute values for numeric controls, `flip_X`
-    for binary ones, and `drift_X`, how far X moves as a share of its range when something else is edited; `multi_...`
-    with as many edits at once as in training.
+    for binary ones, `monotone_X`, the share of steps of a sweep that go the right way, and `drift_X`, how far X moves
+    as a share of its range when something else is edited; `multi_...` with as many edits at once as in training.
     """
     net, count = stage.average, len(stage.names)
     low, high = stage.ranges.ends.cpu().unbind(1)
@@ -93,6 +93,7 @@ def measure(stage: EditorStage) -> dict[str, float]:
         moved[k] = 0.0
         drift += moved / max(1, count - 1)
     out |= {f"drift_{name}": float(value) for name, value in zip(stage.names, drift, strict=True)}
+    out |= _monotone(stage, codes, reader)
     return out | _several(stage, ask, now, wide, random)
 
 
@@ -101,6 +102,19 @@ def _scores(prefix: str, name: str, binary: bool, target: Tensor, after: Tensor)
         return {f"{prefix}flip_{name}": float(((after > 0.5) == (target > 0.5)).float().mean())}
     correlation, slope = line(target, after)
     return {f"{prefix}corr_{name}": correlation, f"{prefix}slope_{name}": slope}
+
+
+def _monotone(stage: EditorStage, codes: Tensor, reader: Reader, people: int = 32) -> dict[str, float]:
+    """`monotone_X` over changes from one end of the range to the other; a step that stands still counts as right."""
+    editor, values = stage.editor(), torch.linspace(-1, 1, SWEEP)
+    few = codes[torch.linspace(0, len(codes) - 1, min(people, len(codes))).long().to(codes.device)]
+    many, out = few.repeat_interleave(SWEEP, dim=0), {}
+    for k, (name, (low, high)) in enumerate(zip(stage.names, stage.ranges.ends.tolist(), strict=True)):
+        amounts = torch.zeros(len(many), len(stage.names))
+        amounts[:, k] = (values * (high - low)).repeat(len(few))
+        found = reader(editor.change(many, amounts.to(many.device)))[:, k].view(-1, SWEEP) / (high - low)
+        out[f"monotone_{name}"] = float((found.diff(dim=1) >= -0.01).float().mean())
+    return out
 
 
 def _several(stage: EditorStage, ask: object, now: Tensor, wide: Tensor, random: torch.Generator) -> dict[str, float]:
