@@ -31,7 +31,7 @@ _NAMES = {
     "ReganieWarning": "errors",
 }
 _MODULES = frozenset({
-    "checkpoints", "domains", "editing", "errors", "images", "inversion", "latents", "metrics", "networks", "paths",
+    "checkpoints", "domains", "editing", "errors", "faces", "images", "inversion", "latents", "metrics", "networks", "paths",
     "pipeline", "portraits", "rectify", "sheets",
 })
 
