@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from ..editing import EditValue
     from ..pipeline import EditResult
 
 EPILOG = """edits:
@@ -35,7 +36,8 @@ EPILOG = """edits:
 examples:
   python -m reganie_core edit face.png -o older.png --edit age=+0.5
   python -m reganie_core edit a.png b.png -o out --edit yaw=+15 --edit smile=+0.5 --sheet sheet.png
-  python -m reganie_core edit portrait:1000000007:hat -o out/hat.png --edit yaw=+15 --sheet"""
+  python -m reganie_core edit portrait:1000000007:hat -o out/hat.png --edit yaw=+15 --sheet
+  python -m reganie_core edit face.png -o out.png --text 'an old woman with glasses'"""
 
 COLUMNS = ("input", "inversion", "reconstruction", "edited inversion", "difference", "pasted difference",
            "rectified edit", "exact answer")
@@ -48,6 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, help="edited picture; a folder for several photos")
     parser.add_argument("--edit", action="append", default=[], metavar="CONTROL=VALUE",
                         help="an edit such as age=+1; repeat for several")
+    parser.add_argument("--text", metavar="DESCRIPTION",
+                        help='what the picture should show, for example "an old woman with glasses"')
+    parser.add_argument("--neutral", default="", metavar="DESCRIPTION",
+                        help="what the text is compared with (default: the editor's own, for example a person)")
+    parser.add_argument("--text-strength", type=float, metavar="AMOUNT",
+                        help="how far to move towards the text; 0 is no edit (default: the editor's own)")
+    parser.add_argument("--threshold", type=float, metavar="0..1",
+                        help="leave out style channels that matter less for the text (default: the editor's own)")
     add_domain(parser)
     parser.add_argument("--no-rectify", action="store_true", help="stop after the edited inversion")
     parser.add_argument("--strength", type=float, default=1.0, help="0 edited inversion .. 1 rectified (default: 1)")
@@ -65,12 +75,11 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from ..domains import load_domain
-    from ..editing import format_edits
     from ..images import save_image
     from ..paths import refuse_overwriting_inputs
     from ..pipeline import edit
 
-    edits = read_edits(args.edit)
+    edits = _edits(args)
     domain = load_domain(args.domain, check_device(args.device))
     domain.require("generator")
     sources = load_sources(args.photo, domain.generator.resolution, args.fit)
@@ -86,11 +95,11 @@ def run(args: argparse.Namespace) -> int:
     for path, picture in zip(paths, result.result.cpu(), strict=True):
         save_image(picture, path)
     if sheet_path is not None:
-        title = format_edits(edits) or "no edit"
+        title = _said(edits) or "no edit"
         exact = [source.exact(edits, result.result.shape[-1]) for source in sources]
         save_image(make_sheet(sources, result, exact, title), sheet_path)
     if args.json:
-        print_json({"edits": format_edits(edits), "sheet": sheet_path and str(sheet_path),
+        print_json({"edits": _said(edits), "sheet": sheet_path and str(sheet_path),
                     "pictures": [{"photo": spec, "result": str(path)}
                                  for spec, path in zip(args.photo, paths, strict=True)]})
     else:
@@ -99,6 +108,31 @@ def run(args: argparse.Namespace) -> int:
         if sheet_path is not None:
             print(f"sheet -> {sheet_path}")
     return 0
+
+
+def _edits(args: argparse.Namespace) -> dict[str, EditValue]:
+    """The edits asked for: by controls, or by a text."""
+    from ..editing import TextEdit
+
+    edits = read_edits(args.edit)
+    if args.text is None:
+        if args.neutral or args.text_strength is not None or args.threshold is not None:
+            raise InputError("--neutral, --text-strength and --threshold belong to a text: add --text.")
+        return edits
+    if edits:
+        raise InputError("--text and --edit are for different editors; give one of them, and edit its result with the "
+                         "other.")
+    return {"text": TextEdit(args.text, args.neutral, args.text_strength, args.threshold)}
+
+
+def _said(edits: dict[str, EditValue]) -> str:
+    """The edits as one line for titles and reports."""
+    from ..editing import TextEdit, format_edits
+
+    text = edits.get("text")
+    if not isinstance(text, TextEdit):
+        return format_edits(edits)
+    return f"text: {text.target}" + (f" ({text.strength:+g})" if text.strength is not None else "")
 
 
 def _sheet_path(args: argparse.Namespace, paths: list[Path]) -> Path | None:
