@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import _host, _routes
 from .edit import DirectionEdit, DyStyleEdit
 from .examples import PortraitExample
+from .faces import AlignFace, PasteFace
 from .invert import E4EInvert
 from .latent_files import BlendLatents, LoadLatent, SaveLatent
 from .loaders import (
@@ -16,6 +17,7 @@ from .loaders import (
     LoadStyleCLIP,
     LoadStyleGAN,
 )
+from .methods import InvertImage
 from .rectify import ComputeDelta, Rectify
 from .sweep import EditSweep, PictureSheet
 from .synthesis import SampleLatent, Synthesize
@@ -34,6 +36,7 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "LoadRectifier": LoadRectifier,
     "PortraitExample": PortraitExample,
     "E4EInvert": E4EInvert,
+    "InvertImage": InvertImage,
     "DyStyleEdit": DyStyleEdit,
     "StyleCLIPEdit": StyleCLIPEdit,
     "DirectionEdit": DirectionEdit,
@@ -44,6 +47,8 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "SampleLatent": SampleLatent,
     "Synthesize": Synthesize,
     "BlendLatents": BlendLatents,
+    "AlignFace": AlignFace,
+    "PasteFace": PasteFace,
     "ReGANIE_SaveLatent": SaveLatent,
     "ReGANIE_LoadLatent": LoadLatent,
     # ComfyUI keeps nodes of its own under these two names and passes ours over, hence the names above.
@@ -62,6 +67,7 @@ NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {
     "LoadRectifier": "Load Rectifier (ReGANIE)",
     "PortraitExample": "Portrait Example (ReGANIE)",
     "E4EInvert": "E4E Invert (ReGANIE)",
+    "InvertImage": "Invert Image (ReGANIE)",
     "DyStyleEdit": "DyStyle Edit (ReGANIE)",
     "StyleCLIPEdit": "StyleCLIP Edit (ReGANIE)",
     "DirectionEdit": "Direction Edit (ReGANIE)",
@@ -72,6 +78,8 @@ NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {
     "SampleLatent": "Sample Latent (ReGANIE)",
     "Synthesize": "Synthesize (ReGANIE)",
     "BlendLatents": "Blend Latents (ReGANIE)",
+    "AlignFace": "Align Face (ReGANIE)",
+    "PasteFace": "Paste Face (ReGANIE)",
     "ReGANIE_SaveLatent": "Save Latent (ReGANIE)",
     "ReGANIE_LoadLatent": "Load Latent (ReGANIE)",
 }

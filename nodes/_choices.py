@@ -18,7 +18,11 @@ FOLDER_OF = {
     "styleclip": _host.REGANIE,
     "directions": _host.REGANIE,
     "rectifier": _host.REGANIE,
+    "method": _host.REGANIE,
 }
+FIRST_DETECTOR = "first found in models/reganie"
+NO_METHOD = "no file chosen"
+TABLES = "fs3.npy"  # a folder that holds it is StyleCLIP's public tables
 SLIDER_EDITORS = ("dystyle", "directions")  # the kinds whose controls are values, in the order they are asked
 MAX_CONTROLS = 1000  # in the list, which the page has to draw
 _seen: dict[tuple[str, int, int], dict | None] = {}
@@ -61,7 +65,49 @@ def _may_be(folder: str, name: str, kind: str) -> bool:
 def files(kind: str) -> list[str]:
     """The packaged portraits first, then the user's files that are, or may be, of this kind."""
     folder = FOLDER_OF[kind]
-    return [PACKAGED] + [name for name in _host.list_files(folder) if _may_be(folder, name, kind)]
+    folders = _host.list_folders(TABLES) if kind == "styleclip" else []
+    return [PACKAGED, *folders, *(name for name in _host.list_files(folder) if _may_be(folder, name, kind))]
+
+
+def method_files() -> list[str]:
+    """Files of the inversion methods that have networks of their own."""
+    kinds = set(rc.inversion.NEEDS_FILE.values())
+    names = _host.list_files(_host.REGANIE)
+    return [NO_METHOD, *(name for name in names if any(_may_be(_host.REGANIE, name, kind) for kind in kinds))]
+
+
+def detectors() -> list[str]:
+    """Face detectors below models/reganie."""
+    return [FIRST_DETECTOR, *rc.faces.list_detectors(_host.roots(_host.REGANIE))]
+
+
+def detector_path(name: object) -> Path:
+    """The file of a face detector.
+
+    Raises:
+        UnsafePathError, NotFoundError: the sentence says which file belongs where.
+    """
+    wanted = "" if name == FIRST_DETECTOR else str(name)
+    return rc.faces.find_detector(_host.roots(_host.REGANIE), wanted)
+
+
+def method_problem(method: str, name: object) -> bool | str:
+    """For VALIDATE_INPUTS: whether a file can be the network of a method that needs one."""
+    if name == NO_METHOD or not isinstance(name, str):
+        return f"{method} needs its own network; choose its file. {_host.folder_hint(_host.REGANIE)}"
+    return problem("method", name)
+
+
+def load_method(method: str, name: str) -> _models.Model:
+    """The network of an inversion method.
+
+    Raises:
+        MismatchError: the file is of another method.
+    """
+    wrong = method_problem(method, name)
+    if wrong is not True:
+        raise rc.errors.NotFoundError(str(wrong))
+    return given(_models.load("method", path_of("method", name), name), rc.inversion.NEEDS_FILE[method])
 
 
 def domains() -> list[str]:
@@ -143,7 +189,12 @@ def path_of(kind: str, name: str) -> Path:
         if not manifest.get(kind):
             raise rc.errors.NotFoundError(f"The packaged portraits domain has no {kind}; choose a file of your own.")
         return rc.paths.safe_join(folder, manifest[kind])
-    return _host.resolve(FOLDER_OF[kind], name)
+    return _host.resolve(FOLDER_OF[kind], name, directory=_is_folder(kind, name))
+
+
+def _is_folder(kind: str, name: object) -> bool:
+    """Whether a name can only mean a folder: StyleCLIP's public tables are one."""
+    return kind == "styleclip" and isinstance(name, str) and not Path(name).suffix
 
 
 def load(kind: str, name: str) -> _models.Model:
@@ -170,7 +221,7 @@ def problem(kind: str, name: object) -> bool | str:
     if not isinstance(name, str):
         return f"A {kind} is chosen by its file name. {_host.folder_hint(FOLDER_OF[kind])}"
     extensions = _host.EXTENSIONS[FOLDER_OF[kind]]
-    if name != PACKAGED and Path(name).suffix.lower() not in extensions:
+    if name != PACKAGED and not _is_folder(kind, name) and Path(name).suffix.lower() not in extensions:
         return f"{name[:120]!r} is not a {kind} file: accepted are {', '.join(extensions)}. " + _host.folder_hint(
             FOLDER_OF[kind]
         )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from .. import reganie_core as rc
-from . import _choices, _host, _models, _pictures
+from . import _choices, _host, _models, _notices, _pictures
 from ._sockets import given
 
 
@@ -22,12 +21,9 @@ def change(editor: _models.Model, latent: Any, edits: Mapping[str, Any], **more:
     rc.editing.check_edits(editor.value, edits)
     if not edits:
         return latent
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", rc.ReganieWarning)
+    with _notices.shown(editor.label):
         codes = latent.to(_host.device())
         edited = rc.editing.edit_latent(on_device(editor), codes, edits, **more).to(_host.results_device())
-    for sentence in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, rc.ReganieWarning)):
-        _host.notice(editor.label, sentence)
     return edited
 
 

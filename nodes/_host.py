@@ -61,11 +61,21 @@ def list_files(folder: str, extensions: tuple[str, ...] | None = None) -> list[s
     ]
 
 
+def roots(folder: str) -> list[str]:
+    """The places of a registered folder."""
+    return list(folder_paths.get_folder_paths(folder))
+
+
 def list_domains() -> list[str]:
-    """Relative names of the folders below ``models/reganie`` that hold a ``domain.json`` (two levels deep)."""
+    """Relative names of the folders below ``models/reganie`` that hold a ``domain.json``."""
+    return list_folders("domain.json")
+
+
+def list_folders(holding: str) -> list[str]:
+    """Relative names of the folders below ``models/reganie`` that hold a certain file (two levels deep)."""
     found = set()
     for root in map(Path, folder_paths.get_folder_paths(REGANIE)):
-        for pattern in ("*/domain.json", "*/*/domain.json"):
+        for pattern in (f"*/{holding}", f"*/*/{holding}"):
             found.update(path.parent.relative_to(root).as_posix() for path in root.glob(pattern))
     return sorted(found)
 
@@ -210,11 +220,19 @@ class Progress:
     def step(self, count: int = 1, picture: Tensor | None = None) -> None:
         """``count`` images further; ``picture [H,W,3]`` in [0,1] is shown on the node, a few times a second at most."""
         mm.throw_exception_if_processing_interrupted()
+        self._move(self._bar.current + count, picture)
+
+    def at(self, share: float) -> None:
+        """Move to a share of the work."""
+        mm.throw_exception_if_processing_interrupted()
+        self._bar.update_absolute(round(1000 * share), 1000)
+
+    def _move(self, value: int, picture: Tensor | None) -> None:
         preview = None
         if picture is not None and time.monotonic() - self._shown > PREVIEW_SECONDS:
             pixels = (picture.detach().float().clamp(0, 1) * 255).round().byte().cpu().numpy()
             preview, self._shown = ("JPEG", Image.fromarray(pixels), PREVIEW_PIXELS), time.monotonic()
-        self._bar.update_absolute(self._bar.current + count, preview=preview)
+        self._bar.update_absolute(value, preview=preview)
 
 
 def halving(size: int, work: Callable[[int], Result]) -> tuple[Result, int]:

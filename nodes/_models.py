@@ -6,6 +6,7 @@ use. A node that loads by name keeps the result for that reason (``_choices.chos
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -16,13 +17,15 @@ import torch
 from .. import reganie_core as rc
 from . import _host
 
-LOADERS = {
-    "generator": "load_generator",
-    "encoder": "load_encoder",
-    "dystyle": "load_editor",
-    "styleclip": "load_editor",
-    "directions": "load_editor",
-    "rectifier": "load_rectifier",
+LOADERS: dict[str, Callable[[Path], Any]] = {
+    "generator": lambda path: rc.load_generator(path),
+    "encoder": lambda path: rc.load_encoder(path),
+    "dystyle": lambda path: rc.load_editor(path),
+    "styleclip": lambda path: rc.load_editor(path),
+    "directions": lambda path: rc.load_editor(path),
+    "rectifier": lambda path: rc.load_rectifier(path),
+    "detector": lambda path: rc.faces.load_detector(path),
+    "method": lambda path: rc.checkpoints.loading.load_method(path),
 }
 _lock = RLock()
 _alive: WeakValueDictionary[tuple, Model] = WeakValueDictionary()
@@ -33,7 +36,7 @@ class Model:
 
     def __init__(self, kind: str, label: str, value: Any) -> None:
         self.kind, self.label, self.value = kind, label, value
-        module = getattr(value, "network", value)  # an editor may hold one
+        module = getattr(value, "network", getattr(value, "mapper", value))  # editors hold theirs
         self.resident = _host.Resident(module) if isinstance(module, torch.nn.Module) else None
 
     def __repr__(self) -> str:
@@ -56,7 +59,10 @@ def load(kind: str, path: Path, label: str) -> Model:
         model = _alive.get(key)
         if model is None:
             with torch.inference_mode(False):
-                _alive[key] = model = Model(kind, label, getattr(rc, LOADERS[kind])(path))
+                value = LOADERS[kind](path)
+            if kind == "method":  # its file says which
+                kind, value = value
+            _alive[key] = model = Model(kind, label, value)
         return model
 
 

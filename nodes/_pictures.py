@@ -62,7 +62,7 @@ def sheet(
     if before is not None:
         first = rc.images.from_comfy(before, "picture before").cpu()
         if len(first) != len(rows):
-            raise rc.errors.MismatchError(f"There are {len(first)} pictures before and {len(rows)} rows; give one each.")
+            raise rc.errors.MismatchError(f"There are {len(first)} pictures before, {len(rows)} rows; give one each.")
         rows = [[picture, *row] for picture, row in zip(first, rows, strict=True)]
         labels = ["Before", *labels] if labels else []
     drawn = rc.sheets.contact_sheet(rows, labels, title=title, cell=cell)

@@ -10,9 +10,16 @@ from .. import reganie_core as rc
 from . import _choices, _host, _models
 from ._sockets import ENCODER, GENERATOR, LATENT, given
 
+CATEGORY = "ReGANIE/2 Invert"
+OUTPUT_TOOLTIPS = (
+    "The latent code of each picture, for the edit nodes.",
+    "The generator's picture of that code.",
+    "The prepared square picture that was inverted. Compute Delta needs this one, not the photo.",
+)
+
 
 class E4EInvert:
-    CATEGORY = "ReGANIE/2 Invert"
+    CATEGORY = CATEGORY
     FUNCTION = "invert"
     DESCRIPTION = (
         "Find the latent code of a portrait with an encoder, and show what the generator makes of it. What the "
@@ -21,11 +28,7 @@ class E4EInvert:
     SEARCH_ALIASES = ["inversion", "e4e", "psp", "gan inversion", "encode image", "image to latent", "reganie"]
     RETURN_TYPES = (LATENT, "IMAGE", "IMAGE")
     RETURN_NAMES = ("latent", "inversion", "image")
-    OUTPUT_TOOLTIPS = (
-        "The latent code of each picture, for the edit nodes.",
-        "The generator's picture of that code.",
-        "The prepared square picture that was inverted. Compute Delta needs this one, not the photo.",
-    )
+    OUTPUT_TOOLTIPS = OUTPUT_TOOLTIPS
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:

@@ -49,13 +49,13 @@ class StyleCLIPEdit:
                 "strength": (
                     "FLOAT",
                     {
-                        "default": 1.0,
+                        "default": 3.0,
                         "min": -20.0,
                         "max": 20.0,
                         "step": 0.05,
                         "round": False,
-                        "tooltip": "How much to change, in the editor's unit. 0 changes nothing, negative values go "
-                        "the other way.",
+                        "tooltip": "How much to change: 3 is a clear change for editors that read texts, 1 is as "
+                        "trained for mappers. 0 changes nothing, negative values go the other way.",
                     },
                 ),
                 "threshold": (
@@ -96,7 +96,7 @@ class StyleCLIPEdit:
         latent: Any,
         target: str = "a smiling old woman with glasses",
         neutral: str = "",
-        strength: float = 1.0,
+        strength: float = 3.0,
         threshold: float = OWN,
         editor: _models.Model | None = None,
         editor_name: str = _choices.PACKAGED,
@@ -104,6 +104,8 @@ class StyleCLIPEdit:
         generator = given(generator, "generator")
         editor = _choices.chosen(self, "styleclip", editor, editor_name)
         latent.check(generator.value)
+        if getattr(editor.value, "in_stylespace", False):
+            (editor.value.generator,) = _models.on_device(0, generator)
         own = None if threshold < 0 else float(threshold)
         edits = _edits(editor.value.controls, target.strip(), neutral.strip(), float(strength), own)
         return _editors.picture(generator, _editors.change(editor, latent, edits))
