@@ -97,6 +97,13 @@ def load_method(
     return kind, _load(path, kind, device, encoder_type)
 
 
+def kinds(path: str | os.PathLike[str]) -> list[str]:
+    """Kinds of everything in a file, the main one first; no weight is read. Raises as ``load_generator``."""
+    with naming(path):
+        source = open_source(path)
+        return [describe_source(source)[0]] if is_ours(source) else [part.kind for part in recognise(source)]
+
+
 @torch.inference_mode(False)
 def load_directions(path: str | os.PathLike[str]) -> Checkpoint:
     """Edit directions as tensors ``direction.<name>`` [1 or num_ws, w_dim], with ``config["controls"]``.

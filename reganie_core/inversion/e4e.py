@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from ..errors import MismatchError
 from ..images import Fit
 from ..images import fit as fit_square
-from ..latents import Latent, synthesize
-from .protocol import Inversion
+from ..latents import Latent, render, synthesize
+from .protocol import Inversion, MethodInverter
 
-__all__ = ["check_pair", "encode", "invert"]
+__all__ = ["EncoderInverter", "band", "check_pair", "encode", "invert"]
 
 
 def check_pair(generator: nn.Module, encoder: nn.Module) -> None:
@@ -32,11 +34,12 @@ def encode(generator: nn.Module, encoder: nn.Module, images: Tensor, chunk: int 
     paints: the 512 px car generators leave the 64 rows at the top and at the bottom empty.
     """
     check_pair(generator, encoder)
-    ws = torch.cat([encoder(_band(encoder, part)) for part in images.split(max(1, chunk))]).float()
+    ws = torch.cat([encoder(band(encoder, part)) for part in images.split(max(1, chunk))]).float()
     return Latent(ws, generator=getattr(generator, "fingerprint", None))
 
 
-def _band(encoder: nn.Module, images: Tensor) -> Tensor:
+def band(encoder: nn.Module, images: Tensor) -> Tensor:
+    """The middle rows of square pictures, where the encoder looks at wide ones; else the pictures themselves."""
     config = getattr(encoder, "config", None)
     width, height = getattr(config, "input_resolution", None), getattr(config, "input_height", None)
     if height is None or height >= width or images.shape[-2] != images.shape[-1]:
@@ -59,3 +62,23 @@ def invert(generator: nn.Module, encoder: nn.Module, images: Tensor, *, fit: Fit
     prepared = fit_square(images, generator.resolution, fit)
     latent = encode(generator, encoder, prepared, chunk)
     return Inversion(latent, synthesize(generator, latent, noise, chunk), prepared)
+
+
+class EncoderInverter(MethodInverter):
+    """One pass of an encoder (e4e, pSp, or our own) behind the protocol of all methods."""
+
+    method = "e4e"
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__(encoder=encoder)
+
+    def check(self, generator: nn.Module) -> None:
+        """See the base class; an encoder's provenance is no reason to refuse it, its sizes are."""
+        check_pair(generator, self.network["encoder"])  # type: ignore[index]
+
+    def part(self, generator: nn.Module, images: Tensor, noise: str, tick: Callable[[], None]) -> tuple[Latent, Tensor]:
+        """See the base class."""
+        latent = encode(generator, self.network["encoder"], images, images.shape[0])  # type: ignore[index]
+        picture = render(generator, latent, noise, images.shape[0])
+        tick()
+        return latent, picture

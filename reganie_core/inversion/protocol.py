@@ -1,15 +1,29 @@
-"""What every inversion gives back: a latent, its picture, and the picture that was inverted."""
+"""What every inversion gives back, and what every inverter is: image -> latent, for one generator."""
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
-from ..latents import Latent
+from ..errors import MismatchError, ReganieError, ReganieWarning
+from ..images import Fit, clamp
+from ..images import fit as fit_square
+from ..latents import Latent, concatenate
 
-__all__ = ["Inversion", "Inverter"]
+__all__ = ["Inversion", "InversionCancelledError", "Inverter", "MethodInverter", "Progress"]
+
+Progress = Callable[[int, int], Any]
+"""``progress(done, total)`` after every step; an answer of False, or an exception, ends the inversion."""
+
+
+class InversionCancelledError(ReganieError):
+    """The progress callback asked to stop; nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +31,7 @@ class Inversion:
     """The result of an inversion.
 
     Attributes:
-        latent: the codes found, with the generator's fingerprint.
+        latent: the codes found, what the method changes about the generator, and the generator's fingerprint.
         inversion: X^ = G(latent), ``[B,3,R,R]`` clamped to [-1,1].
         image: X, the prepared square picture that was inverted, ``[B,3,R,R]``. dX belongs to this one.
     """
@@ -34,3 +48,79 @@ class Inverter(Protocol):
     def __call__(self, generator: nn.Module, images: Tensor) -> Inversion:
         """``images [B,3,R,R]`` in [-1,1] -> :class:`Inversion`."""
         ...
+
+
+class MethodInverter:
+    """What the inverters of this package have in common: preparing, working in chunks, progress, joining.
+
+    Attributes:
+        method: its name in ``METHODS``.
+        network: everything it computes with, as one module (None when it only optimises); move it with :meth:`to`.
+        provenance: of the method's own file; a generator or encoder other than the recorded ones is noticed.
+    """
+
+    method = ""
+
+    def __init__(self, **networks: nn.Module | None) -> None:
+        found = {name: module for name, module in networks.items() if module is not None}
+        self.network: nn.ModuleDict | None = nn.ModuleDict(found) if found else None
+        main = next(iter(found.values()), None)
+        self.provenance: dict[str, Any] = getattr(main, "provenance", {})
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move its networks; returns itself."""
+        if self.network is not None:
+            self.network.to(device)
+        return self
+
+    def steps(self) -> int:
+        """How many progress steps one chunk takes."""
+        return 1
+
+    def check(self, generator: nn.Module) -> None:
+        """Raise :class:`MismatchError` when the method was made for another generator, before anything is computed."""
+        recorded = self.provenance.get("fingerprints")
+        recorded = recorded if isinstance(recorded, dict) else {}
+        wanted, have = recorded.get("generator"), getattr(generator, "fingerprint", None)
+        if wanted and have and wanted != have:
+            raise MismatchError(
+                f"This {self.method} network was trained for generator {wanted}, but this is generator {have}. "
+                "Use the one it was made with, or train it for this one."
+            )
+        encoder = None if self.network is None or "encoder" not in self.network else self.network["encoder"]
+        wanted, have = recorded.get("encoder"), getattr(encoder, "fingerprint", None)
+        if wanted and have and wanted != have:
+            warnings.warn(f"This {self.method} network was trained on encoder {wanted}, not on {have}.",
+                          ReganieWarning, stacklevel=4)
+
+    def part(self, generator: nn.Module, images: Tensor, noise: str, tick: Callable[[], None]) -> tuple[Latent, Tensor]:
+        """The latent and the picture (clamped later) of one chunk; calls ``tick`` :meth:`steps` times at most."""
+        raise NotImplementedError
+
+    def __call__(self, generator: nn.Module, images: Tensor, *, fit: Fit = "error", noise: str = "const",
+                 chunk: int = 8, progress: Progress | None = None) -> Inversion:
+        """Invert ``[B,3,H,W]`` in [-1,1], brought to the generator's square by :func:`images.fit`.
+
+        Raises:
+            InputError: pictures that cannot be used.
+            MismatchError: the method was made for another generator.
+            InversionCancelledError: ``progress`` answered False.
+        """
+        self.check(generator)
+        prepared = fit_square(images, generator.resolution, fit)
+        total, done = math.ceil(prepared.shape[0] / max(1, chunk)) * self.steps(), 0
+
+        def tick() -> None:
+            nonlocal done
+            done += 1
+            if progress is not None and progress(min(done, total), total) is False:
+                raise InversionCancelledError("The inversion was cancelled.")
+
+        found = []
+        for i, images_part in enumerate(prepared.split(max(1, chunk))):
+            found.append(self.part(generator, images_part, noise, tick))
+            if done < (i + 1) * self.steps():  # it stopped early
+                done = (i + 1) * self.steps() - 1
+                tick()
+        latent = concatenate([latent for latent, _ in found])
+        return Inversion(latent, clamp(torch.cat([picture for _, picture in found])), prepared)

@@ -43,7 +43,7 @@ class HFGIConfig:
             widths = tuple(int(c) for c in getattr(self, name))
             object.__setattr__(self, name, widths)
             if len(widths) != count or min(widths) < 1:
-        if self.input_resolution < 16 or self.input_resolution % 8:
+                raise InputError(f"{name} of HFGI are {count} widths from 1 up; found {list(widths)}.")
         if self.input_resolution < 16 or self.input_resolution % 8:
             raise InputError(f"HFGI's input_resolution is a multiple of 8 from 16; found {self.input_resolution}.")
         if min(self.feature_channels, self.feature_resolution) < 1:
