@@ -70,3 +70,25 @@ def test_r1_of_a_linear_discriminator_has_a_closed_form() -> None:
     real = torch.randn(5, 3, 4, 4, dtype=torch.float64)
     penalty = r1_penalty(lambda x: x.flatten(1) @ weight[:, None], real)
     assert float(penalty) == pytest.approx(float(weight.square().sum()), rel=1e-12)
+
+
+def test_a_grown_generator_shows_the_smaller_ones_pictures(tmp_path: Path) -> None:
+    small = start(tmp_path, "small", 0.016)
+    options = [*TINY, f"data={tmp_path / 'data'}", f"grow_from={tmp_path / 'small'}", "noise=false"]
+    larger = ["resolution=32", "channels=8,8,8,6", "grow_warmup_kimg=0.004"]
+    stage = GeneratorStage(build(GeneratorStageConfig, None, [*options, *larger]))
+    z = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = small.stage.G_ema.synthesis(small.stage.G_ema.mapping(z), noise="none")
+        after = stage.G.synthesis(stage.G.mapping(z), noise="none")
+    halved = torch.nn.functional.avg_pool2d(after, 2)[..., 2:-2, 2:-2]
+    assert (halved - before[..., 2:-2, 2:-2]).abs().mean() < 0.25 * before.std()
+    assert torch.equal(stage.D.b16.conv0.weight, small.stage.D.b16.conv0.weight)
+    weight = stage.G.synthesis.b32.conv0.weight.detach().clone()
+    stage.step(0)
+    assert torch.equal(stage.G.synthesis.b32.conv0.weight, weight)      # D alone learns first
+    stage.step(4)
+    stage.step(8)
+    assert not torch.equal(stage.G.synthesis.b32.conv0.weight, weight)
+    with pytest.raises(MismatchError, match="other widths"):
+        GeneratorStage(build(GeneratorStageConfig, None, [*options, "resolution=32", "channels=12,12,12,6"]))

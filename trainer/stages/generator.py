@@ -24,6 +24,7 @@ from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..randomness import generator_at
 from ..sheets import grid
 from .base import adam, descend, dtype_of, init_from
+from .growing import grow
 
 
 @dataclass
@@ -37,6 +38,8 @@ class GeneratorStageConfig(StageConfig):
     r1_interval: int = 16
     mixing: float = 0.3              # probability of style mixing
     mirror: bool = True              # the domain is symmetric
+    grow_from: str = ""              # run folder of a generator of half the resolution, to start from
+    grow_warmup_kimg: float = 1.0    # then D alone learns for so long
     noise: bool = True               # noise inputs; off for a domain without random detail, as in StyleGAN3
     data: str = "runs/data"
     data_count: int = 20000
@@ -55,6 +58,8 @@ class GeneratorStage:
         self.G = Generator(self.network_config).to(config.device)
         self.D = Discriminator(DiscriminatorConfig(config.resolution, config.channels)).to(config.device)
         init_from(self.G, config.init_from, "generator")
+        if config.grow_from:
+            grow(self.G, self.D, config.grow_from)
         for net in (self.G, self.D):
             net.to(memory_format=torch.channels_last)
         self.G.synthesis.set_precision(dtype_of(config), len(config.channels))
@@ -96,6 +101,8 @@ class GeneratorStage:
             terms["r1"] = r1.detach()
         terms["gradient_D"] = descend(self, "D", loss_d)
 
+        if config.grow_from and seen < config.grow_warmup_kimg * 1000:
+            return terms
         self.D.requires_grad_(False)
         loss_g = generator_loss(self.D(fake))
         terms["gradient_G"] = descend(self, "G", loss_g)
