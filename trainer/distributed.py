@@ -9,6 +9,8 @@ and only the result is averaged.
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -40,8 +42,42 @@ def setup(device: str) -> str:
         cuda = device.startswith("cuda")
         if cuda:
             torch.cuda.set_device(torch.device(device))
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+        number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        dist.init_process_group("nccl" if cuda else "gloo", store=_fresh_store(number, count), rank=number,
+                                world_size=count, timeout=PATIENCE)
     return device
+
+
+def _fresh_store(number: int, count: int) -> dist.Store:
+    """The launcher's key-value store under a prefix that only the processes of this attempt know.
+
+    torchrun keeps one store for all its restarts, in which the addresses of workers that died are still written; and
+    the launchers of several machines count restarts differently. So the first process names the attempt, and every
+    other one asks for the name: it writes a question only it knows and takes no answer to any other.
+    """
+    own = not _launcher_keeps_store() and number == 0
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), count, own, PATIENCE,
+                          wait_for_workers=False, multi_tenant=True)
+    question = uuid.uuid4().hex
+    if number > 0:
+        store.set(f"ask/{number}", question)
+        attempt = store.get(f"answer/{question}").decode()          # waits
+        store.set(f"here/{attempt}/{number}", "")
+        return dist.PrefixStore(attempt, store)
+    missing, deadline = set(range(1, count)), time.monotonic() + PATIENCE.total_seconds()
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"ask/{other}"]):
+                store.set(f"answer/{store.get(f'ask/{other}').decode()}", question)
+        missing = {other for other in missing if not store.check([f"here/{question}/{other}"])}
+        if missing and time.monotonic() > deadline:
+            raise InputError(f"The processes {sorted(missing)} did not start; look at their machines' output.")
+        time.sleep(0.02)
+    return dist.PrefixStore(question, store)
+
+
+def _launcher_keeps_store() -> bool:
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 def leave() -> None:
@@ -166,6 +202,12 @@ def tensors_from_main(tensors: Mapping[str, Tensor] | None) -> dict[str, Tensor]
     return out
 
 
+def wait() -> None:
+    """Until every process is here."""
+    if world() > 1:
+        dist.barrier()
+
+
 @contextmanager
 def main_first() -> Iterator[None]:
     """Rank 0 first, then the first process of every other machine, then the rest: what one of them renders or indexes
@@ -174,8 +216,7 @@ def main_first() -> Iterator[None]:
     for now in range(3):
         if now == turn:
             yield
-        if world() > 1:
-            dist.barrier()
+        wait()
 
 
 def _marks(tensors: list[Tensor]) -> Tensor:

@@ -26,8 +26,10 @@ from .stages.base import LossScale
 class Stage(Protocol):
     """What a stage offers to the loop. `modules` holds everything to be saved, averages included.
 
-    Optional: `best_metric`, the name of a metric of `validate` whose lowest value marks the best export. The loop sets
-    `clock`, which `base.timed` uses.
+    Optional: `best_metric`, the name of a metric of `validate` whose lowest value marks the best export; `group`, which
+    says that the stage deals out its batch with `base.shares(config, group=group)` (the size of its discriminator's
+    minibatch-std groups, or 1) and may therefore run in several processes and micro-batches. The loop sets `clock`,
+    which `base.timed` uses.
     """
 
     config: StageConfig
@@ -76,6 +78,9 @@ class Run:
         self.seen, self.elapsed, self.stopping = 0, 0.0, False
         self.bad_steps = self.bad_saves = 0
         self.best = math.inf
+        if not hasattr(stage, "group") and (distributed.world() > 1 or self.config.accumulate > 1):
+            raise InputError(f"The {stage.kind} stage computes its batch in one piece: run it with one process and "
+                             "accumulate=1.")
         if self.config.dtype == "float16" and "loss_scale" not in stage.modules:
             stage.modules["loss_scale"] = LossScale(stage.optimizers).to(self.config.device)
         self.clock = stage.clock = Clock(self.config.device)
@@ -133,6 +138,9 @@ class Run:
     def save(self) -> None:
         """Write the state, after making sure that all processes hold the same one."""
         distributed.check_replicas(self.stage.modules, self.stage.optimizers)
+        self._write_state()
+
+    def _write_state(self) -> None:
         counters = {"seen": self.seen, "elapsed": self.elapsed}
         if math.isfinite(self.best):
             counters["best"] = self.best
@@ -231,8 +239,9 @@ class Run:
         metrics = self._validate() if finished else {}
         self.export(metrics)
         if metrics and getattr(self.stage, "best_metric", "") in metrics:
-            self.save()                                         # the best value belongs to the state
+            self._write_state()                                 # the best value belongs to it
         self._sheet("sheet_last.png")
+        distributed.wait()                                      # nobody leaves while the first one still writes
         self.say(f"{'finished' if finished else 'stopped'} at {self.seen / 1000:.1f} kimg; "
                  f"{self.export_path}" + "".join(f"  {k} {v:.4g}" for k, v in metrics.items()))
 

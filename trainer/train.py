@@ -1,14 +1,42 @@
 #!/usr/bin/env python3
-"""Train any network of the system.
+"""Train any network of the system, for any StyleGAN.
 
-    python trainer/train.py rectifier  --config trainer/configs/portraits-64/rectifier.json  --out runs/rectifier
-    python trainer/train.py generator  --config trainer/configs/portraits-64/generator.json  --out runs/generator
-    python trainer/train.py attributes | encoder | directions ...        (rectifier is the default stage)
+  python trainer/train.py [STAGE] --out DIR [--config FILE] [--resume] [key=value ...]
 
-Options come from the stage's defaults, then --config FILE (JSON), then key=value on the command line, for example
-`batch=8 lr=0.001 threads=1`. `python trainer/train.py STAGE --options` lists a stage's options and defaults.
-A run lives in its --out folder: config.json, stats.jsonl, sample sheets, state.safetensors (to --resume from) and the
-exported network, which the nodes and `rc.load_*` read. Ctrl-C or SIGTERM saves and leaves; --resume goes on.
+STAGES AND WHAT THEY NEED  (files are options: generator=FILE encoder=FILE ...; foreign .pkl and .pt files will do)
+  generator    a StyleGAN2                images=PATH, or nothing: the packaged portraits are rendered
+  attributes   an attribute reader        nothing (portraits)
+  identity     an identity embedder       nothing (portraits)
+  encoder      picture -> latent (e4e)    generator=FILE  [images=PATH]
+  directions   linear edits               generator=FILE encoder=FILE, and labels (portraits)
+  rectifier    what ReGANIE is about      generator=FILE encoder=FILE and an editor      (the default stage)
+  `--stages` lists all of them.
+  PATH is a folder of pictures, a .zip, a .tar, or a pattern of tar shards ("data/ffhq-*.tar"). Pictures are cropped to
+  their central square and brought to the resolution that is trained.
+
+OPTIONS come from the stage's defaults, then --config FILE (JSON), then key=value, for example
+  batch=8 lr=0.001 dtype=bfloat16.   `python trainer/train.py STAGE --options` lists a stage's options and defaults.
+
+A RUN lives in its --out folder: config.json, stats.jsonl, sample sheets, state.safetensors and state.previous (to
+  --resume from), the exported network (and the best one so far), which the nodes and `rc.load_*` read.
+  It starts with a preflight: one step of everything, so that whatever is wrong shows at once; --preflight does only
+  that. Ctrl-C or SIGTERM saves and leaves; --resume goes on, also with another number of GPUs.
+
+EXAMPLES
+  your own StyleGAN and pictures, two commands:
+    python trainer/train.py encoder   generator=my.pkl images=my_pictures --out runs/my_encoder
+    python trainer/train.py rectifier generator=my.pkl encoder=runs/my_encoder/encoder.safetensors --out runs/mine
+  the paper's setting, 512 px:
+    python trainer/train.py --config trainer/configs/paper-512/rectifier.json generator=G encoder=E --out runs/paper
+  the packaged portraits:
+    see trainer/configs/portraits-*/README.md
+
+SEVERAL GPUs  (batch counts all of them together; CPU processes work the same way)
+  1 GPU    python trainer/train.py STAGE ...
+  8 GPUs   torchrun --nproc-per-node 8 --max-restarts 3 trainer/train.py STAGE --resume batch=32 ...
+  2 nodes  torchrun --nnodes 2 --nproc-per-node 8 --max-restarts 3 --rdzv-backend c10d --rdzv-endpoint HOST:29400 \\
+               trainer/train.py STAGE --resume batch=64 ...                                   (the same on both nodes)
+  A worker that dies makes torchrun start all of them again from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +50,7 @@ if __name__ == "__main__" and not __package__:
     # Replace, not add: the modules of trainer/ must not shadow anything.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from reganie_core.errors import ReganieError  # noqa: E402
+from reganie_core.errors import InputError, ReganieError  # noqa: E402
 from trainer import config as configs  # noqa: E402
 from trainer.stages import STAGES, stage_class  # noqa: E402
 
@@ -33,8 +61,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("stage", nargs="?", default="rectifier", choices=sorted(STAGES), help="what to train")
     p.add_argument("--config", metavar="FILE", help="JSON file with options")
     p.add_argument("--out", metavar="DIR", help="folder of this run")
-    p.add_argument("--resume", action="store_true", help="continue the run in --out")
+    p.add_argument("--resume", action="store_true",
+                   help="continue the run in --out, with its own options unless others are given; start it if there "
+                        "is none")
+    p.add_argument("--preflight", action="store_true", help="check everything with one step and leave")
     p.add_argument("--options", action="store_true", help="list the stage's options and leave")
+    p.add_argument("--stages", action="store_true", help="list the stages and leave")
     p.add_argument("overrides", nargs="*", metavar="key=value", help="options that override the file")
     return p
 
@@ -48,27 +80,65 @@ def split_arguments(argv: list[str]) -> list[str]:
     return rest + pairs
 
 
+def read_config(args: argparse.Namespace) -> configs.StageConfig:
+    """The stage's config; a resumed run starts from its own config.json unless another file is given."""
+    cls = stage_class(args.stage).config_class
+    own = Path(args.out) / "config.json"
+    if args.resume and not args.config and own.exists():
+        overrides = [*(["device=auto"] if not any(o.startswith("device=") for o in args.overrides) else []),
+                     *args.overrides]
+        return configs.build(cls, own, overrides)
+    return configs.build(cls, args.config, args.overrides)
+
+
+def train(args: argparse.Namespace, command: list[str]) -> None:
+    """Prepare, check and run."""
+    config = read_config(args)
+    import torch
+
+    from trainer import accelerate, distributed
+    from trainer.loop import Run
+    from trainer.preflight import preflight
+    from trainer.stages.base import compile_networks
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    config.device = distributed.setup(config.device)
+    accelerate.tune(config.device)
+    try:
+        with distributed.main_first():
+            stage = stage_class(args.stage)(config)
+        run = Run(stage, Path(args.out), command)
+        run.prepare(args.resume)
+        if config.compile:
+            compile_networks(stage)
+        if run.seen == 0:
+            preflight(run)
+        if not args.preflight:
+            run.run()
+    except torch.OutOfMemoryError as error:
+        raise InputError(f"The GPU's memory is full. Continue with --resume accumulate={2 * config.accumulate}: the "
+                         "same training in smaller pieces.") from error
+    finally:
+        distributed.leave()
+
+
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "-h" in argv or "--help" in argv:
         parser().parse_args(argv)
     args = parser().parse_intermixed_args(split_arguments(argv))
     try:
-        cls = stage_class(args.stage)
+        if args.stages:
+            for name in STAGES:
+                summary = (sys.modules[stage_class(name).__module__].__doc__ or "").strip().splitlines()[0]
+                print(f"{name:12} {summary}")
+            return 0
         if args.options:
-            print(json.dumps(configs.to_dict(cls.config_class()), indent=1))
+            print(json.dumps(configs.to_dict(stage_class(args.stage).config_class()), indent=1))
             return 0
         if not args.out:
             parser().error("--out DIR is missing: the folder for this run")
-        config = configs.build(cls.config_class, args.config, args.overrides)
-        import torch
-
-        from trainer.loop import Run
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        run = Run(cls(config), Path(args.out), ["python", "trainer/train.py", *argv])
-        run.prepare(args.resume)
-        run.run()
+        train(args, ["python", "trainer/train.py", *argv])
     except ReganieError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
