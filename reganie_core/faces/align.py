@@ -101,7 +101,9 @@ def picture_of(pictures: Sequence[Picture], face: Face) -> Picture:
 def cut(picture: Picture, face: Face, device: torch.device | str | None = None) -> Tensor:
     """One crop ``[1,3,size,size]``."""
     with torch.no_grad():
-        region, quad = cut_out(picture, face.corners, face.size, None if device is None else torch.device(device))
+        place = None if device is None else torch.device(device)
+        # A picture that came aligned is all there is: the published padding would blur its edges for nothing.
+        region, quad = cut_out(picture, face.corners, face.size, place, pad=face.points is not None)
         return clamp(sample_square(region, quad, face.size))
 
 

@@ -20,7 +20,7 @@ _NUMBERS = re.compile(r"\d{1,3}(\s*,\s*\d{1,3})*")
 _PLACE = re.compile(r"@\s*([+-]?\d+(?:\.\d*)?)\s*,\s*([+-]?\d+(?:\.\d*)?)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Found:
     """One face that was found: points ``[5,2]`` or ``[4,2]`` in photo pixels (float64, CPU), and a score in [0,1]."""
 

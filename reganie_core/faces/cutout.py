@@ -20,8 +20,12 @@ __all__ = ["blur", "cut_out", "pad_published"]
 MEDIAN_SAMPLES = 1 << 20
 
 
-def cut_out(picture: Picture, quad: Tensor, size: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
-    """``[1,3,h,w]`` around the square ``quad`` [4,2] (photo pixels), and the square in that region's pixels."""
+def cut_out(picture: Picture, quad: Tensor, size: int, device: torch.device | None = None,
+            pad: bool = True) -> tuple[Tensor, Tensor]:
+    """``[1,3,h,w]`` around the square ``quad`` [4,2] (photo pixels), and the square in that region's pixels.
+
+    Without ``pad`` the region ends where the photo does.
+    """
     width, height = picture.size
     quad = quad.double()
     reach = float((quad[3] - quad[0]).norm())
@@ -43,7 +47,7 @@ def cut_out(picture: Picture, quad: Tensor, size: int, device: torch.device | No
         region = F.avg_pool2d(region, shrink)
         quad = (quad + 0.5) / shrink - 0.5
         border //= shrink
-    return pad_published(region, quad, border)
+    return pad_published(region, quad, border) if pad else (region, quad)
 
 
 def pad_published(region: Tensor, quad: Tensor, border: int) -> tuple[Tensor, Tensor]:

@@ -66,7 +66,7 @@ class Picture:
         x0, x1, y0, y1 = bounds or (0, self.size[0], 0, self.size[1])
         part = self.pixels[: self.colours, y0:y1:step, x0:x1:step].float()
         if self.mode:
-            part = part * (2.0 / self.scale) - 1.0
+            part = part / (self.scale / 2.0) - 1.0
         return part[None].expand(1, 3, *part.shape[1:]) if self.colours == 1 else part[None]
 
     def write(self, bounds: Bounds, rgb: Tensor, where: Tensor) -> None:
