@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,19 @@ import reganie_core as rc
 from reganie_core import networks, portraits
 from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import InputError, NotFoundError
+from reganie_core.images import save_image
+from reganie_core.inversion import encode
+from reganie_core.latents import synthesize
+from reganie_core.rectify import rectify
 from trainer import evaluate
-from trainer.evaluation import stats, tables
+from trainer.evaluation import document, stats, tables
 from trainer.evaluation.bench import Bench, load_judges
 from trainer.evaluation.chunks import Chunks
 from trainer.evaluation.editing import editing
-from trainer.evaluation.people import FIRST_VALIDATION_SEED, IN_DOMAIN, check_seed, held_out_people
+from trainer.evaluation.experiments import change
+from trainer.evaluation.methods import Method, parse_method, parse_rectifier, repaint, subset
+from trainer.evaluation.people import FIRST_VALIDATION_SEED, IN_DOMAIN, Photos, check_seed, held_out_people
+from trainer.evaluation.reconstruction import reconstruction
 
 pytestmark = pytest.mark.filterwarnings("ignore:The inversion hardly resembles")  # random weights invert nothing
 NUMERIC = tuple(c.name for c in portraits.CONTROLS if c.kind == "numeric")
@@ -178,12 +186,10 @@ def test_runs_are_deterministic_and_continue(folder: Path, tmp_path: Path, exper
     assert results[0][experiment] == results[1][experiment] and results[0]["about"]["validation"]
     report = first.with_suffix(".md").read_text()
     assert "Validation seeds" in report and "what it must show" in report
-    assert list((tmp_path / "a").glob("*.png")) or experiment in ("judges", "editor")
+    assert bool(list((tmp_path / "a").glob("*.png"))) == (experiment not in ("judges", "editor"))
 
 
 def test_rows_of_reconstruction(folder: Path) -> None:
-    from trainer.evaluation.reconstruction import reconstruction
-
     people = held_out_people(10, FIRST_VALIDATION_SEED, validation=True)
     result = reconstruction(make_bench(folder, chunk=3), people)
     rows = {name: {m: g["all"]["mean"] for m, g in row.items()} for name, row in result["rows"].items()}
@@ -197,6 +203,98 @@ def test_rows_of_reconstruction(folder: Path) -> None:
     assert result["ratios"]["MS-SSIM"]["all"]["mean"] == pytest.approx(gaps[0] / gaps[1], rel=1e-4)
 
 
+class Halves:
+    """A slow inverter that needs gradients and finds half of the codes of the encoder."""
+
+    method, network = "w+", None
+
+    def __init__(self, encoder: torch.nn.Module) -> None:
+        self.encoder, self.seen = encoder, 0
+
+    def __call__(self, generator: torch.nn.Module, images: torch.Tensor, chunk: int) -> Any:
+        x = images.detach().requires_grad_(True)
+        (x * 2).sum().backward()                     # fails in inference mode
+        self.seen += len(images)
+        found = encode(generator, self.encoder, images.detach())
+        latent = found.with_ws(0.5 * found.ws)
+        return SimpleNamespace(latent=latent, inversion=synthesize(generator, latent).detach())
+
+
+def test_methods_and_rectifiers_are_rows(folder: Path) -> None:
+    bench = make_bench(folder)
+    bench.methods = (parse_method(f"e4e={folder / 'encoder.safetensors'}", bench.domain),
+                     Method("slow", Halves(bench.domain.encoder), True))
+    bench.rectifiers = dict([parse_rectifier(f"same={folder / 'rectifier.safetensors'}")])
+    bench.slow_count = 3
+    people = held_out_people(12, FIRST_VALIDATION_SEED, validation=True)
+    result = reconstruction(bench, people)
+    assert bench.methods[1].inverter.seen == 3 + 1                 # and once for its time
+    rows = {name: {m: g["all"]["mean"] for m, g in row.items()} for name, row in result["rows"].items()}
+    assert rows["e4e"] == pytest.approx(rows["X^ (e4e inversion)"], rel=1e-5)
+    assert rows["same"] == pytest.approx(rows["X_r (rectified)"], rel=1e-5)
+    assert subset(12, 3) == [2, 6, 10] and len(subset(7, 50)) == 7
+    x0 = portraits.render(people.parameters[[2, 6, 10]], 32)
+    codes = 0.5 * encode(bench.domain.generator, bench.domain.encoder, x0).ws
+    error = (bench.domain.generator.synthesis(codes).clamp(-1, 1) - x0).square().mean()
+    assert rows["slow"]["L2"] == pytest.approx(float(error), rel=1e-4)
+    assert result["subset"]["slow"]["L2"]["mean"] == pytest.approx(float(error), rel=1e-4)
+    assert {"X_r / e4e, L2", "X_r / slow, identity"} <= {c["name"] for c in result["criteria"]}
+    edited = editing(bench, people, {"yaw": 15.0})["rows"]
+    assert edited["e4e"]["whole"]["all"]["mean"] == pytest.approx(
+        edited["Y^ (edited inversion)"]["whole"]["all"]["mean"], rel=1e-5)
+    assert edited["same"]["rest"]["all"]["mean"] == pytest.approx(
+        edited["Y_r (rectified)"]["rest"]["all"]["mean"], rel=1e-5)
+
+
+def test_ablated_rectifiers_see_what_they_were_trained_with(folder: Path) -> None:
+    domain = rc.load_domain(folder)
+    random = torch.Generator().manual_seed(0)
+    edited, photo = (torch.rand(2, 3, 32, 32, generator=random) * 2 - 1 for _ in range(2))
+    net = domain.rectifier
+    for record, seen, primary in (({}, photo - edited, edited), ({"delta_input": "image"}, photo, edited),
+                                  ({"delta_input": "nothing"}, 0 * photo, edited),
+                                  ({"primary_input": "nothing"}, photo - edited, 0 * edited)):
+        net.provenance = {"config": record}
+        expected = rectify(net, primary, seen)
+        assert torch.equal(repaint(net, edited, photo - edited, photo, 8), expected)
+    assert not torch.equal(expected, rectify(net, edited, photo - edited))
+
+
+def test_unknown_methods_and_missing_files_are_named(folder: Path) -> None:
+    domain = rc.load_domain(folder)
+    with pytest.raises(InputError, match="restyle"):
+        parse_method("magic", domain)
+    with pytest.raises(NotFoundError, match="restyle=FILE"):
+        parse_method("restyle", domain)
+    with pytest.raises(InputError, match="holds e4e"):
+        parse_method(f"hfgi={folder / 'encoder.safetensors'}", domain)
+    with pytest.raises(InputError, match="LABEL=FILE"):
+        parse_rectifier("file.safetensors")
+
+
+def test_folders_of_pictures_are_reconstructed_and_documented(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for i in range(2):
+        save_image(portraits.render(portraits.sample(1, i), 48), tmp_path / "photos" / f"{i}.png")
+    out = tmp_path / "folder.json"
+    assert evaluate.main(["out-of-domain", "--domain", str(folder), "--validation", "--images",
+                          str(tmp_path / "photos"), "--json", str(out)]) == 0
+    found = json.loads(out.read_text())["out-of-domain"]
+    assert found["count"] == 2 and list(found["rows"]["X0 unchanged"]["L2"]) == ["all"]
+    assert evaluate.main(["document", str(out), "--out", str(tmp_path / "results.md")]) == 0
+    text = (tmp_path / "results.md").read_text()
+    assert "## out-of-domain" in text and "0.048" in text and "validation seeds" in text
+    with pytest.raises(NotFoundError, match="no pictures"):
+        Photos(tmp_path / "nowhere")
+
+
+def test_paper_ratios() -> None:
+    cell = {"mean": 0.2, "low": 0.1, "high": 0.3}
+    text = document.beside_the_paper({"ratios": {"L2": {"all": cell}, "identity": {"all": cell}}})
+    assert "| L2 (paper: L2) | 0.3333 | 0.2 [0.1, 0.3] |" in text
+    assert "| identity (paper: identity, gap to 1) | 0.3846 |" in text
+
+
 def test_missing_judges_are_named(folder: Path, tiny_domain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(NotFoundError, match="judge.safetensors"):
         load_judges(rc.load_domain(tiny_domain))
@@ -206,7 +304,7 @@ def test_missing_judges_are_named(folder: Path, tiny_domain: Path, capsys: pytes
     assert evaluate.main(["judges", "--domain", str(folder), "--seed", "5"]) == 1
     assert "1000000000" in capsys.readouterr().err
     with pytest.raises(InputError, match="absolute"):
-        evaluate.changes("yaw", rc.Target(3.0))
+        change("yaw", rc.Target(3.0))
 
 
 def test_markdown_shows_intervals_and_gaps() -> None:

@@ -1,12 +1,18 @@
 #!/usr/bin/env python3
-"""Measure a portraits domain against exact answers.
+"""Measure a portraits domain against exact answers, or any domain on a folder of pictures.
 
     python trainer/evaluate.py summary                     reconstruction and editing, the tables of the README
     python trainer/evaluate.py judges                      can the networks that the tables rely on be relied on?
-    python trainer/evaluate.py generator --count 5000      samples against renders: precision, recall, kernel distance
-    python trainer/evaluate.py reconstruction --json out/reconstruction.json
+    python trainer/evaluate.py generator                   samples against renders: precision, recall, kernel distance
+    python trainer/evaluate.py reconstruction --method restyle=FILE --method pti:fast --json out/table1.json
     python trainer/evaluate.py editing --edit yaw=+15 --edit age=+0.5
     python trainer/evaluate.py editor                      does an editor do what it is asked, and only that?
+    python trainer/evaluate.py text                        edits by text, and rectifying such an unseen edit
+    python trainer/evaluate.py ablation --rectifier "spatial only=FILE" --rectifier "global only=FILE"
+    python trainer/evaluate.py unseen                      editors that the rectifier was not trained with
+    python trainer/evaluate.py out-of-domain [--images FOLDER]
+    python trainer/evaluate.py figures --json out/figures.json
+    python trainer/evaluate.py document out/*.json --out docs/results.md
 
 Tables of pictures have three trivial rows: the picture unchanged, the plain (edited) inversion, and the pasted
 difference. People come from seeds that training never sees (from 10^9 up); --validation takes others, for looking while
@@ -19,10 +25,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +36,23 @@ if __name__ == "__main__" and not __package__:
     # Replace, not add: the modules of trainer/ must not shadow anything.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+import torch  # noqa: E402
+
 import reganie_core as rc  # noqa: E402
 from reganie_core.paths import atomic_write  # noqa: E402
 from trainer import provenance  # noqa: E402
 from trainer.data import FIRST_RESERVED_SEED  # noqa: E402
 from trainer.evaluation import stats, tables  # noqa: E402
+from trainer.evaluation.experiments import DEFAULT_EDITS, EXPERIMENTS, RUNNERS  # noqa: E402
 from trainer.evaluation.people import FIRST_VALIDATION_SEED, check_seed  # noqa: E402
-
-# experiment -> portraits by default
-EXPERIMENTS = {"summary": 1000, "judges": 2000, "generator": 5000, "reconstruction": 1000, "editing": 1000,
-               "editor": 500}
-DEFAULT_EDITS = ("yaw=+15", "yaw=-15", "smile=+0.5", "age=+0.5", "glasses=on")
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python trainer/evaluate.py", description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("experiment", choices=EXPERIMENTS)
+    p.add_argument("experiment", choices=(*EXPERIMENTS, "document"))
+    p.add_argument("files", nargs="*", metavar="FILE.json", help="results that `document` puts together")
+    p.add_argument("--out", default="docs/results.md", metavar="FILE", help="what `document` writes")
     p.add_argument("--domain", default="portraits", help="packaged name or folder (default: portraits)")
     p.add_argument("--judge", default="", metavar="FILE",
                    help="attribute network that only tables use (default: judge.safetensors of the domain)")
@@ -60,6 +66,14 @@ def parser() -> argparse.ArgumentParser:
                    help=f"edits to measure, one table each (default: {', '.join(DEFAULT_EDITS)})")
     p.add_argument("--editor", default="", choices=("", "dystyle", "directions", "styleclip"),
                    help="editor of `editing` (default: the first of the domain that knows the edit)")
+    p.add_argument("--method", action="append", default=[], metavar="NAME[=FILE]",
+                   help="another inversion method as a row: restyle=FILE, hfgi=FILE, hyperstyle=FILE[,ENCODER], "
+                   "e4e=FILE, pti, pti:fast, w, w+")
+    p.add_argument("--slow-count", type=int, default=50, help="pictures for pti, w and w+ (default: 50)")
+    p.add_argument("--rectifier", action="append", default=[], metavar="LABEL=FILE", help="another rectifier as a row")
+    p.add_argument("--images", default="", metavar="FOLDER",
+                   help="pictures of a folder instead of rendered ones (reconstruction, out-of-domain)")
+    p.add_argument("--style", default="toon", choices=rc.portraits.STYLES, help="of `out-of-domain` (default: toon)")
     p.add_argument("--drop", action="append", default=[], metavar="ATTRIBUTE",
                    help="attribute that `judges` found unreliable: not reported")
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: cpu)")
@@ -73,6 +87,7 @@ def prepare(args: argparse.Namespace) -> Any:
     """Everything an experiment needs, loaded."""
     from trainer.evaluation.bench import Bench, fingerprints, load_judges
     from trainer.evaluation.chunks import Chunks
+    from trainer.evaluation.methods import parse_method, parse_rectifier
 
     if args.count < 0 or args.chunk < 1:
         raise rc.errors.InputError("--count and --chunk must be positive.")
@@ -83,17 +98,26 @@ def prepare(args: argparse.Namespace) -> Any:
     domain = rc.load_domain(args.domain, device=args.device)
     domain.require("generator")
     judge, identity = load_judges(domain, args.judge, args.identity, args.device)
+    methods = tuple(parse_method(text, domain, args.device) for text in args.method)
+    rectifiers = dict(parse_rectifier(text, args.device) for text in args.rectifier)
+    marks = {"methods": [(text, _mark(m.inverter.network)) for text, m in zip(args.method, methods, strict=True)],
+             "rectifiers": [(label, net.fingerprint) for label, net in rectifiers.items()]}
     folder = Path(args.json).with_suffix(".parts") if args.json else None
     chunks = Chunks(folder, {**fingerprints(domain, judge, identity), "device": args.device,
                              "dropped": sorted(args.drop)})
     return Bench(domain, judge, identity, chunks, args.seed, args.validation, args.device, args.chunk,
-                 frozenset(args.drop))
+                 frozenset(args.drop), methods, rectifiers, args.slow_count, marks)
+
+
+def _mark(network: Any) -> str:
+    """A fingerprint of what a method computes with."""
+    from reganie_core.checkpoints import fingerprint
+
+    return "" if network is None else fingerprint(network.state_dict())
 
 
 def run(args: argparse.Namespace, command: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The numbers of one invocation and its sheets {suffix: PIL image}."""
-    import torch
-
     bench = prepare(args)
     machine = torch.cuda.get_device_name(args.device) if torch.device(args.device).type == "cuda" else (
         f"{platform.machine()} CPU, {torch.get_num_threads()} threads")
@@ -106,74 +130,6 @@ def run(args: argparse.Namespace, command: list[str]) -> tuple[dict[str, Any], d
     for name in names:
         results[name] = RUNNERS[name](bench, args, sheets)
     return results, sheets
-
-
-def _judges(bench: Any, args: argparse.Namespace, sheets: dict[str, Any]) -> Any:
-    from trainer.evaluation.judges import judges
-
-    return judges(bench, args.count)
-
-
-def _generator(bench: Any, args: argparse.Namespace, sheets: dict[str, Any]) -> Any:
-    from reganie_core.sheets import contact_sheet
-    from trainer.evaluation import generators
-
-    if args.json:
-        sheets["samples"] = contact_sheet(generators.sheet(bench), cell=max(96, bench.resolution), gap=4)
-    return generators.generator(bench, args.count)
-
-
-def _reconstruction(bench: Any, args: argparse.Namespace, sheets: dict[str, Any]) -> Any:
-    from reganie_core.sheets import contact_sheet
-    from trainer.evaluation import reconstruction
-    from trainer.evaluation.people import held_out_people
-
-    bench.domain.require("encoder", "rectifier")
-    people = held_out_people(args.count, args.seed, args.validation)
-    if args.json:
-        rows, columns, labels = reconstruction.sheet(bench, people)
-        sheets["reconstruction"] = contact_sheet(rows, columns, labels, "Reconstruction")
-    return reconstruction.reconstruction(bench, people)
-
-
-def _editing(bench: Any, args: argparse.Namespace, sheets: dict[str, Any]) -> Any:
-    from reganie_core.editing import parse_edits
-    from reganie_core.sheets import contact_sheet
-    from trainer.evaluation import editing
-    from trainer.evaluation.people import held_out_people
-
-    bench.domain.require("encoder", "rectifier")
-    bench = bench.with_editor(args.editor)
-    people = held_out_people(args.count, args.seed, args.validation)
-    results = []
-    for text in args.edit or DEFAULT_EDITS:
-        edits = {name: changes(name, value) for name, value in parse_edits(text).items()}
-        if args.json:
-            rows, columns, labels = editing.sheet(bench, people, edits)
-            label = "-".join(f"{name}{value:+g}" for name, value in edits.items())
-            sheets[label] = contact_sheet(rows, columns, labels, text)
-        results.append(editing.editing(bench, people, edits))
-    return results
-
-
-def _editor(bench: Any, args: argparse.Namespace, sheets: dict[str, Any]) -> Any:
-    from trainer.evaluation.editors import editor
-
-    bench.domain.require("encoder")
-    return editor(bench, args.count, (args.editor,) if args.editor else ())
-
-
-RUNNERS: dict[str, Callable[..., Any]] = {
-    "judges": _judges, "generator": _generator, "reconstruction": _reconstruction, "editing": _editing,
-    "editor": _editor,
-}
-
-
-def changes(name: str, value: Any) -> float:
-    """An edit as the change that the exact answer makes; absolute values are refused."""
-    if isinstance(value, rc.Target):
-        raise rc.errors.InputError(f"{name}=@... is an absolute value; tables compare changes, write {name}=+1.")
-    return (1.0 if value else -1.0) if isinstance(value, bool) else float(value)
 
 
 def write(path: Path, results: dict[str, Any], sheets: dict[str, Any]) -> None:
@@ -189,12 +145,24 @@ def write(path: Path, results: dict[str, Any], sheets: dict[str, Any]) -> None:
             sheet.save(temporary, format="PNG")
 
 
+def document(args: argparse.Namespace) -> int:
+    """docs/results.md from the JSON files of earlier runs."""
+    from trainer.evaluation.document import compose
+
+    if not args.files:
+        raise rc.errors.InputError("Give the JSON files that the document is made of.")
+    with atomic_write(Path(args.out)) as temporary:
+        Path(temporary).write_text(compose([Path(name) for name in args.files]), encoding="utf-8")
+    print(f"{args.out}: {len(args.files)} runs")
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    args = parser().parse_args(argv)
+    args = parser().parse_intermixed_args(argv)
     try:
-        import os
-
+        if args.experiment == "document":
+            return document(args)
         results, sheets = run(args, ["python", "trainer/evaluate.py", *argv])
         if int(os.environ.get("RANK", 0)):
             return 0

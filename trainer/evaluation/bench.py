@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 import reganie_core as rc
 from reganie_core.errors import NotFoundError
 from reganie_core.images import area_downsample, resize
+from reganie_core.latents import synthesize
 from reganie_core.metrics import l2, ms_ssim, scales_for
 
 from ..frozen import Features, load_attributes
 from .chunks import Chunks
-from .people import People
+from .methods import Method, repaint, spread, subset
+from .people import People, Photos
 
 L2, PERCEPTUAL, IDENTITY, MS_SSIM = "L2", "perceptual (judge)", "identity", "MS-SSIM"
 
@@ -38,6 +40,10 @@ class Bench:
     device: str = "cpu"
     chunk: int = 50
     dropped: frozenset[str] = frozenset()  # attributes that the judge does not read well enough to be reported
+    methods: tuple[Method, ...] = ()  # other inversion methods, rows beside ours
+    rectifiers: Mapping[str, nn.Module] = field(default_factory=dict)  # other rectifiers, rows beside ours
+    slow_count: int = 50  # pictures for methods that take minutes
+    marks: Mapping[str, Any] = field(default_factory=dict)  # what names the methods' and rectifiers' files
 
     @property
     def batch(self) -> int:
@@ -57,6 +63,41 @@ class Bench:
     def render(self, p: Any, masks: bool = False) -> Any:
         """Portraits at the generator's resolution on the device."""
         return rc.portraits.render(p.to(self.device), self.resolution, masks=masks)
+
+    def pictures(self, people: People | Photos, rows: Any) -> Tensor:
+        """X0 of some people: rendered, or read from files."""
+        if isinstance(people, Photos):
+            return people.read(rows, self.resolution).to(self.device)
+        return self.render(people.parameters[rows])
+
+    def slow_rows(self, rows: range, total: int) -> list[int]:
+        """Which pictures of a piece slow methods are run on, counted from the piece's first."""
+        chosen = set(subset(total, self.slow_count))
+        return [i for i, row in enumerate(rows) if row in chosen]
+
+    def others(self, images: Tensor, total: int, rows: range, edit: Any = None) -> dict[str, tuple[Tensor, Tensor]]:
+        """{method: (edited inversion, inversion)} at the size of comparison; NaN where a slow one was not run.
+
+        `edit(latent, chosen rows)` gives the edited latent; without it both pictures are the inversion.
+        """
+        out = {}
+        for method in self.methods:
+            chosen = self.slow_rows(rows, total) if method.slow else list(range(len(images)))
+            if not chosen:
+                nothing = self.small(images) * torch.nan
+                out[method.label] = nothing, nothing
+                continue
+            found = method(self.domain.generator, images[chosen], self.batch)
+            plain = self.small(found.inversion)
+            edited = plain
+            if edit is not None:
+                edited = self.small(synthesize(self.domain.generator, edit(found.latent, chosen), chunk=self.batch))
+            out[method.label] = spread(edited, chosen, len(images)), spread(plain, chosen, len(images))
+        return out
+
+    def repainted(self, edited: Tensor, delta: Tensor, photo: Tensor) -> dict[str, Tensor]:
+        """{label: picture} of the other rectifiers."""
+        return {label: repaint(net, edited, delta, photo, self.batch) for label, net in self.rectifiers.items()}
 
     def small(self, images: Tensor) -> Tensor:
         """At the size of comparison."""
@@ -99,22 +140,25 @@ class Bench:
         notes.append("Identity is the similarity of the domain's identity judge; it is not ArcFace."
                      if self.identity is not None else
                      "Identity is left out: the domain has no identity_judge.safetensors (or give --identity FILE).")
+        slow = [m.label for m in self.methods if m.slow]
+        if slow:
+            notes.append(f"{', '.join(slow)}: on {self.slow_count} of the pictures, spread evenly over the groups.")
         if self.dropped:
             names = ", ".join(sorted(self.dropped))
             notes.append(f"Attributes that the judge reads too poorly to be reported: {names}.")
         return notes
 
-    def seconds(self, work: Callable[[], Any], pictures: int) -> float:
-        """Median seconds per picture of five calls after a warm-up, synchronised."""
+    def seconds(self, work: Callable[[], Any], pictures: int, runs: int = 5) -> float:
+        """Median seconds per picture of `runs` calls after a warm-up (none before a single one), synchronised."""
         times = []
-        for _ in range(6):
+        for _ in range(runs + 1 if runs > 1 else 1):
             self._synchronize()
             start = time.perf_counter()
             with torch.inference_mode():
                 work()
             self._synchronize()
             times.append(time.perf_counter() - start)
-        return float(np.median(times[1:])) / pictures
+        return float(np.median(times[1:] or times)) / pictures
 
     def _synchronize(self) -> None:
         if torch.device(self.device).type == "cuda":
@@ -175,7 +219,7 @@ def fingerprints(domain: rc.Domain, judge: Features, identity: nn.Module | None)
     return {**parts, "judge": judge.fingerprint, "identity": person}
 
 
-def group_cells(values: np.ndarray, people: People, groups: tuple[str, ...], cell: Callable[..., Any],
+def group_cells(values: np.ndarray, people: People | Photos, groups: tuple[str, ...], cell: Callable[..., Any],
                 *more: np.ndarray) -> dict[str, Any]:
     """{group: cell(values of the group, ...)} for the groups that have anybody."""
     rows = {group: people.rows(group).numpy() for group in groups}

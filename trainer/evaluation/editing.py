@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from reganie_core import portraits
+from reganie_core.editing.protocol import edit_latent
+from reganie_core.latents import Latent
 from reganie_core.metrics import changed_region, l2, masked_l2
 
 from .bench import IDENTITY, PERCEPTUAL, Bench, group_cells
@@ -23,21 +25,31 @@ TO_PHOTO = "identity to X0"
 CHUNK_EDITS = Mapping[str, float]
 
 
-def _pictures(bench: Bench, p: portraits.Portraits, edits: CHUNK_EDITS) -> tuple[dict[str, tuple[Tensor, Tensor]],
-                                                                                 Tensor, Tensor]:
+def _pictures(bench: Bench, people: People, rows: slice | list[int],
+              edits: CHUNK_EDITS) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor, Tensor]:
     """{row: (edited picture, the same row without the edit)}, the exact answers, and their items' masks."""
+    p = people.parameters[rows]
     answered = portraits.edit(p, edits)
     now, then = portraits.attributes(p), portraits.attributes(answered)
     amounts = {name: (then[name] - now[name]).to(bench.device) for name in edits}
     images = bench.render(p)
     answer, masks = bench.render(answered, masks=True)
     plain, result = bench.edit(images), bench.edit(images, amounts)
-    x0, edited = bench.small(images), bench.small(result.edited)
-    rows = {X0: (x0, x0), Y_HAT: (edited, bench.small(plain.inversion)),
-            PASTED: ((edited + bench.small(result.delta)).clamp(-1, 1), x0),
-            RECTIFIED: (result.rectified, plain.reconstruction)}
+    x0, x_hat, y_hat = bench.small(images), bench.small(plain.inversion), bench.small(result.edited)
+    delta = bench.small(result.delta)
+    shown = {X0: (x0, x0), Y_HAT: (y_hat, x_hat), PASTED: ((y_hat + delta).clamp(-1, 1), x0),
+             RECTIFIED: (result.rectified, plain.reconstruction)}
+    editor = bench.domain.editor_for(edits)
+
+    def edit(latent: Latent, chosen: list[int]) -> Latent:
+        return edit_latent(editor, latent, {name: value[chosen] for name, value in amounts.items()})
+
+    indices = range(len(people))[rows] if isinstance(rows, slice) else rows
+    shown.update(bench.others(images, len(people), indices, edit))
+    before = bench.repainted(x_hat, delta, x0)
+    shown.update({k: (v, before[k]) for k, v in bench.repainted(y_hat, delta, x0).items()})
     item = torch.stack(list(masks.values())).amax(0)
-    return rows, bench.small(answer), bench.small(item)
+    return shown, bench.small(answer), bench.small(item)
 
 
 def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.ndarray]:
@@ -45,7 +57,7 @@ def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.nd
     def work(rows: slice) -> dict[str, Tensor]:
         p = people.parameters[rows]
         answered = portraits.edit(p, edits)
-        shown, exact, item = _pictures(bench, p, edits)
+        shown, exact, item = _pictures(bench, people, rows, edits)
         x0 = shown[X0][0]
         region = changed_region(exact, x0)
         exact_identity, photo_identity = bench.embed(exact), bench.embed(x0)
@@ -70,6 +82,7 @@ def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.nd
 
     editor = bench.domain.editor_for(edits)
     settings = {"seed": bench.seed, "groups": people.groups, "edits": dict(edits), "style": people.parameters.style,
+                "marks": bench.marks, "slow": bench.slow_count,
                 "editor": getattr(editor, "fingerprint", type(editor).__name__)}
     return bench.chunks.run("editing", settings, len(people), bench.chunk, work)
 
@@ -91,7 +104,7 @@ def editing(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, Any]:
     people = People(people.parameters[torch.from_numpy(moved.nonzero()[0])],
                     [g for g, keep in zip(people.groups, moved, strict=True) if keep])
     values = {key: v[moved] for key, v in values.items()}
-    names = [X0, Y_HAT, PASTED, RECTIFIED]
+    names = [X0, Y_HAT, PASTED, RECTIFIED, *(m.label for m in bench.methods), *bench.rectifiers]
     columns: dict[str, dict[str, np.ndarray]] = {}
     for name in names:
         own = {key.split("|")[1]: v for key, v in values.items() if key.startswith(f"{name}|")}
@@ -100,7 +113,25 @@ def editing(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, Any]:
     rows = {n: {c: group_cells(v, people, GROUPS, mean) for c, v in columns[n].items()} for n in names}
     result = {"edit": dict(edits), "count": len(people), "rows": rows,
               "asked": {a: mean(values[f"asked|{a}"]) for a in edits}, "region share": mean(values["region"])}
-    return {**result, **_summary(columns, edits, values)}
+    summary = _summary(columns, edits, values)
+    text = ", ".join(f"{a} {v:+g}" for a, v in edits.items())
+    for method in bench.methods:
+        summary["criteria"] += _against(text, method.label, columns)
+    return {**result, **summary}
+
+
+def _against(text: str, label: str, columns: dict[str, dict[str, np.ndarray]]) -> list[dict[str, Any]]:
+    """Y_r has to be better than another method that edits, on the pictures that both were run on."""
+    theirs, ours = columns[label], columns[RECTIFIED]
+    ran = np.isfinite(theirs[WHOLE])
+    if not ran.any():
+        return []
+    criteria = [criterion(f"{text}: {c}, Y_r / {label}", ratio(ours[c][ran], theirs[c][ran])["mean"], 1.0)
+                for c in (CHANGED, REST)]
+    if IDENTITY in ours:
+        gain = difference(ours[IDENTITY][ran], theirs[IDENTITY][ran])["mean"]
+        criteria.append(criterion(f"{text}: identity, Y_r - {label}", gain, 0.0, at_most=False))
+    return criteria
 
 
 def _summary(columns: dict[str, dict[str, np.ndarray]], edits: CHUNK_EDITS,
@@ -136,8 +167,10 @@ def sheet(bench: Bench, people: People, edits: CHUNK_EDITS,
     chosen = [int(i) for g in (IN_DOMAIN, *portraits.ITEMS)
               for i in [i for i in people.rows(g).tolist() if moved[i]][:per_group]]
     with torch.inference_mode():
-        shown, exact, _ = _pictures(bench, people.parameters[chosen], edits)
-    columns = [X0, "X^ (e4e inversion)", Y_HAT, PASTED, RECTIFIED, "exact answer"]
-    stacks = [shown[X0][0], shown[Y_HAT][1], shown[Y_HAT][0], shown[PASTED][0], shown[RECTIFIED][0], exact]
-    rows = [[stack[i] for stack in stacks] for i in range(len(chosen))]
+        shown, exact, _ = _pictures(bench, people, chosen, edits)
+    stacks = {X0: shown[X0][0], "X^ (e4e inversion)": shown[Y_HAT][1],
+              **{name: pair[0] for name, pair in shown.items() if name != X0}, "exact answer": exact}
+    columns = [name for name, stack in stacks.items() if bool(stack.isfinite().any())]
+    rows = [[stacks[c][i] if bool(stacks[c][i].isfinite().all()) else None for c in columns]
+            for i in range(len(chosen))]
     return rows, columns, [people.groups[i] for i in chosen]

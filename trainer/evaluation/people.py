@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from reganie_core import portraits
-from reganie_core.errors import InputError
+from reganie_core.errors import InputError, NotFoundError
+from reganie_core.pipeline import prepare
 
 from ..data import FIRST_RESERVED_SEED
 
 IN_DOMAIN = "in-domain"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FIRST_VALIDATION_SEED = 500_000_000  # for looking while developing; tables use reserved seeds
 
 
@@ -33,6 +37,30 @@ class People:
             return torch.arange(len(self.groups))
         wanted = [g != IN_DOMAIN if group == "long-tail" else g == group for g in self.groups]
         return torch.tensor(wanted).nonzero()[:, 0]
+
+
+class Photos:
+    """Pictures of a folder, in the place of rendered people; there is one group of them."""
+
+    def __init__(self, folder: str | Path, count: int = 0) -> None:
+        files = sorted(f for f in Path(folder).iterdir() if f.suffix.lower() in SUFFIXES) if Path(folder).is_dir() \
+            else []
+        if not files:
+            raise NotFoundError(f"There are no pictures in {folder}; give a folder with {', '.join(SUFFIXES)} files.")
+        self.files = files[:count] if count else files
+        self.groups = ["photos"] * len(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def rows(self, group: str) -> Tensor:
+        """Everybody for "all"; no other group has anybody."""
+        return torch.arange(len(self.files) if group == "all" else 0)
+
+    def read(self, rows: slice | Sequence[int], size: int) -> Tensor:
+        """Some of the pictures, [B,3,size,size] in [-1,1]; what is not square is cropped to its centre."""
+        chosen = self.files[rows] if isinstance(rows, slice) else [self.files[i] for i in rows]
+        return prepare(chosen, size, "crop")
 
 
 def check_seed(seed: int, count: int, validation: bool = False) -> None:

@@ -11,33 +11,39 @@ from torch import Tensor
 from reganie_core import portraits
 
 from .bench import IDENTITY, L2, MS_SSIM, PERCEPTUAL, Bench, group_cells
-from .people import IN_DOMAIN, People
+from .methods import subset
+from .people import IN_DOMAIN, People, Photos
 from .stats import criterion, mean, ratio
 
 GROUPS = ("all", IN_DOMAIN, "long-tail", *portraits.ITEMS)
 X0, X_HAT, PASTED, RECTIFIED = "X0 unchanged", "X^ (e4e inversion)", "X^ + dX pasted", "X_r (rectified)"
+PLAIN, OURS = "inversion: E, G", "inversion and rectifying: E, G, E_d, E_p, G_p"
 #: What the paper's Table 1 shows for e4e against ReGANIE: L2, LPIPS, identity and MS-SSIM (gaps to 1).
 LIMITS = {L2: 1 / 3, PERCEPTUAL: 1 / 2.5, IDENTITY: 1 / 2, MS_SSIM: 1 / 2}
 
 
-def pictures(bench: Bench, p: portraits.Portraits) -> dict[str, Tensor]:
-    """{row: [B,3,S,S]} for some portraits; the first row is the truth."""
-    images = bench.render(p)
+def pictures(bench: Bench, people: People | Photos, rows: slice | list[int]) -> dict[str, Tensor]:
+    """{row: [B,3,S,S]} for some people; the first row is the truth."""
+    images = bench.pictures(people, rows)
     result = bench.edit(images)
-    x_hat = bench.small(result.inversion)
-    return {X0: bench.small(images), X_HAT: x_hat, PASTED: (x_hat + bench.small(result.delta)).clamp(-1, 1),
-            RECTIFIED: result.reconstruction}
+    x0, x_hat, delta = bench.small(images), bench.small(result.inversion), bench.small(result.delta)
+    indices = range(len(people))[rows] if isinstance(rows, slice) else rows
+    shown = {X0: x0, X_HAT: x_hat, PASTED: (x_hat + delta).clamp(-1, 1), RECTIFIED: result.reconstruction}
+    shown.update({label: plain for label, (_, plain) in bench.others(images, len(people), indices).items()})
+    return {**shown, **bench.repainted(x_hat, delta, x0)}
 
 
-def measure(bench: Bench, people: People) -> dict[str, np.ndarray]:
+def measure(bench: Bench, people: People | Photos) -> dict[str, np.ndarray]:
     """{"row|metric": [N]}."""
     def work(rows: slice) -> dict[str, Tensor]:
-        shown = pictures(bench, people.parameters[rows])
+        shown = pictures(bench, people, rows)
         truth = shown[X0]
         identity = bench.embed(truth)
         return {f"{name}|{metric}": values for name, picture in shown.items()
                 for metric, values in bench.compare(picture, truth, identity).items()}
-    settings = {"seed": bench.seed, "style": people.parameters.style, "groups": people.groups}
+    who = [str(f) for f in people.files] if isinstance(people, Photos) else people.parameters.style
+    settings = {"seed": bench.seed, "who": who, "groups": people.groups, "marks": bench.marks,
+                "slow": bench.slow_count}
     return bench.chunks.run("reconstruction", settings, len(people), bench.chunk, work)
 
 
@@ -48,7 +54,7 @@ def gap_ratio(metric: str, above: np.ndarray, below: np.ndarray) -> dict[str, fl
     return ratio(above, below)
 
 
-def reconstruction(bench: Bench, people: People) -> dict[str, Any]:
+def reconstruction(bench: Bench, people: People | Photos) -> dict[str, Any]:
     """The table: rows x metrics x groups with intervals, X_r / X^ ratios, time per picture."""
     values = measure(bench, people)
     names = list(dict.fromkeys(key.split("|")[0] for key in values))
@@ -58,21 +64,58 @@ def reconstruction(bench: Bench, people: People) -> dict[str, Any]:
                              lambda a, b, m=m: gap_ratio(m, a, b), values[f"{X_HAT}|{m}"]) for m in metrics}
     label = {m: f"X_r / X^, {m}" + (" gap to 1" if m in (IDENTITY, MS_SSIM) else "") for m in metrics}
     criteria = [criterion(label[m], ratios[m]["all"]["mean"], LIMITS[m]) for m in metrics]
-    return {"rows": rows, "ratios": ratios, "criteria": criteria, "milliseconds": timing(bench, people)}
+    result: dict[str, Any] = {"count": len(people), "rows": rows, "ratios": ratios}
+    slow = [method.label for method in bench.methods if method.slow]
+    if slow:
+        chosen = subset(len(people), bench.slow_count)
+        result["subset"] = {n: {m: mean(values[f"{n}|{m}"][chosen]) for m in metrics} for n in names}
+    result["milliseconds"] = timing(bench, people)
+    for method in bench.methods:
+        criteria += _against(method.label, values, metrics)
+    return {**result, "criteria": criteria + _fast(bench, result["milliseconds"])}
 
 
-def timing(bench: Bench, people: People) -> dict[str, float]:
-    """Milliseconds per picture at a batch of 8, networks only: median of five warm runs."""
-    images = bench.render(people.parameters[:8])
+def _against(label: str, values: dict[str, np.ndarray], metrics: list[str]) -> list[dict[str, Any]]:
+    """X_r has to be better than another method in every metric, on the pictures that both were run on."""
+    criteria = []
+    for m in metrics:
+        theirs, ours = values[f"{label}|{m}"], values[f"{RECTIFIED}|{m}"]
+        ran = np.isfinite(theirs)
+        if ran.any():
+            criteria.append(criterion(f"X_r / {label}, {m}", gap_ratio(m, ours[ran], theirs[ran])["mean"], 1.0))
+    return criteria
+
+
+def _fast(bench: Bench, milliseconds: dict[str, float]) -> list[dict[str, Any]]:
+    """X_r is among the two fastest of the methods that are not the plain encoder."""
+    if not bench.methods:
+        return []
+    ours = milliseconds[OURS]
+    faster = sum(milliseconds[m.label] < ours for m in bench.methods if m.inverter.method != "e4e")
+    return [criterion("methods faster than X_r (not counting the plain encoder)", faster, 1)]
+
+
+def timing(bench: Bench, people: People | Photos) -> dict[str, float]:
+    """Milliseconds per picture, networks only: batch of 8, median of five warm runs; slow methods one picture, once."""
+    images = bench.pictures(people, slice(0, 8))
     count = len(images)
-    return {"inversion: E, G": 1e3 * bench.seconds(lambda: bench.edit(images, rectify=False), count),
-            "inversion and rectifying: E, G, E_d, E_p, G_p": 1e3 * bench.seconds(lambda: bench.edit(images), count)}
+    times = {PLAIN: 1e3 * bench.seconds(lambda: bench.edit(images, rectify=False), count),
+             OURS: 1e3 * bench.seconds(lambda: bench.edit(images), count)}
+    for method in bench.methods:
+        some = images[:1] if method.slow else images
+        times[method.label] = 1e3 * bench.seconds(lambda m=method, x=some: m(bench.domain.generator, x, bench.batch),
+                                                  len(some), runs=1 if method.slow else 5)
+    return times
 
 
-def sheet(bench: Bench, people: People, per_group: int = 2) -> tuple[list[list[Tensor]], list[str], list[str]]:
+def sheet(bench: Bench, people: People | Photos, per_group: int = 2) -> tuple[list[list[Tensor]], list[str], list[str]]:
     """(rows of pictures, columns, row labels) of the first of each group."""
-    chosen = [int(i) for g in (IN_DOMAIN, *portraits.ITEMS) for i in people.rows(g)[:per_group]]
+    if isinstance(people, Photos):
+        chosen = list(range(min(6 * per_group, len(people))))
+    else:
+        chosen = [int(i) for g in (IN_DOMAIN, *portraits.ITEMS) for i in people.rows(g)[:per_group]]
     with torch.inference_mode():
-        shown = pictures(bench, people.parameters[chosen])
-    columns = list(shown)
-    return [[shown[c][i] for c in columns] for i in range(len(chosen))], columns, [people.groups[i] for i in chosen]
+        shown = pictures(bench, people, chosen)
+    columns = [c for c in shown if bool(shown[c].isfinite().any())]
+    rows = [[shown[c][i] if bool(shown[c][i].isfinite().all()) else None for c in columns] for i in range(len(chosen))]
+    return rows, columns, [people.groups[i] for i in chosen]

@@ -54,10 +54,13 @@ def _reconstruction(r: Mapping[str, Any]) -> list[str]:
     by_group = {group: {m: cells[group] for m, cells in r["ratios"].items()} for group in next(iter(
         r["ratios"].values()))}
     times = {name: {"ms per picture": value} for name, value in r["milliseconds"].items()}
-    parts = [markdown(whole, "reconstruction, all"),
+    parts = [markdown(whole, f"reconstruction, {r['count']} pictures"),
              markdown(by_group, "X_r / X^ (similarities: ratio of the gaps to 1)")]
+    if "subset" in r:
+        parts.append(markdown(r["subset"], "the same on the pictures that slow methods were run on"))
     if times:
-        parts.append(markdown(times, "time, batch of 8, warm median of 5, networks only"))
+        what = "time, batch of 8, warm median of 5, networks only; slow methods one picture, once"
+        parts.append(markdown(times, what))
     return parts
 
 
@@ -93,9 +96,32 @@ def _editor(r: Mapping[str, Any]) -> list[str]:
     return parts
 
 
+def _text(r: Mapping[str, Any]) -> list[str]:
+    parts = [markdown(r["rows"], "prompt"), markdown(r["errors"], "L2 to the exact answer, all prompts")]
+    if r["left out"]:
+        parts.append("Left out, because the judge does not read what they ask for well enough: "
+                     + ", ".join(r["left out"]) + ".")
+    return parts
+
+
+def _several(r: Mapping[str, Any]) -> list[str]:
+    """An experiment of several tables."""
+    parts: list[str] = []
+    for name, part in r.items():
+        parts += [f"#### {name}", *SECTIONS[name](part)]
+        if isinstance(part, Mapping) and part.get("criteria"):
+            parts.append(_criteria(part["criteria"]))
+    return parts
+
+
+def _figures(r: Mapping[str, Any]) -> list[str]:
+    return ["Sheets: " + ", ".join(r["sheets"]) + "."]
+
+
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "judges": _judges, "generator": _generator, "reconstruction": _reconstruction, "editing": _editing,
-    "editor": _editor,
+    "editor": _editor, "text": _text, "ablation": _several, "unseen": _several, "out-of-domain": _reconstruction,
+    "figures": _figures,
 }
 
 
