@@ -175,7 +175,7 @@ def _points(text: str, count: int) -> list[Any]:
     if count == 1:
         return [found]
     if len(found) != count:
-        raise rc.errors.MismatchError(f"There are points of {len(found)} faces for {count} photos; write one line each.")
+        raise rc.errors.MismatchError(f"Points of {len(found)} faces for {count} photos; write one line for each.")
     return [[face] for face in found]
 
 

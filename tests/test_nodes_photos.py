@@ -1,0 +1,146 @@
+"""Photos to crops and back, and the other inversion methods, as nodes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.host_stubs import Interrupted, call, picture
+
+pytest_plugins = ["tests.nodes_fixtures"]
+
+PACKAGED = "portraits (packaged)"
+POINTS = "60,50 100,50 64,95 96,95"
+
+
+@pytest.fixture
+def wires(pack: SimpleNamespace) -> SimpleNamespace:
+    names = pack.nodes["LoadReGANIE"].RETURN_NAMES
+    return SimpleNamespace(**dict(zip(names, call(pack, "LoadReGANIE", domain=PACKAGED), strict=True)))
+
+
+def _align(pack, photo, **more):
+    return call(pack, "AlignFace", photo=photo, **{"find": "points", "points": POINTS, "size": 64, **more})
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_an_unchanged_crop_leaves_the_photo_and_what_lies_outside_is_the_same_bits(pack, channels):
+    photo = picture(1, 160, 220, channels, seed=1)
+    aligned, face, found = _align(pack, photo)
+    assert aligned.shape == (1, 64, 64, 3) and found.shape == (1, 160, 220) and bool((found == 1).all())
+    same, mask = call(pack, "PasteFace", edited=aligned, face=face)
+    colours = photo if channels != 1 else photo.expand(1, 160, 220, 3)
+    assert same.shape == colours.shape and mask.shape == (1, 160, 220)
+    torch.testing.assert_close(same, colours, atol=2e-3, rtol=0)
+    changed, mask = call(pack, "PasteFace", edited=1 - aligned, face=face, mode="replace", match_tone=False)
+    outside = mask[..., None] == 0
+    assert 0.2 < outside.float().mean() < 0.9 and torch.equal(*(x[outside.expand_as(x)] for x in (changed, colours)))
+    assert (changed - colours)[..., :3].abs().max() > 0.3
+    if channels == 4:
+        assert torch.equal(changed[..., 3], photo[..., 3])
+    assert torch.equal(call(pack, "PasteFace", edited=1 - aligned, face=face, strength=0.0)[0], colours)
+
+
+def test_frames_keep_their_order_and_skipped_ones_stay(pack, monkeypatch):
+    photos = picture(3, 160, 160)
+    lines = "\n".join([POINTS, "70,60 110,60 74,105 106,105", POINTS])
+    aligned, face, _ = _align(pack, photos, points=lines)
+    alone = _align(pack, photos[1:2], points=lines.splitlines()[1])[0]
+    assert torch.equal(aligned[1:2], alone)
+    real = pack.rc.faces.align_photos
+
+    def second_is_empty(pictures, size, **options):
+        if options["names"] == ["photo 1"]:
+            options["points"] = []
+        return real(pictures, size, **options)
+
+    monkeypatch.setattr(pack.rc.faces, "align_photos", second_is_empty)
+    aligned, face, found = _align(pack, photos, points=lines, missing="skip")
+    assert len(aligned) == 2 and found.mean((1, 2)).tolist() == [1.0, 0.0, 1.0]
+    assert "Skipped photos: 1" in pack.host.state.notices[-1][1]["text"]
+    pasted, mask = call(pack, "PasteFace", edited=1 - aligned, face=face)
+    assert torch.equal(pasted[1], photos[1]) and mask[1].max() == 0 and not torch.equal(pasted[2], photos[2])
+    with pytest.raises(pack.rc.ReganieError, match="photo 1"):
+        _align(pack, photos, points=lines)
+    with pytest.raises(pack.rc.ReganieError, match="2 edited crops for 3|3 edited crops for 2"):
+        call(pack, "PasteFace", edited=photos[:, :64, :64], face=face)
+
+
+def test_bad_photos_and_points_are_one_sentence(pack):
+    valid = pack.nodes["AlignFace"].VALIDATE_INPUTS
+    assert valid(find="points", points=POINTS) is True and valid(find="aligned") is True
+    assert "no points" in valid(find="points", points="")
+    assert "no number" in valid(find="points", points="60,50 here")
+    assert "models" in valid(find="detector", detector_name="first found in models/reganie")
+    assert isinstance(valid(find="detector", detector_name="../../x.pth"), str)
+    with pytest.raises(pack.rc.ReganieError, match="Points of 1 faces for 2 photos"):
+        _align(pack, picture(2, 160, 160))
+    with pytest.raises(pack.rc.ReganieError, match="Cannot choose the face"):
+        _align(pack, picture(1, 160, 160), which="the tall one")
+    with pytest.raises(pack.rc.errors.MismatchError, match="takes one face"):
+        call(pack, "PasteFace", edited=picture(), face=call(pack, "LoadStyleGAN", file=PACKAGED)[0])
+    pack.host.state.cancel = True
+    with pytest.raises(Interrupted):
+        _align(pack, picture(1, 160, 160))
+
+
+def test_an_aligned_picture_goes_straight_through(pack, wires):
+    aligned, face, _ = _align(pack, picture(1, 32, 48), find="aligned", points="", size=32)
+    assert aligned.shape == (1, 32, 32, 3)
+    torch.testing.assert_close(aligned[0], picture(1, 32, 48)[0, :, 8:40], atol=0.02, rtol=0)
+
+
+def test_e4e_by_method_is_e4e_invert(pack, wires):
+    image = picture(3)
+    plain = call(pack, "E4EInvert", generator=wires.generator, image=image, encoder=wires.encoder)
+    found = call(pack, "InvertImage", generator=wires.generator, image=image, method="e4e", encoder=wires.encoder)
+    assert torch.equal(found[0].ws, plain[0].ws)
+    torch.testing.assert_close(found[1], plain[1])
+    assert torch.equal(found[2], plain[2])
+
+
+@pytest.mark.parametrize("method", ["w", "w+", "pti"])
+def test_optimising_methods_run_inside_inference_mode(pack, wires, method, monkeypatch):
+    monkeypatch.setattr(pack.sub("_host"), "chunk_size", lambda resolution: 1)
+    image = picture(2)
+    start = call(pack, "E4EInvert", generator=wires.generator, image=image, encoder=wires.encoder)[1]
+    latent, inversion, prepared = call(pack, "InvertImage", generator=wires.generator, image=image, method=method,
+                                       iterations=4, encoder=wires.encoder)
+    assert latent.batch == 2 and inversion.shape == prepared.shape == (2, 32, 32, 3)
+    assert not torch.equal(inversion, start)
+    assert bool(latent.changes) == (method == "pti")
+    again = call(pack, "Synthesize", generator=wires.generator, latent=latent)[0]
+    torch.testing.assert_close(again, inversion, atol=1e-4, rtol=0)
+    edited = call(pack, "DirectionEdit", generator=wires.generator, latent=latent, direction="yaw", strength=5.0,
+                  editor=wires.directions)[0]
+    assert edited.changes.keys() == latent.changes.keys()
+
+
+def test_cancel_stops_an_optimisation_within_a_step(pack, wires, monkeypatch):
+    real, seen = pack.sub("_host").Progress.at, []
+
+    def press(self, share):
+        seen.append(share)
+        pack.host.state.cancel = len(seen) >= 3
+        real(self, share)
+
+    monkeypatch.setattr(pack.sub("_host").Progress, "at", press)
+    with pytest.raises(Interrupted):
+        call(pack, "InvertImage", generator=wires.generator, image=picture(), method="w+", iterations=50,
+             encoder_name="none (start from the average)")
+    assert len(seen) == 3
+
+
+def test_methods_with_networks_of_their_own_ask_for_the_file(pack, wires):
+    valid = pack.nodes["InvertImage"].VALIDATE_INPUTS
+    for method in ("restyle", "hfgi", "hyperstyle"):
+        sentence = valid(method=method, network_name="no file chosen")
+        assert "needs its own network" in sentence and "reganie" in sentence
+        assert isinstance(valid(method=method, network_name="../../x.pt"), str)
+        with pytest.raises(pack.rc.ReganieError, match="needs its own network"):
+            call(pack, "InvertImage", generator=wires.generator, image=picture(), method=method)
+    assert valid(method="e4e", encoder_name=PACKAGED) is True
+    assert valid(method="pti", encoder_name="none (start from the average)") is True
+    assert "method must be one of" in valid(method="magic")
