@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import _host, _routes
+from .compare import BeforeAfter
 from .edit import DirectionEdit, DyStyleEdit
 from .examples import PortraitExample
 from .faces import AlignFace, PasteFace
@@ -44,6 +45,7 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "PictureSheet": PictureSheet,
     "ComputeDelta": ComputeDelta,
     "Rectify": Rectify,
+    "BeforeAfter": BeforeAfter,
     "SampleLatent": SampleLatent,
     "Synthesize": Synthesize,
     "BlendLatents": BlendLatents,
@@ -75,6 +77,7 @@ NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {
     "PictureSheet": "Picture Sheet (ReGANIE)",
     "ComputeDelta": "Compute Delta (ReGANIE)",
     "Rectify": "Rectify (ReGANIE)",
+    "BeforeAfter": "Before and After (ReGANIE)",
     "SampleLatent": "Sample Latent (ReGANIE)",
     "Synthesize": "Synthesize (ReGANIE)",
     "BlendLatents": "Blend Latents (ReGANIE)",

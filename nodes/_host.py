@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..reganie_core.errors import NotFoundError, UnsafePathError
+from ..reganie_core.images import to_pil
 from ..reganie_core.paths import is_file, safe_join
 
 log = logging.getLogger("ReGANIE")
@@ -162,6 +164,16 @@ def free_output(folder: str, name: str, extension: str) -> Path:
         number += 1
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def temp_pictures(pictures: list[Tensor], prefix: str) -> list[dict[str, str]]:
+    """Pictures ``[3,H,W]`` in [-1,1] as PNG files that may vanish; what the page needs to fetch them."""
+    entries = []
+    for picture in pictures:
+        name = f"{prefix}_{uuid.uuid4().hex}.png"
+        to_pil(picture[None])[0].save(temp_directory() / name, compress_level=1)
+        entries.append({"filename": name, "subfolder": "", "type": "temp"})
+    return entries
 
 
 # ---------------------------------------------------------------------------------------------------- devices, memory

@@ -104,7 +104,16 @@ class AlignFace:
                     },
                 ),
             },
-            "optional": {"detector_name": _inputs.name(_choices.detectors(), "detector")},
+            "optional": {
+                "detector_name": (
+                    "COMBO",
+                    {
+                        "options": _choices.detectors(),
+                        "default": _choices.FIRST_DETECTOR,
+                        "tooltip": "For detector: a file in models/reganie, such as YuNet's. Nothing is downloaded.",
+                    },
+                ),
+            },
         }
 
     @classmethod

@@ -144,3 +144,15 @@ def test_methods_with_networks_of_their_own_ask_for_the_file(pack, wires):
     assert valid(method="e4e", encoder_name=PACKAGED) is True
     assert valid(method="pti", encoder_name="none (start from the average)") is True
     assert "method must be one of" in valid(method="magic")
+
+
+def test_before_and_after_pairs_pictures(pack):
+    before, after = picture(2), picture(4, seed=1)
+    ui = call(pack, "BeforeAfter", before=before, after=after)["ui"]
+    temp = pack.base / "temp"
+    names = [[item["filename"] for item in ui[key]] for key in ("reganie_before", "reganie_after")]
+    assert len(names[0]) == len(names[1]) == 4 and all((temp / name).is_file() for part in names for name in part)
+    shown = pack.rc.images.load_image(temp / names[0][2])
+    torch.testing.assert_close(shown[0], before[1].permute(2, 0, 1) * 2 - 1, atol=0.01, rtol=0)
+    with pytest.raises(pack.rc.ReganieError, match="2 pictures before and 3 after"):
+        call(pack, "BeforeAfter", before=before, after=after[:3])
