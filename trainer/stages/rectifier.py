@@ -186,9 +186,10 @@ class RectifierStage:
         batch, controls = len(w), [c for c in editor.controls if c.kind != "text"]
         count = torch.randint(1, self.config.edits_per_sample + 1, (batch, 1), generator=random)
         order = torch.rand(batch, len(controls), generator=random).argsort(dim=1)
-        amount = torch.randn(batch, len(controls), generator=random).clamp(-2, 2) * (order < count)
+        amount = torch.randn(batch, len(controls), generator=random).clamp(-2, 2)
         scale = torch.tensor([(c.maximum - c.minimum) * self.config.edit_strength for c in controls])
-        amount = (amount * scale).to(w.device)
+        binary = torch.tensor([c.kind == "binary" for c in controls])       # they are off or on, never half
+        amount = (torch.where(binary, amount.sign(), amount * scale) * (order < count)).to(w.device)
         return editor.edit(w, {c.name: amount[:, i] for i, c in enumerate(controls)})
 
     # One step ------------------------------------------------------------------------------------------------
