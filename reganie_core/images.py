@@ -29,6 +29,7 @@ __all__ = [
     "from_pil",
     "from_uint8",
     "load_image",
+    "open_picture",
     "resize",
     "save_image",
     "to_comfy",
@@ -166,6 +167,15 @@ def load_image(path: str | os.PathLike[str]) -> Tensor:
     """Read a picture file -> ``[1,3,H,W]`` in [-1,1]; see :func:`from_pil` for modes. Only the first frame is read.
 
     Raises:
+        NotFoundError, InputError: see :func:`open_picture`.
+    """
+    return from_pil(open_picture(path))
+
+
+def open_picture(path: str | os.PathLike[str]) -> Image.Image:
+    """Read a picture file as it is stored: mode, alpha and metadata are kept. Only the first frame is read.
+
+    Raises:
         NotFoundError: there is no such file.
         InputError: not a picture, truncated, larger than 16384 pixels on a side, or than 50 million pixels in all.
     """
@@ -180,7 +190,7 @@ def load_image(path: str | os.PathLike[str]) -> Tensor:
                     f"{LARGEST_PICTURE // 1_000_000} million in all are read. Crop it around the face."
                 )
             image.load()
-            return from_pil(image)
+            return image
     except UnidentifiedImageError as error:
         raise InputError(
             f"{source.name} is not a picture that can be read; use PNG, JPEG, WebP, TIFF or "

@@ -15,11 +15,11 @@ from .common import (
     add_fit,
     check_device,
     ensure_folder,
-    load_sources,
     output_paths,
     print_json,
     read_edits,
 )
+from .photos import add_align, load_work
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,6 +37,7 @@ examples:
   python -m reganie_core edit face.png -o older.png --edit age=+0.5
   python -m reganie_core edit a.png b.png -o out --edit yaw=+15 --edit smile=+0.5 --sheet sheet.png
   python -m reganie_core edit portrait:1000000007:hat -o out/hat.png --edit yaw=+15 --sheet
+  python -m reganie_core edit photo.jpg -o out.png --edit age=+0.5 --align points.txt --paste-back
   python -m reganie_core edit face.png -o out.png --text 'an old woman with glasses'"""
 
 COLUMNS = ("input", "inversion", "reconstruction", "edited inversion", "difference", "pasted difference",
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", nargs="?", const="", metavar="FILE",
                         help="also write one picture of all steps (default name: OUT with _sheet)")
     add_fit(parser)
+    add_align(parser)
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="report as JSON")
 
@@ -82,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
     edits = _edits(args)
     domain = load_domain(args.domain, check_device(args.device))
     domain.require("generator")
-    sources = load_sources(args.photo, domain.generator.resolution, args.fit)
+    work = load_work(args, domain)
+    sources = work.sources
     paths = output_paths(args.photo, args.out)
     sheet_path = _sheet_path(args, paths)
     if sheet_path is not None:
@@ -92,19 +95,21 @@ def run(args: argparse.Namespace) -> int:
         ensure_folder(sheet_path.parent)
     result = edit(torch.cat([source.image for source in sources]), edits, domain=domain, rectify=not args.no_rectify,
                   strength=args.strength, output=args.output)
-    for path, picture in zip(paths, result.result.cpu(), strict=True):
-        save_image(picture, path)
+    pictures = work.results(result.result.cpu())
+    for path, picture in zip(paths, pictures, strict=True):
+        if picture is not None:
+            save_image(picture, path)
     if sheet_path is not None:
         title = _said(edits) or "no edit"
         exact = [source.exact(edits, result.result.shape[-1]) for source in sources]
         save_image(make_sheet(sources, result, exact, title), sheet_path)
     if args.json:
         print_json({"edits": _said(edits), "sheet": sheet_path and str(sheet_path),
-                    "pictures": [{"photo": spec, "result": str(path)}
-                                 for spec, path in zip(args.photo, paths, strict=True)]})
+                    "pictures": [{"photo": spec, "result": None if picture is None else str(path)}
+                                 for spec, path, picture in zip(args.photo, paths, pictures, strict=True)]})
     else:
-        for spec, path in zip(args.photo, paths, strict=True):
-            print(f"{spec} -> {path}")
+        for spec, path, picture in zip(args.photo, paths, pictures, strict=True):
+            print(f"{spec} -> {'no usable face, skipped' if picture is None else path}")
         if sheet_path is not None:
             print(f"sheet -> {sheet_path}")
     return 0
