@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import InputError, MismatchError
-from .ops import EqualConv2d, EqualLinear
+from ..errors import InputError
+from .attribute_net import ConvTrunk
+from .ops import EqualLinear
 
 #: Word numbers that are no words: filling, and the first token, whose output stands for the text.
 PAD, START, FIRST_WORD = 0, 1, 2
@@ -72,20 +73,13 @@ class TextBlock(nn.Module):
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
 
-class TextImageNet(nn.Module):
+class TextImageNet(ConvTrunk):
     """`embed_images` [B,3,R,R] in [-1,1] and `embed_words` [n,L] word numbers -> unit vectors [.,dim]."""
 
     def __init__(self, config: TextImageNetConfig) -> None:
-        super().__init__()
-        self.config, self.resolution, self.dim = config, config.resolution, config.dim
-        self.dtype = torch.float32
-        widths = config.channels
-        self.stem = EqualConv2d(3, widths[0], 3, activation=True)
-        self.convs = nn.ModuleList(
-            EqualConv2d(widths[max(i - 1, 0)], width, 3, activation=True) for i, width in enumerate(widths))
-        self.downs = nn.ModuleList(EqualConv2d(width, width, 3, activation=True, down=True) for width in widths)
-        size = config.resolution >> len(widths)
-        self.fc = EqualLinear(widths[-1] * size * size, config.hidden, activation=True)
+        super().__init__(config.resolution, config.channels)
+        self.config, self.dim = config, config.dim
+        self.fc = EqualLinear(self.flat_features, config.hidden, activation=True)
         self.image_out = EqualLinear(config.hidden, config.dim)
         self.words = nn.Embedding(len(config.words) + FIRST_WORD, config.text_width)
         self.positions = nn.Parameter(0.02 * torch.randn(config.max_words + 1, config.text_width))
@@ -96,13 +90,7 @@ class TextImageNet(nn.Module):
 
     def embed_images(self, images: Tensor) -> Tensor:
         """[B,3,R,R] in [-1,1] -> [B,dim], float32 unit vectors. Raises MismatchError for another size."""
-        if images.shape[-1] != self.resolution or images.shape[-2] != self.resolution:
-            raise MismatchError(f"The text-image network reads {self.resolution} px pictures, found "
-                                f"{images.shape[-1]}x{images.shape[-2]}; resize them first.")
-        x = self.stem(images.to(self.dtype).contiguous(memory_format=torch.channels_last))
-        for conv, down in zip(self.convs, self.downs, strict=True):
-            x = down(conv(x))
-        return F.normalize(self.image_out(self.fc(x.float().flatten(1))), dim=1)
+        return F.normalize(self.image_out(self.fc(self.features(images)[-1].float().flatten(1))), dim=1)
 
     def embed_words(self, numbers: Tensor) -> Tensor:
         """[n,L] word numbers, START first, PAD after the last -> [n,dim], unit vectors."""

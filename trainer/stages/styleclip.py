@@ -53,7 +53,7 @@ class StyleCLIPStageConfig(StageConfig):
     samples: int = 4096              # pictures for the covariance of embeddings
     step: float = 2.0                # how far a channel is moved, in its standard deviations (5 in the paper)
     neutral: str = "a person"
-    strength: float = 2.0
+    strength: float = 1.0
     threshold: float = 0.0
     # mapper
     prompt: str = ""

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reganie_core import portraits
-from reganie_core.checkpoints import save_checkpoint
-from reganie_core.errors import InputError
+from reganie_core.checkpoints import read_checkpoint, save_checkpoint
+from reganie_core.errors import InputError, MismatchError
 from reganie_core.images import area_downsample
 from reganie_core.networks.text_image import TextImageNet, TextImageNetConfig
 from reganie_core.portraits.captions import (
@@ -63,6 +63,7 @@ class TextStageConfig(StageConfig):
     dim: int = 64
     text_width: int = 128
     text_layers: int = 2
+    trunk: str = ""                  # attribute network (same resolution, channels, hidden) whose features it starts from
     read: float = 0.5                # weight of reading the parameters from the embedding
     shift: int = 2                   # pixels of random translation
     noise: float = 0.04              # largest standard deviation of noise; pictures of a generator are not clean
@@ -123,6 +124,8 @@ class TextStage:
             config.text_layers)
         self.net = TextImageNet(self.network_config).to(config.device, memory_format=torch.channels_last)
         init_from(self.net, config.init_from, "text_image")
+        if config.trunk:
+            start_from_trunk(self.net, config.trunk)
         self.net.dtype = dtype_of(config)
         self.head = nn.Linear(config.dim, len(PARAMETERS)).to(config.device)
         self.average = make_average(self.net)
@@ -234,6 +237,18 @@ class TextStage:
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
         config = {"type": "TextImageNet", **asdict(self.network_config)}
         save_checkpoint(path, self.kind, config, dict(self.average.state_dict()), provenance, dtype=torch.float16)
+
+
+def start_from_trunk(net: TextImageNet, path: str) -> None:
+    """Copy the convolutions and the hidden layer of an attribute network, which already sees what captions name."""
+    tensors = {name: tensor for name, tensor in read_checkpoint(path, kind="attributes").tensors.items()
+               if not name.startswith("out.")}
+    own = net.state_dict()
+    wrong = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
+    if wrong:
+        raise MismatchError(f"trunk={path} has other layers than this config ({wrong[0]}); give both the same "
+                            "resolution, channels and hidden.")
+    net.load_state_dict({**own, **tensors})
 
 
 def area_under_curve(scores: Tensor, positive: Tensor) -> float:

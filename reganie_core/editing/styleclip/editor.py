@@ -48,7 +48,7 @@ class StyleCLIPEditor:
     Args:
         statistics: of the generator's style channels.
         encoder: the text-image encoder they were made with.
-        method: "relevance" (published; strength is alpha, -10..10) or "least_squares" (strength in standard
+        method: "relevance" (published; strength is alpha, -10..10) or "least_squares" (strength 1 is two standard
             deviations of the described quality among the generator's pictures).
         neutral: the description that a target is compared with unless the edit says otherwise.
         strength, threshold: used where the edit gives none.
@@ -61,7 +61,7 @@ class StyleCLIPEditor:
     accepts_targets = False
 
     def __init__(self, statistics: StyleStatistics, encoder: TextImageEncoder, *, method: str = "relevance",
-                 neutral: str = "a face", strength: float = 3.0, threshold: float = 0.1,
+                 neutral: str = "a face", strength: float = 1.0, threshold: float = 0.1,
                  fingerprint: str | None = None, provenance: Mapping[str, Any] | None = None) -> None:
         if method not in statistics.methods:
             raise InputError(f"The method {ascii(method)[:40]} is none of {', '.join(METHODS)}, or this file lacks "
@@ -72,9 +72,9 @@ class StyleCLIPEditor:
                                 "encoder they were made with.")
         self.statistics, self.encoder, self.method = statistics, encoder, method
         self.neutral, self.threshold = neutral, float(threshold)
-        limit, unit = (10.0, "") if method == "relevance" else (6.0, "deviations")
+        limit = 10.0 if method == "relevance" else 3.0
         self.controls: tuple[Control, ...] = (Control(
-            "text", "text", -limit, limit, unit, float(strength),
+            "text", "text", -limit, limit, "", float(strength),
             "Describe what the picture should show; the range is that of the strength."),)
         self.fingerprint, self.provenance = fingerprint, dict(provenance or {})
         self._directions: dict[tuple[str, str, float], Tensor] = {}

@@ -19,6 +19,8 @@ from ...text.encoders import unit
 __all__ = ["METHODS", "StyleStatistics", "channel_vectors", "directions_of_channels", "is_rgb"]
 
 METHODS = ("relevance", "least_squares")
+#: Strength 1 of least_squares, in standard deviations of the described quality among the generator's pictures.
+DEVIATIONS = 2.0
 
 
 def is_rgb(index: int) -> bool:
@@ -115,7 +117,7 @@ class StyleStatistics:
         The text's change t is a *filter*: it scores pictures. How pictures change when that score grows, and only it,
         is the pattern p = Sigma t (Haufe et al. 2014), Sigma the covariance of embeddings over the generator's
         pictures. With J the channels' responses, x = argmin |Sigma^(-1/2) (J^T x - p)|^2 + ridge |x|^2, then scaled
-        so that the score grows by one standard deviation among the generator's pictures (the unit of strength).
+        so that the score grows by two standard deviations among the generator's pictures: strength 1.
         Channels below ``threshold`` of the largest are left out and the rest is solved again.
         """
         if self.response is None or self.covariance is None:
@@ -127,7 +129,7 @@ class StyleStatistics:
             keep = x.abs() >= threshold * x.abs().max()
             x = self._solve(response * keep[:, None], goal, ridge)
         gain = (response.t() @ x) @ goal
-        return self._spread((x / gain.clamp_min(1e-3)).to(self.std))
+        return self._spread((x * (DEVIATIONS / gain.clamp_min(1e-3))).to(self.std))
 
     def _whitened(self, text: Tensor) -> tuple[Tensor, Tensor]:
         """Responses ``[C,d]`` and the unit goal ``[d]`` where the generator's embeddings have unit covariance."""
