@@ -78,31 +78,7 @@ class AlignFace:
                         "one line for each photo.",
                     },
                 ),
-                "which": (
-                    "STRING",
-                    {
-                        "default": "largest",
-                        "tooltip": f"Which of several faces: {', '.join(rc.faces.CHOICES)}, numbers such as 0 or 0,2 "
-                        "from the left, or @x,y for the one nearest to a pixel.",
-                    },
-                ),
-                "framing": (
-                    "COMBO",
-                    {
-                        "options": list(FRAMINGS),
-                        "default": "ffhq",
-                        "tooltip": "How the training pictures were cut: ffhq for generators of real faces, portraits "
-                        "for the packaged ones.",
-                    },
-                ),
-                "missing": (
-                    "COMBO",
-                    {
-                        "options": ["error", "skip"],
-                        "default": "error",
-                        "tooltip": "A photo without a usable face: error stops and names it, skip leaves it as it is.",
-                    },
-                ),
+                **_choice(),
             },
             "optional": {
                 "detector_name": (
@@ -176,6 +152,37 @@ class AlignFace:
         mask = torch.tensor(found, dtype=torch.float32)[:, None, None].repeat(1, height, width)
         where = _host.results_device()
         return torch.cat(crops).to(where), Cut(photo, tuple(faces)), mask.to(where)
+
+
+def _choice() -> dict[str, Any]:
+    """Which faces, cut how, and what happens when there is none."""
+    return {
+        "which": (
+            "STRING",
+            {
+                "default": "largest",
+                "tooltip": f"Which of several faces: {', '.join(rc.faces.CHOICES)}, numbers such as 0 or 0,2 "
+                "from the left, or @x,y for the one nearest to a pixel.",
+            },
+        ),
+        "framing": (
+            "COMBO",
+            {
+                "options": list(FRAMINGS),
+                "default": "ffhq",
+                "tooltip": "How the training pictures were cut: ffhq for generators of real faces, portraits "
+                "for the packaged ones.",
+            },
+        ),
+        "missing": (
+            "COMBO",
+            {
+                "options": ["error", "skip"],
+                "default": "error",
+                "tooltip": "A photo without a usable face: error stops and names it, skip leaves it as it is.",
+            },
+        ),
+    }
 
 
 def _points(text: str, count: int) -> list[Any]:

@@ -39,33 +39,7 @@ class InvertImage:
                     "IMAGE",
                     {"tooltip": "One portrait or a batch, cropped as the generator's training pictures were."},
                 ),
-                "method": (
-                    "COMBO",
-                    {
-                        "options": list(rc.inversion.METHODS),
-                        "default": "e4e",
-                        "tooltip": "e4e: fast, edits best. restyle: several passes. hfgi, hyperstyle: closer, with a "
-                        "generator changed for each picture. w, w+, pti: optimisation, slow; pti is closest.",
-                    },
-                ),
-                "iterations": (
-                    "INT",
-                    {
-                        "default": 0,
-                        "min": 0,
-                        "max": 5000,
-                        "tooltip": "Passes of restyle and hyperstyle, steps of w, w+ and pti. 0 takes the method's own "
-                        "number.",
-                    },
-                ),
-                "effort": (
-                    "COMBO",
-                    {
-                        "options": list(EFFORTS),
-                        "default": "fast",
-                        "tooltip": "For w, w+ and pti: fast takes about 100 steps, published as many as their papers.",
-                    },
-                ),
+                **_method(),
                 "fit": (
                     "COMBO",
                     {
@@ -161,6 +135,39 @@ class InvertImage:
             elif encoder_name != NO_ENCODER:
                 encoder = _choices.load("encoder", encoder_name)
         return {"network": network, "encoder": encoder}
+
+
+def _method() -> dict[str, Any]:
+    """Which method, and how long it may take."""
+    return {
+        "method": (
+            "COMBO",
+            {
+                "options": list(rc.inversion.METHODS),
+                "default": "e4e",
+                "tooltip": "e4e: fast, edits best. restyle: several passes. hfgi, hyperstyle: closer, with a "
+                "generator changed for each picture. w, w+, pti: optimisation, slow; pti is closest.",
+            },
+        ),
+        "iterations": (
+            "INT",
+            {
+                "default": 0,
+                "min": 0,
+                "max": 5000,
+                "tooltip": "Passes of restyle and hyperstyle, steps of w, w+ and pti. 0 takes the method's own "
+                "number.",
+            },
+        ),
+        "effort": (
+            "COMBO",
+            {
+                "options": list(EFFORTS),
+                "default": "fast",
+                "tooltip": "For w, w+ and pti: fast takes about 100 steps, published as many as their papers.",
+            },
+        ),
+    }
 
 
 def _inverter(method: str, models: dict[str, _models.Model | None], iterations: int, effort: str) -> Any:
