@@ -20,7 +20,7 @@ from reganie_core.inversion import encode
 from reganie_core.latents import synthesize
 from reganie_core.rectify import rectify
 from trainer import evaluate
-from trainer.evaluation import document, stats, tables
+from trainer.evaluation import document, prompts, stats, tables
 from trainer.evaluation.bench import Bench, load_judges
 from trainer.evaluation.chunks import Chunks
 from trainer.evaluation.editing import editing
@@ -286,6 +286,37 @@ def test_folders_of_pictures_are_reconstructed_and_documented(folder: Path, tmp_
     assert "## out-of-domain" in text and "0.048" in text and "validation seeds" in text
     with pytest.raises(NotFoundError, match="no pictures"):
         Photos(tmp_path / "nowhere")
+
+
+class Words:
+    """A text editor whose every prompt adds the same codes."""
+
+    controls, fingerprint = (), "f" * 16
+
+    def edit_text(self, latent: Any, target: str, neutral: str) -> Any:
+        return latent.with_ws(latent.ws + 0.3)
+
+
+def test_text_edits_are_compared_with_the_change_they_achieved(folder: Path) -> None:
+    bench = make_bench(folder, chunk=3)
+    bench.domain.styleclip = Words()
+    result = prompts.text(bench, 5)
+    assert len(result["rows"]) == 20 and not result["left out"]
+    people = held_out_people(10, FIRST_VALIDATION_SEED, validation=True)
+    p = people.parameters[:5]
+    x0 = portraits.render(p, 32)
+    latent = encode(bench.domain.generator, bench.domain.encoder, x0)
+    before, after = (bench.read(synthesize(bench.domain.generator, part)) for part in
+                     (latent, latent.with_ws(latent.ws + 0.3)))
+    moved = after["smile"] - before["smile"]
+    exact = portraits.render(portraits.edit(p, {"smile": moved}), 32)
+    values = prompts.measure(bench, prompts.PROMPTS[:1], 5)
+    found = torch.from_numpy(values["X0 unchanged|whole"][0])
+    assert torch.allclose(found, (x0 - exact).square().mean((1, 2, 3)), rtol=1e-4)
+    margin = 0.05 * 2
+    kept = (before["smile"] > 1 - margin) & (after["smile"] > 1 - margin)
+    expected = ((moved > 0) | kept).float().mean()
+    assert result["rows"]["a smiling person"]["right way"] == pytest.approx(float(expected))
 
 
 def test_paper_ratios() -> None:

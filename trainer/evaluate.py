@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
                    help="editor of `editing` (default: the first of the domain that knows the edit)")
     p.add_argument("--method", action="append", default=[], metavar="NAME[=FILE]",
                    help="another inversion method as a row: restyle=FILE, hfgi=FILE, hyperstyle=FILE[,ENCODER], "
-                   "e4e=FILE, pti, pti:fast, w, w+")
+                   "e4e=FILE, pti, pti:fast, w, w+, w+:STEPS")
     p.add_argument("--slow-count", type=int, default=50, help="pictures for pti, w and w+ (default: 50)")
     p.add_argument("--rectifier", action="append", default=[], metavar="LABEL=FILE", help="another rectifier as a row")
     p.add_argument("--images", default="", metavar="FOLDER",

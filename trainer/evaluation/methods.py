@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 import reganie_core as rc
 from reganie_core.errors import InputError, NotFoundError
-from reganie_core.inversion import METHODS, NEEDS_FILE, Inversion, MethodInverter, load_inverter, make_inverter
+from reganie_core.inversion import (
+    METHODS,
+    NEEDS_FILE,
+    Inversion,
+    MethodInverter,
+    ProjectionSettings,
+    load_inverter,
+    make_inverter,
+)
 from reganie_core.rectify import rectify
 
 from ..frozen import load_attributes
@@ -36,7 +44,7 @@ class Method:
 
 
 def parse_method(text: str, domain: rc.Domain, device: str = "cpu") -> Method:
-    """`restyle=FILE`, `hyperstyle=FILE,ENCODER`, `e4e=FILE`, `pti`, `pti:fast`, `w`, `w+` -> :class:`Method`.
+    """`restyle=FILE`, `hyperstyle=FILE,ENCODER`, `e4e=FILE`, `pti`, `pti:fast`, `w`, `w+:STEPS` -> :class:`Method`.
 
     HFGI and HyperStyle build on the domain's encoder unless another file is given. Optimisation starts at the domain's
     encoder (PTI's pivot too) and uses the perceptual features of the domain's losses, never those of the judge.
@@ -58,8 +66,12 @@ def parse_method(text: str, domain: rc.Domain, device: str = "cpu") -> Method:
         return Method(name, inverter, False)
     features = domain.folder / "attributes.safetensors" if domain.folder else None
     perceptual = load_attributes(str(features), device).distance if features and features.is_file() else None
-    settings: dict[str, Any] = {"settings": setting or "published"} if name == "pti" else {}
-    inverter = make_inverter(name, encoder=domain.encoder, perceptual=perceptual, **settings)
+    settings: Any = (setting or "published") if name == "pti" else None
+    if name in ("w", "w+") and setting:
+        if not setting.isdigit():
+            raise InputError(f"{name}:{setting[:40]} is not {name}:STEPS, for example {name}:200.")
+        settings = ProjectionSettings(steps=int(setting))
+    inverter = make_inverter(name, encoder=domain.encoder, perceptual=perceptual, settings=settings)
     return Method(f"{name} ({setting})" if setting else name, inverter.to(device), name in SLOW)
 
 
