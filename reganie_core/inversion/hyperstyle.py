@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -13,7 +14,7 @@ from .e4e import check_pair, encode
 from .protocol import MethodInverter
 from .restyle import pooled
 
-__all__ = ["HyperStyleInverter", "refine"]
+__all__ = ["HyperStyleInverter", "paint_each", "refine"]
 
 
 def refine(generator: nn.Module, network: nn.Module, images: Tensor, latent: Latent, iterations: int,
@@ -31,6 +32,21 @@ def refine(generator: nn.Module, network: nn.Module, images: Tensor, latent: Lat
         deltas = {i: deltas[i] + delta if i in deltas else delta for i, delta in more.items()}
         picture = render(generator, replace(latent, changes=network.changes(generator, deltas)), noise)
         yield deltas, picture
+
+
+def paint_each(generator: nn.Module, ws: Tensor, changes: dict[str, Tensor]) -> Tensor:
+    """``[B,3,R,R]``, not clamped: every picture by its own weights (see ``Latent.changes``), all of them at once.
+
+    For training on an accelerator: differentiable in codes and changes, with constant noise.
+    """
+    own = dict(generator.synthesis.named_parameters())
+    named = {name.removeprefix("synthesis."): change for name, change in changes.items()}
+
+    def one(w: Tensor, change: dict[str, Tensor]) -> Tensor:
+        parameters = {name: own[name] + extra for name, extra in change.items()}
+        return torch.func.functional_call(generator.synthesis, parameters, (w[None],), {"noise": "const"})[0]
+
+    return torch.vmap(one)(ws, named)
 
 
 class HyperStyleInverter(MethodInverter):

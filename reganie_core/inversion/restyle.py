@@ -26,7 +26,7 @@ def pooled(pictures: Tensor, size: tuple[int, int]) -> Tensor:
 
 def refine(generator: nn.Module, network: nn.Module, images: Tensor, iterations: int,
            noise: str = "const") -> Iterator[tuple[Tensor, Tensor]]:
-    """Codes ``[B,num_ws,w_dim]`` and their picture ``[B,3,R,R]``, not clamped: of the mean latent, then of each iteration.
+    """Codes ``[B,num_ws,w_dim]`` and picture ``[B,3,R,R]``, not clamped: of the mean latent, then of each iteration.
 
     ``images [B,3,R,R]``; y_0 = G(w_avg), w_{t+1} = w_t + E(x, y_t), y_t = G(w_t) (equations 1 to 3).
     """

@@ -157,6 +157,11 @@ class HFGI(nn.Module):
         self.residue = ConsultationEncoder(config)
         self.grid_align = DistortionAlignment(config)
 
+    def start_at_identity(self) -> None:
+        """Last layers to zero: an untrained network injects nothing (training starts from the plain inversion)."""
+        for head in (self.residue.condition_scale3, self.residue.condition_shift3):
+            nn.init.zeros_(head[-1].weight)
+
     def small(self, pictures: Tensor) -> Tensor:
         """``[B,3,H,W]`` clamped, at the networks' size: bilinear without antialiasing, as the method defines it."""
         return _resized(pictures.clamp(-1.0, 1.0), self.config.input_resolution)

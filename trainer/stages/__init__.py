@@ -12,6 +12,9 @@ STAGES = {
     "directions": ("directions", "DirectionsStage"),
     "editor": ("editor", "EditorStage"),
     "rectifier": ("rectifier", "RectifierStage"),
+    "restyle": ("restyle", "RestyleStage"),
+    "hfgi": ("hfgi", "HfgiStage"),
+    "hyperstyle": ("hyperstyle", "HyperStyleStage"),
     "styleclip": ("styleclip", "StyleCLIPStage"),
     "text": ("text", "TextStage"),
 }
