@@ -86,7 +86,7 @@ class TextImageNet(ConvTrunk):
         self.blocks = nn.ModuleList(TextBlock(config.text_width, config.text_heads) for _ in range(config.text_layers))
         self.norm = nn.LayerNorm(config.text_width)
         self.text_out = nn.Linear(config.text_width, config.dim)
-        self.log_scale = nn.Parameter(torch.tensor(2.5))  # of the logits: exp(2.5) = 12
+        self.log_scale = nn.Parameter(torch.tensor(3.0))  # of the logits: exp(3) = 20
 
     def embed_images(self, images: Tensor) -> Tensor:
         """[B,3,R,R] in [-1,1] -> [B,dim], float32 unit vectors. Raises MismatchError for another size."""

@@ -63,7 +63,7 @@ class TextStageConfig(StageConfig):
     dim: int = 64
     text_width: int = 128
     text_layers: int = 2
-    trunk: str = ""                  # attribute network (same resolution, channels, hidden) whose features it starts from
+    trunk: str = ""                  # attribute network of the same sizes whose features it starts from
     read: float = 0.5                # weight of reading the parameters from the embedding
     shift: int = 2                   # pixels of random translation
     noise: float = 0.04              # largest standard deviation of noise; pictures of a generator are not clean

@@ -66,6 +66,8 @@ class StyleCLIPEditor:
         if method not in statistics.methods:
             raise InputError(f"The method {ascii(method)[:40]} is none of {', '.join(METHODS)}, or this file lacks "
                              f"what it needs; it has enough for {', '.join(statistics.methods)}.")
+        if not isinstance(neutral, str) or not neutral.strip():
+            raise InputError(f"The neutral description must be a text, found {ascii(neutral)[:40]}.")
         if encoder.dim != statistics.directions.shape[1]:
             raise MismatchError(f"The channel directions were made with a text-image encoder of "
                                 f"{statistics.directions.shape[1]} dimensions, this one has {encoder.dim}. Use the "
