@@ -40,8 +40,8 @@ def test_the_face_goes_back_and_the_rest_stays(photo, tiny_domain, tmp_path, cap
     assert after.shape == before.shape and np.array_equal(after[..., 3], before[..., 3])
     points = faces.parse_points(photo.with_suffix(".txt").read_text())
     aligned = faces.align_photos(Image.open(photo), 32, points=points, which="right")
-    edited = rc.edit(aligned.crops, {"age": 1.0}, domain=tiny_domain).result
-    expected = faces.paste_faces(Image.open(photo), edited, aligned.faces)
+    edited = rc.edit(aligned.crops, {"age": 1.0}, domain=tiny_domain)
+    expected = faces.paste_faces(Image.open(photo), edited.result, aligned.faces, reference=edited.reconstruction)
     assert np.array_equal(after, np.asarray(expected.photos))
     untouched = expected.mask[0, 0].numpy() == 0
     assert np.array_equal(after[untouched], before[untouched]) and (after != before).any()

@@ -168,6 +168,26 @@ def test_a_shift_of_tone_leaves_no_seam():
     assert float(middle.mean()) == pytest.approx(0.5, abs=0.1)
 
 
+def test_with_a_reference_only_the_edit_itself_comes_into_the_photo(crowd):
+    """Networks that blur everything: without an edit the photo stays, with one only its own place changes."""
+    from reganie_core.faces.cutout import blur
+
+    scene, photo, _ = crowd
+    found = faces.align_photos(photo, 128, points=scene.points(), which="all", framing="portraits")
+    drawn = blur(found.crops, 2.0)
+    same = faces.paste_faces(photo, drawn, found.faces, reference=drawn)
+    assert psnr(same.photos, photo) > 100 > 40 > psnr(faces.paste_faces(photo, drawn, found.faces).photos, photo)
+    edited = drawn.clone()
+    edited[:, 0, 40:70, 40:70] = 0.9
+    result = faces.paste_faces(photo, edited, found.faces, reference=drawn)
+    face = found.faces[0]
+    inside, beside = (face.crop_to_photo(torch.tensor([[55.0, 55.0], [95.0, 95.0]]))).round().long().tolist()
+    assert float(result.photos[0, 0, inside[1], inside[0]]) == pytest.approx(0.9, abs=0.1)
+    assert torch.allclose(result.photos[0, :, beside[1], beside[0]], photo[0, :, beside[1], beside[0]], atol=1e-3)
+    with pytest.raises(MismatchError, match="reference"):
+        faces.paste_faces(photo, edited, found.faces, reference=drawn[:1])
+
+
 def test_masks_strength_and_feather():
     photo = noise_photo()
     found = faces.align_photos(photo, 128, points=POINTS)

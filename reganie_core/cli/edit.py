@@ -95,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
         ensure_folder(sheet_path.parent)
     result = edit(torch.cat([source.image for source in sources]), edits, domain=domain, rectify=not args.no_rectify,
                   strength=args.strength, output=args.output)
-    pictures = work.results(result.result.cpu())
+    unedited = result.inversion if result.reconstruction is None else result.reconstruction
+    pictures = work.results(result.result.cpu(), unedited.cpu())
     for path, picture in zip(paths, pictures, strict=True):
         if picture is not None:
             save_image(picture, path)

@@ -45,14 +45,14 @@ class Work:
     aligned: Aligned | None = None
     paste_back: bool = False
 
-    def results(self, edited: Tensor) -> list[Any]:
-        """The pictures to save for the edited crops ``[N,3,s,s]``."""
+    def results(self, edited: Tensor, unedited: Tensor) -> list[Any]:
+        """The pictures to save for the edited crops ``[N,3,s,s]`` and what the networks make of the unedited ones."""
         if self.aligned is None:
             return list(edited)
         from ..faces import paste_faces
 
         if self.paste_back:
-            return list(paste_faces(self.photos, edited, self.aligned.faces).photos)
+            return list(paste_faces(self.photos, edited, self.aligned.faces, reference=unedited).photos)
         found: list[Any] = [None] * len(self.photos)
         for face, crop in zip(self.aligned.faces, edited, strict=True):
             found[face.index] = crop

@@ -10,6 +10,9 @@ from 1 inside the square to 0 on its edge:
 Here k in [0,1] tells where the edit left the picture alone (from |B - A|, smoothed): k = 1 is the residual form, which
 keeps the photo's detail that is finer than the crop; k = 0 replaces it. So an unchanged crop gives the photo back
 exactly, a changed part leaves no ghost of the old detail, and a small crop does not blur the rest of the face.
+
+A may also be what the networks make of the crop without the edit (``reference``, the reconstruction X_r): then only
+what the edit itself changed comes into the photo, and what the networks cannot draw well stays the photo's.
 """
 
 from __future__ import annotations
@@ -59,7 +62,7 @@ class Pasted:
 
 def paste_faces(photos: Photos, edited: Tensor, faces: Face | Sequence[Face], *, mode: PasteMode = "auto",
                 feather: float = 0.08, mask: Tensor | None = None, match_tone: bool = True,
-                strength: float = 1.0) -> Pasted:
+                strength: float = 1.0, reference: Tensor | None = None) -> Pasted:
     """Put edited crops back into their photos.
 
     Args:
@@ -73,6 +76,8 @@ def paste_faces(photos: Photos, edited: Tensor, faces: Face | Sequence[Face], *,
         match_tone: subtract the change of colour that most of the crop's frame shares, such as a generator's slightly
             different tone, so that no seam shows.
         strength: 0 gives the photo, 1 the edit.
+        reference: ``[N,3,r,r]`` in [-1,1]: the unedited counterparts of ``edited``, such as ``EditResult``'s
+            ``reconstruction`` (or ``inversion`` where nothing was rectified); None: the aligned crops themselves.
 
     Raises:
         InputError: shapes, ranges or options that do not make sense.
@@ -83,20 +88,19 @@ def paste_faces(photos: Photos, edited: Tensor, faces: Face | Sequence[Face], *,
     if not 0.0 <= feather <= 0.5 or not 0.0 <= strength <= 1.0:
         raise InputError(f"feather lies in 0..0.5 and strength in 0..1; found {feather} and {strength}.")
     faces = [faces] if isinstance(faces, Face) else list(faces)
+    _check_crops(edited, len(faces), "edited crops")
+    if reference is not None:
+        _check_crops(reference, len(faces), "reference crops")
+    crop_mask = _check_mask(mask, len(faces))
     given, pictures = open_photos(photos), open_photos(photos, copy=True)
     masks = tuple(torch.zeros(1, 1, p.size[1], p.size[0], device=p.pixels.device) for p in pictures)
-    if faces or edited.shape[0]:
-        edited = check_image(edited, "edited crop")
-        crop_mask = _check_mask(mask, len(faces))
-        if edited.shape[0] != len(faces) or edited.shape[2] != edited.shape[3]:
-            raise MismatchError(f"There are {len(faces)} faces and edited crops of the shape {list(edited.shape)}; "
-                                "give one square crop for each face, in the same order.")
     with torch.no_grad():
         for i, face in enumerate(faces):
             source = picture_of(given, face)
             others = [f for j, f in enumerate(faces) if j != i and f.index == face.index]
-            crop = edited[i : i + 1].to(source.pixels.device)
-            change = _change(cut(source, face), crop, face, source.size, mode, match_tone)
+            crop = edited[i : i + 1].float().to(source.pixels.device)
+            base = cut(source, face) if reference is None else reference[i : i + 1].to(crop)
+            change = _change(base, crop, face, source.size, mode, match_tone)
             own = None if mask is None else crop_mask[i % len(crop_mask)].to(crop)[None]
             _put(source, pictures[face.index], masks[face.index], face, others, change, own, feather, strength)
     return Pasted(_as_given(photos, [picture.done() for picture in pictures]), masks)
@@ -109,6 +113,14 @@ def _as_given(photos: Photos, results: list[Photo]) -> Photos:
         return results[0]
     return [result[None] if isinstance(photo, Tensor) and photo.ndim == 4 else result  # type: ignore[index]
             for photo, result in zip(photos, results, strict=True)]
+
+
+def _check_crops(crops: Tensor, count: int, what: str) -> None:
+    if count or crops.shape[0]:
+        shape = list(check_image(crops, what).shape)
+        if shape[0] != count or shape[2] != shape[3]:
+            raise MismatchError(f"There are {count} faces and {what} of the shape {shape}; give one square crop for "
+                                "each face, in the same order.")
 
 
 def _check_mask(mask: Tensor | None, count: int) -> Tensor:
@@ -125,15 +137,12 @@ def _check_mask(mask: Tensor | None, count: int) -> Tensor:
     return mask.clamp(0.0, 1.0)
 
 
-def _change(aligned: Tensor, edited: Tensor, face: Face, photo_size: tuple[int, int], mode: PasteMode,
+def _change(base: Tensor, edited: Tensor, face: Face, photo_size: tuple[int, int], mode: PasteMode,
             match_tone: bool) -> Tensor:
     """``[1,4,s,s]``: B - k A and k in the edited crop's size, as ``W`` will carry them into the photo."""
     size = edited.shape[-1]
-    if size < aligned.shape[-1]:
-        aligned = area_downsample(aligned, size)
-    elif size > aligned.shape[-1]:
-        aligned = resize(aligned, size)
-    difference = edited - aligned
+    base = area_downsample(base, size) if size < base.shape[-1] else resize(base, size)
+    difference = edited - base
     if match_tone:
         difference = difference - _tone(difference, face, photo_size)
     if mode == "auto":
@@ -141,7 +150,7 @@ def _change(aligned: Tensor, edited: Tensor, face: Face, photo_size: tuple[int, 
         keep = torch.exp(-((moved / CHANGE) ** 2))
     else:
         keep = torch.full_like(difference[:, :1], 1.0 if mode == "residual" else 0.0)
-    return torch.cat([difference + (1.0 - keep) * aligned, keep], 1)
+    return torch.cat([difference + (1.0 - keep) * base, keep], 1)
 
 
 def _tone(difference: Tensor, face: Face, photo_size: tuple[int, int]) -> Tensor:
