@@ -14,17 +14,18 @@ import torch
 from torch import Tensor
 
 from .flow import estimate_flow, warp
+from .randomness import Draws
 
 
-def random_shapes(images: Tensor, random: torch.Generator, maximum: int = 3) -> tuple[Tensor, Tensor]:
+def random_shapes(images: Tensor, random: torch.Generator | Draws, maximum: int = 3) -> tuple[Tensor, Tensor]:
     """(fill [B,3,H,W] in [-1,1], coverage [B,1,H,W] in [0,1]) of 1 to `maximum` soft-edged shapes per picture."""
     b, _, h, w = images.shape
-    device = images.device
+    device, draws = images.device, Draws.of(random, b)
     y = torch.linspace(-1, 1, h, device=device).view(1, h, 1)
     x = torch.linspace(-1, 1, w, device=device).view(1, 1, w)
     fill, cover = torch.zeros(b, 3, h, w, device=device), torch.zeros(b, 1, h, w, device=device)
     for index in range(maximum):
-        u = torch.rand(b, 20, generator=random).to(device)[:, :, None, None]
+        u = draws.rand(20).to(device)[:, :, None, None]
         present = (u[:, 0] < (1.0 if index == 0 else 0.5)).float()
         angle = u[:, 1] * 3.1416
         cos, sin = angle.cos(), angle.sin()
@@ -46,13 +47,15 @@ def random_shapes(images: Tensor, random: torch.Generator, maximum: int = 3) -> 
     return fill, cover
 
 
-def paste_shapes(pictures: Tensor, count: int, share: float, random: torch.Generator, moving: bool = True) -> Tensor:
+def paste_shapes(pictures: Tensor, count: int, share: float, random: torch.Generator | Draws,
+                 moving: bool = True) -> Tensor:
     """Shapes into a share of `count` pictures X, and the same ones into their edits Y where `pictures` is [X; Y].
 
     pictures [count or 2 count,3,H,W] in [-1,1]. With `moving` the shapes follow the flow from X to Y.
     """
-    fill, cover = random_shapes(pictures[:count], random)
-    chosen = (torch.rand(count, 1, 1, 1, generator=random) < share).to(cover.device)
+    draws = Draws.of(random, count)
+    fill, cover = random_shapes(pictures[:count], draws)
+    chosen = (draws.rand(1, 1, 1) < share).to(cover.device)
     layer = torch.cat([fill, cover * chosen], dim=1)
     if len(pictures) > count:
         carried = warp(layer, estimate_flow(pictures[:count], pictures[count:])) if moving else layer

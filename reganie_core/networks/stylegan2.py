@@ -11,7 +11,7 @@ can be compared tensor by tensor; the FIR filters are constants and not stored.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -163,8 +163,10 @@ class SynthesisLayer(nn.Module):
             return leaky(x, self.clamp)
         grid = self.noise_const
         if noise == "random":
-            grid = torch.randn(x.shape[0], 1, self.resolution, self.resolution, generator=generator,
-                               device=generator.device if generator is not None else x.device).to(x.device)
+            each = [generator] if not isinstance(generator, (list, tuple)) else generator     # one per sample
+            shape = (x.shape[0] // len(each), 1, self.resolution, self.resolution)
+            grid = torch.cat([torch.randn(shape, generator=g, device=x.device if g is None else g.device)
+                              for g in each]).to(x.device)
         grid = (grid * (self.noise_strength * SQRT2)).to(x.dtype)
         return leaky(x + grid if torch.is_grad_enabled() else x.add_(grid), self.clamp)
 
@@ -279,11 +281,13 @@ class SynthesisNetwork(nn.Module):
             first += len(block.layers) - 1
         return out
 
-    def forward(self, ws: Tensor | None = None, noise: str = "const", generator: torch.Generator | None = None,
+    def forward(self, ws: Tensor | None = None, noise: str = "const",
+                generator: torch.Generator | Sequence[torch.Generator] | None = None,
                 styles: list[Tensor] | None = None, features: Mapping[str, Tensor] | None = None) -> Tensor:
         """Image [B,3,R,R].
 
-        noise: "const" (the stored noise maps), "none", or "random" (drawn from `generator` when one is given).
+        noise: "const" (the stored noise maps), "none", or "random" (drawn from `generator` when one is given, from
+        each sample's own when there are several).
         Give either `ws` or `styles` (for StyleSpace edits). features: maps [B,2,C,h,w] by the name of a layer
         ("b64.conv0"), injected into its output (see `inject`). Raises InputError or MismatchError.
         """

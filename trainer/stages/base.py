@@ -38,6 +38,12 @@ def shares(config: StageConfig, batch: int | None = None, group: int = 1) -> lis
     return distributed.shares(config.batch if batch is None else batch, group, config.accumulate)
 
 
+def mean_terms(terms: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Each term's mean over the micro-batches."""
+    return {name: torch.stack([t[name].detach() for t in terms]).mean(dim=0) for name in terms[0]} \
+        if len(terms) > 1 else {name: value.detach() for name, value in terms[0].items()}
+
+
 class LossScale(nn.Module):
     """Dynamic loss scaling for float16, one scale per optimiser, saved with the networks.
 

@@ -6,6 +6,7 @@ detached pictures, then G through the same graph, which saves a synthesis pass p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from reganie_core.checkpoints import save_checkpoint
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
+from .. import distributed
 from ..config import StageConfig
-from ..data import portraits_set
 from ..ema import make_average, update_average
 from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..randomness import generator_at
+from ..randomness import Draws, generator_at
 from ..sheets import grid
-from .base import adam, descend, dtype_of, init_from
+from ..sources.training import training_pictures
+from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .growing import grow
 
 
@@ -41,6 +43,7 @@ class GeneratorStageConfig(StageConfig):
     grow_from: str = ""              # run folder of a generator of half the resolution, to start from
     grow_warmup_kimg: float = 1.0    # then D alone learns for so long
     noise: bool = True               # noise inputs; off for a domain without random detail, as in StyleGAN3
+    images: str = ""                 # your pictures: a folder, .zip, .tar or pattern of shards; empty: portraits
     data: str = "runs/data"
     data_count: int = 20000
     data_seed: int = 0
@@ -49,6 +52,7 @@ class GeneratorStageConfig(StageConfig):
 class GeneratorStage:
     config_class = GeneratorStageConfig
     kind = "generator"
+    group = 4                        # of the discriminator's minibatch standard deviation
 
     def __init__(self, config: GeneratorStageConfig) -> None:
         self.config = config
@@ -67,48 +71,77 @@ class GeneratorStage:
         self.G_ema = make_average(self.G)
         self.modules = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
         self.optimizers = {"G": adam(self.G, config), "D": adam(self.D, config, config.r1_interval)}
-        self.data = portraits_set(config.data, config.data_count, config.resolution, config.data_seed,
-                                  config.device)
+        self.data = training_pictures(config, config.resolution, self.group)
 
-    def draw_ws(self, random: torch.Generator) -> Tensor:
+    def draw_ws(self, random: torch.Generator | Draws) -> Tensor:
         """Latents of a batch; with probability `mixing` the later layers come from a second z."""
-        config, batch = self.config, self.config.batch
-        z = torch.randn(2, batch, self.G.z_dim, generator=random)
+        draws, config = Draws.of(random, self.config.batch), self.config
+        z = torch.randn(2, draws.batch, self.G.z_dim, generator=draws.random)[:, draws.rows]
         ws = self.G.mapping(z[0].to(config.device))
-        with torch.no_grad():
-            self.G.w_avg.lerp_(ws[:, 0].detach().mean(dim=0), 0.002)
         if config.mixing > 0:
-            layer = torch.randint(1, self.G.num_ws, (batch,), generator=random)
-            layer = torch.where(torch.rand(batch, generator=random) < config.mixing, layer, self.G.num_ws)
+            layer = draws.randint(1, self.G.num_ws)
+            layer = torch.where(draws.rand() < config.mixing, layer, self.G.num_ws)
             second = torch.arange(self.G.num_ws)[None, :] >= layer[:, None]
             ws = torch.where(second[:, :, None].to(ws.device), self.G.mapping(z[1].to(config.device)), ws)
         return ws
 
+    def pair(self, seen: int, rows: Tensor, graph: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        """Training pictures, generated ones and the first codes of these rows of the batch."""
+        config, draws = self.config, Draws(generator_at(self.config.seed, seen), self.config.batch, rows)
+        with timed(self, "data"):
+            indices = draws.numbers(self.data, seen)
+            mirror = draws.rand() < 0.5 if config.mirror else None
+            real = self.data.batch(indices, mirror).to(config.device)
+        with timed(self, "fakes"), torch.set_grad_enabled(graph):
+            ws = self.draw_ws(draws)
+            noise = [generator_at(config.seed, seen + row, "noise") for row in rows.tolist()] if config.noise else None
+            fake = self.G.synthesis(ws, noise="random" if noise else "none", generator=noise)
+        return real, fake, ws[:, 0].detach()
+
+    def losses_d(self, seen: int, parts: list[Tensor], fakes: list[Tensor], terms: list[dict[str, Tensor]],
+                 w: list[Tensor]) -> Iterator[Tensor]:
+        """The discriminator's loss per micro-batch. A single one keeps its fakes, graph and all, for the generator."""
+        config = self.config
+        for rows in parts:
+            real, fake, codes = self.pair(seen, rows, graph=len(parts) == 1)
+            w.append(codes)
+            if len(parts) == 1:
+                fakes.append(fake)
+            loss = discriminator_loss(self.D(real), self.D(fake.detach()))
+            terms.append({"D": loss.detach()})
+            if (seen // config.batch) % config.r1_interval == 0:
+                r1 = r1_penalty(self.D, real)
+                loss = loss + r1 * (config.r1_gamma * 0.5 * config.r1_interval)
+                terms[-1]["r1"] = r1.detach()
+            yield loss
+
+    def losses_g(self, seen: int, parts: list[Tensor], fakes: list[Tensor],
+                 terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
+        """The generator's loss per micro-batch; fakes that were not kept are made again."""
+        for rows in parts:
+            loss = generator_loss(self.D(fakes.pop() if fakes else self.pair(seen, rows)[1]))
+            terms.append({"G": loss.detach()})
+            yield loss
+
     def step(self, seen: int) -> dict[str, Tensor]:
         config = self.config
-        random = generator_at(config.seed, seen)
-        indices = torch.randint(len(self.data), (config.batch,), generator=random)
-        mirror = torch.rand(config.batch, generator=random) < 0.5 if config.mirror else None
-        real = self.data.batch(indices, mirror).to(config.device)
-        noise = "random" if config.noise else "none"
-        fake = self.G.synthesis(self.draw_ws(random), noise=noise, generator=random)
-
-        loss_d = discriminator_loss(self.D(real), self.D(fake.detach()))
-        terms = {"D": loss_d.detach()}
-        if (seen // config.batch) % config.r1_interval == 0:
-            r1 = r1_penalty(self.D, real)
-            loss_d = loss_d + r1 * (config.r1_gamma * 0.5 * config.r1_interval)
-            terms["r1"] = r1.detach()
-        terms["gradient_D"] = descend(self, "D", loss_d)
-
+        parts = shares(config, group=self.group)
+        fakes: list[Tensor] = []
+        w: list[Tensor] = []
+        terms_d: list[dict[str, Tensor]] = []
+        terms_g: list[dict[str, Tensor]] = []
+        with timed(self, "D"):
+            gradient_d = descend(self, "D", self.losses_d(seen, parts, fakes, terms_d, w))
+        self.G.w_avg.lerp_(distributed.mean(torch.cat(w).mean(dim=0)), 0.002)
+        out = {**mean_terms(terms_d), "gradient_D": gradient_d}
         if config.grow_from and seen < config.grow_warmup_kimg * 1000:
-            return terms
+            return out
         self.D.requires_grad_(False)
-        loss_g = generator_loss(self.D(fake))
-        terms["gradient_G"] = descend(self, "G", loss_g)
+        with timed(self, "G"):
+            gradient_g = descend(self, "G", self.losses_g(seen, parts, fakes, terms_g))
         self.D.requires_grad_(True)
         update_average(self.G_ema, self.G, config.batch, config.ema_kimg, seen + config.batch)
-        return {"G": loss_g.detach(), **terms}
+        return {**mean_terms(terms_g), **out, "gradient_G": gradient_g}
 
     @torch.inference_mode()
     def samples(self, count: int, seed: int) -> Tensor:

@@ -15,6 +15,7 @@ Loss: L1 + perceptual + adversarial (R1), weights 1 in the paper. Options beyond
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,11 @@ from ..ema import make_average, update_average
 from ..frozen import load_attributes
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..paste import paste_shapes
-from ..randomness import generator_at
+from ..randomness import Draws, generator_at
 from ..sheets import grid
-from .base import adam, descend, dtype_of, init_from
+from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 
+Triplet = tuple[Tensor, Tensor, Tensor, int]       # (what E_d sees, I^, I, which of the triplets)
 VALIDATION_SEED = 600_000_000      # held-out portraits to look at while training; the tables use others
 
 
@@ -93,6 +95,7 @@ class RectifierStageConfig(StageConfig):
 class RectifierStage:
     config_class = RectifierStageConfig
     kind = "rectifier"
+    best_metric = "l2_rectified"
 
     def __init__(self, config: RectifierStageConfig) -> None:
         self.config = config
@@ -119,6 +122,7 @@ class RectifierStage:
         self.average = make_average(self.R)
         self.modules = {"R": self.R, "average": self.average}
         self.optimizers = {"R": adam(self.R, config)}
+        self.group = 4 if config.gan_weight > 0 else 1       # of the discriminator's minibatch standard deviation
         self.D: Discriminator | None = None
         if config.gan_weight > 0:
             self.D = Discriminator(DiscriminatorConfig(resolution, config.d_channels))
@@ -129,18 +133,19 @@ class RectifierStage:
     # Algorithm 1 ---------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def triplet(self, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
+    def triplet(self, random: torch.Generator | Draws, seen: int = 0) -> Triplet:
         """(what E_d sees, I^, I) and which triplet it is (4: a training picture); pictures clamped to [-1,1]."""
         config = self.config
-        w = self.G.mapping(torch.randn(config.batch, self.G.z_dim, generator=random).to(config.device))
-        t = int(torch.randint(1, 4, (1,), generator=random))
-        if self.data is not None and float(torch.rand(1, generator=random)) < config.real:
-            t, pictures = 4, self.training_pictures(random)
+        draws = Draws.of(random, config.batch)
+        w = self.G.mapping(draws.randn(self.G.z_dim).to(config.device))
+        t = int(torch.randint(1, 4, (1,), generator=draws.random))
+        if self.data is not None and float(torch.rand(1, generator=draws.random)) < config.real:
+            t, pictures = 4, self.training_pictures(draws, seen)
         else:
-            pictures = self.synthesize(w if t == 3 else torch.cat([w, self.edit(w, random)]))
+            pictures = self.synthesize(w if t == 3 else torch.cat([w, self.edit(w, draws)]))
         if config.paste > 0:
-            pictures = paste_shapes(pictures, config.batch, config.paste, random, config.paste_moving)
-        inverted = self.synthesize(self.invert(pictures, random))
+            pictures = paste_shapes(pictures, len(draws), config.paste, draws, config.paste_moving)
+        inverted = self.synthesize(self.invert(pictures, draws))
         if t >= 3:
             return self.seen_by_delta_encoder(pictures, inverted), inverted, pictures, t
         (x, y), (x_hat, y_hat) = pictures.chunk(2), inverted.chunk(2)
@@ -157,12 +162,12 @@ class RectifierStage:
     def synthesize(self, codes: Tensor) -> Tensor:
         return self.G.synthesis(codes).clamp(-1, 1)
 
-    def training_pictures(self, random: torch.Generator) -> Tensor:
-        indices = torch.randint(len(self.data), (self.config.batch,), generator=random)
-        mirror = torch.rand(self.config.batch, generator=random) < 0.5
+    def training_pictures(self, draws: Draws, seen: int) -> Tensor:
+        indices = draws.numbers(self.data, seen)
+        mirror = draws.rand() < 0.5
         return self.data.batch(indices, mirror).to(self.config.device)
 
-    def invert(self, pictures: Tensor, random: torch.Generator) -> Tensor:
+    def invert(self, pictures: Tensor, random: torch.Generator | Draws) -> Tensor:
         """E(pictures), for [X; Y] with the same error added to both halves when `jitter` is on.
 
         The error leads towards another mapped code, in the layers from a random one up or down: like that of a real
@@ -171,22 +176,23 @@ class RectifierStage:
         codes, config = self.E(pictures), self.config
         if config.jitter <= 0:
             return codes
-        batch, layers = config.batch, self.G.num_ws
-        z = torch.randn(batch, self.G.z_dim, generator=random)
-        u = torch.rand(batch, 3, generator=random)
+        draws = Draws.of(random, config.batch)
+        batch, layers = len(draws), self.G.num_ws
+        z, u = draws.randn(self.G.z_dim), draws.rand(3)
         cut, rising = (u[:, :1] * layers).long(), u[:, 1:2] < 0.5
         layer = torch.arange(layers)[None]
         share = torch.where((layer >= cut) == rising, u[:, 2:].square() * config.jitter, 0.0)
         error = share[:, :, None].to(codes.device) * (self.G.mapping(z.to(codes.device)) - codes[:batch])
         return codes + error.repeat(len(codes) // batch, 1, 1)
 
-    def edit(self, w: Tensor, random: torch.Generator) -> Tensor:
+    def edit(self, w: Tensor, random: torch.Generator | Draws) -> Tensor:
         """Editor(w): 1 to `edits_per_sample` random controls per sample, each changed by a random amount."""
-        editor = self.editors[int(torch.randint(len(self.editors), (1,), generator=random))]
-        batch, controls = len(w), [c for c in editor.controls if c.kind != "text"]
-        count = torch.randint(1, self.config.edits_per_sample + 1, (batch, 1), generator=random)
-        order = torch.rand(batch, len(controls), generator=random).argsort(dim=1)
-        amount = torch.randn(batch, len(controls), generator=random).clamp(-2, 2)
+        draws = Draws.of(random, len(w))
+        editor = self.editors[int(torch.randint(len(self.editors), (1,), generator=draws.random))]
+        controls = [c for c in editor.controls if c.kind != "text"]
+        count = draws.randint(1, self.config.edits_per_sample + 1, 1)
+        order = draws.rand(len(controls)).argsort(dim=1)
+        amount = draws.randn(len(controls)).clamp(-2, 2)
         scale = torch.tensor([(c.maximum - c.minimum) * self.config.edit_strength for c in controls])
         binary = torch.tensor([c.kind == "binary" for c in controls])       # they are off or on, never half
         amount = (torch.where(binary, amount.sign(), amount * scale) * (order < count)).to(w.device)
@@ -196,40 +202,63 @@ class RectifierStage:
 
     def step(self, seen: int) -> dict[str, Tensor]:
         config = self.config
-        delta, primary, target, t = (v.clone() if isinstance(v, Tensor) else v
-                                     for v in self.triplet(generator_at(config.seed, seen)))
-        painted = self.repainted(self.R, primary, delta)
-        error = painted - target
-        l1, mse = error.abs().mean(), error.square().mean()
-        perceptual = self.features.distance(painted, target).mean()
-        loss = config.l1_weight * l1 + config.l2_weight * mse + config.perceptual_weight * perceptual
-        terms = {"l1": l1, "l2": mse, "perceptual": perceptual, f"l1_t{t}": l1}
         adversarial = self.D is not None and seen >= config.gan_start_kimg * 1000
+        triplets, painted = [], []
+        with timed(self, "Phase I"):
+            for rows in shares(config, group=self.group):
+                draws = Draws(generator_at(config.seed, seen), config.batch, rows)
+                triplets.append(tuple(v.clone() if isinstance(v, Tensor) else v for v in self.triplet(draws, seen)))
+        terms_d: list[dict[str, Tensor]] = []
+        terms: list[dict[str, Tensor]] = []
+        out: dict[str, Tensor] = {}
         if adversarial:
-            terms.update(self.train_discriminator(target, painted.detach(), seen))
+            with timed(self, "D"):
+                gradient = descend(self, "D", self.losses_d(seen, triplets, painted, terms_d))
+            out = {**mean_terms(terms_d), "gradient_D": gradient}
             self.D.requires_grad_(False)
-            gan = generator_loss(self.D(painted))
-            loss, terms["G"] = loss + config.gan_weight * gan, gan
-        terms["gradient_R"] = descend(self, "R", loss)
+        with timed(self, "G"):
+            out["gradient_R"] = descend(self, "R", self.losses_r(triplets, painted, terms, adversarial))
         if adversarial:
             self.D.requires_grad_(True)
         update_average(self.average, self.R, config.batch, config.ema_kimg, seen + config.batch)
-        return {k: v.detach() for k, v in terms.items()}
+        return {**mean_terms(terms), **out}
+
+    def losses_d(self, seen: int, triplets: list[Triplet], painted: list[Tensor],
+                 terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
+        """D sees I against its repainted version; a single micro-batch keeps that one's graph for R."""
+        config = self.config
+        for delta, primary, real, _ in triplets:
+            with torch.set_grad_enabled(len(triplets) == 1), timed(self, "G"):
+                fake = self.repainted(self.R, primary, delta)
+            if len(triplets) == 1:
+                painted.append(fake)
+            loss = discriminator_loss(self.D(real), self.D(fake.detach()))
+            terms.append({"D": loss.detach()})
+            if (seen // config.batch) % config.r1_interval == 0:
+                r1 = r1_penalty(self.D, real)
+                loss, terms[-1]["r1"] = loss + r1 * (config.r1_gamma * 0.5 * config.r1_interval), r1.detach()
+            yield loss
+
+    def losses_r(self, triplets: list[Triplet], painted: list[Tensor], terms: list[dict[str, Tensor]],
+                 adversarial: bool) -> Iterator[Tensor]:
+        """L1 + perceptual + adversarial, per micro-batch."""
+        config = self.config
+        for delta, primary, target, t in triplets:
+            picture = painted.pop() if painted else self.repainted(self.R, primary, delta)
+            error = picture - target
+            l1, mse = error.abs().mean(), error.square().mean()
+            perceptual = self.features.distance(picture, target).mean()
+            loss = config.l1_weight * l1 + config.l2_weight * mse + config.perceptual_weight * perceptual
+            found = {"l1": l1, "l2": mse, "perceptual": perceptual, f"l1_t{t}": l1}
+            if adversarial:
+                gan = generator_loss(self.D(picture))
+                loss, found["G"] = loss + config.gan_weight * gan, gan
+            terms.append({k: v.detach() for k, v in found.items()})
+            yield loss
 
     def repainted(self, network: Rectifier, primary: Tensor, delta: Tensor) -> Tensor:
         """The network's picture; the ablation without a primary picture keeps the inversion away from E_p."""
         return network(primary if self.config.primary_input == "inversion" else torch.zeros_like(primary), delta)
-
-    def train_discriminator(self, real: Tensor, fake: Tensor, seen: int) -> dict[str, Tensor]:
-        """D sees I against its repainted version."""
-        config = self.config
-        loss = discriminator_loss(self.D(real), self.D(fake))
-        terms = {"D": loss}
-        if (seen // config.batch) % config.r1_interval == 0:
-            r1 = r1_penalty(self.D, real)
-            loss, terms["r1"] = loss + r1 * (config.r1_gamma * 0.5 * config.r1_interval), r1
-        terms["gradient_D"] = descend(self, "D", loss)
-        return terms
 
     # Looking at it -------------------------------------------------------------------------------------------
 
