@@ -80,7 +80,9 @@ def test_forward_and_back_are_inverse():
     corners = face.crop_to_photo(torch.tensor([[-0.5, -0.5], [-0.5, 255.5], [255.5, 255.5], [255.5, -0.5]]))
     assert (corners - face.corners).abs().max() < 1e-9
     assert faces.Face.from_json(face.to_json()) == face
-    for wrong in ("{}", "[", '{"format_version": 1, "quad": [[0,0]], "size": 4, "photo_size": [4, 4]}'):
+    huge = face.to_json().replace("400", "1" + "0" * 400)
+    for wrong in ("{}", "[", '{"format_version": 1, "quad": [[0,0]], "size": 4, "photo_size": [4, 4]}', huge,
+                  face.to_json().replace("63.", "1e999 "), face.to_json().replace('"size": 256', '"size": true')):
         with pytest.raises(InputError):
             faces.Face.from_json(wrong)
 

@@ -124,6 +124,8 @@ def test_found_points_are_in_photo_pixels():
     assert found.faces[0].score == 1.0 and torch.allclose(found.faces[0].landmarks.float(), expected, atol=1e-3)
     with pytest.warns(ReganieWarning, match="off by"):
         faces.align_photos(photo[..., 512:], 64, detector=YuNet(OneFace(), sides=(512,)), aligned=True)
+    with pytest.warns(ReganieWarning, match="no face was found"):
+        faces.align_photos(photo[..., :300], 64, detector=YuNet(OneFace(), sides=(512,)), aligned=True)
     with pytest.raises(NotFoundError, match="empty.png"):
         faces.align_photos(-photo.abs(), 64, detector=YuNet(OneFace()), names=["empty.png"])
 

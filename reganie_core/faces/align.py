@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
@@ -9,7 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ..errors import InputError, NotFoundError
+from ..errors import InputError, NotFoundError, ReganieWarning
 from ..images import clamp
 from .choose import Found, as_found, choose
 from .cutout import cut_out
@@ -131,7 +132,7 @@ def align_photos(photos: Photos, size: int, *, points: Points | None = None, det
             such entry a photo (None: no face there); K is 4, 5 or 68.
         detector: finds the points where none are given.
         aligned: the photos are aligned already: their largest centred square is taken. With points or a detector
-            the misfit is measured and a large one warned of.
+            the misfit is measured and a large one warned of, as is a picture in which no face is found.
         which: see :func:`reganie_core.faces.choose`.
         framing: "ffhq", "portraits" or a :class:`Framing`: which square belongs to the points.
         missing: what happens to a photo without a usable face: "error", or "skip" (no crop, ``found`` is False).
@@ -155,6 +156,9 @@ def align_photos(photos: Photos, size: int, *, points: Points | None = None, det
     reasons: list[str | None] = []
     for index, picture in enumerate(pictures):
         known = given[index] if points is not None else _detected(picture, detector)
+        if aligned and detector is not None and not known:
+            warnings.warn(f"{picture.name} was given as aligned, but no face was found in it.", ReganieWarning,
+                          stacklevel=2)
         try:
             own, reason = _faces_of(picture, index, known, size, aligned, which, framing_named(framing), limits)
         except NotFoundError as error:

@@ -18,6 +18,7 @@ __all__ = ["Face"]
 
 FORMAT_VERSION = 1
 MAX_SIZE = 8192
+MAX_PHOTO = 1 << 20
 Pair = tuple[float, float]
 
 
@@ -50,7 +51,7 @@ class Face:
             raise InputError(f"The square of a face has four corners x,y, found {ascii(self.quad)[:80]}.")
         if isinstance(self.size, bool) or not isinstance(self.size, int) or not 1 <= self.size <= MAX_SIZE:
             raise InputError(f"The side of a crop lies between 1 and {MAX_SIZE} pixels, found {self.size!r}.")
-        if len(self.photo_size) != 2 or min(self.photo_size) < 1:
+        if len(self.photo_size) != 2 or min(self.photo_size) < 1 or max(self.photo_size) > MAX_PHOTO:
             raise InputError(f"A photo has a width and a height, found {ascii(self.photo_size)[:60]}.")
         q = self.corners
         if float((q[0] + q[2] - q[1] - q[3]).abs().max()) > 1e-3 * max(1.0, self.side):
@@ -141,13 +142,15 @@ class Face:
         if not isinstance(data, Mapping) or data.get("format_version") != FORMAT_VERSION:
             raise InputError(f"This is no face of format {FORMAT_VERSION}: {ascii(data)[:80]}. Align the photo again.")
         try:
+            if type(data["size"]) is not int:
+                raise InputError(f"the size is {ascii(data['size'])[:40]}")
             points = data.get("points")
             score = data.get("score")
             return cls.from_quad(
                 torch.tensor(data["quad"], dtype=torch.float64), data["size"], tuple(data["photo_size"]),
                 None if points is None else check_points(points), index=int(data.get("index", 0)),
                 name=str(data.get("name", ""))[:200], score=None if score is None else float(score))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"The face cannot be read ({error}); align the photo again.") from error
 
     def to_json(self) -> str:
