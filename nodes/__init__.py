@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import _host, _routes
 from .compare import BeforeAfter
 from .edit import DirectionEdit, DyStyleEdit
-from .examples import PortraitExample
+from .examples import PhotoExample, PortraitExample
 from .faces import AlignFace, PasteFace
 from .invert import E4EInvert
 from .latent_files import BlendLatents, LoadLatent, SaveLatent
@@ -36,6 +36,7 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "LoadDirections": LoadDirections,
     "LoadRectifier": LoadRectifier,
     "PortraitExample": PortraitExample,
+    "PhotoExample": PhotoExample,
     "E4EInvert": E4EInvert,
     "InvertImage": InvertImage,
     "DyStyleEdit": DyStyleEdit,
@@ -68,6 +69,7 @@ NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {
     "LoadDirections": "Load Directions (ReGANIE)",
     "LoadRectifier": "Load Rectifier (ReGANIE)",
     "PortraitExample": "Portrait Example (ReGANIE)",
+    "PhotoExample": "Photo Example (ReGANIE)",
     "E4EInvert": "E4E Invert (ReGANIE)",
     "InvertImage": "Invert Image (ReGANIE)",
     "DyStyleEdit": "DyStyle Edit (ReGANIE)",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .. import reganie_core as rc
 from . import _domains, _host, _models
 
+CATEGORY = "ReGANIE/1 Load"
+FIRST_SEED = 700_000_000  # people that no training has seen
 NONE = "no packaged examples found"
 
 
 class PortraitExample:
-    CATEGORY = "ReGANIE/1 Load"
+    CATEGORY = CATEGORY
     FUNCTION = "load"
     DESCRIPTION = (
         "A packaged example portrait with something the generator has never seen, such as a hat or a hand before the "
@@ -50,3 +53,52 @@ class PortraitExample:
 
     def load(self, example: str) -> tuple[Tensor]:
         return (rc.images.to_comfy(rc.images.load_image(_domains.example(example))).to(_host.results_device()),)
+
+
+class PhotoExample:
+    CATEGORY = CATEGORY
+    FUNCTION = "draw"
+    DESCRIPTION = (
+        "A drawn photo of several people, or a clip of one who turns the head, with the exact points of the faces: to "
+        "try Align Face and Paste Face without a photo or a detector. Replace it with Load Image for your own."
+    )
+    SEARCH_ALIASES = ["example photo", "test video", "demo clip", "frames", "scene", "reganie"]
+    RETURN_TYPES = ("IMAGE", "STRING")
+    RETURN_NAMES = ("photo", "points")
+    OUTPUT_TOOLTIPS = ("One photo, or the frames of the clip.", "The points of the faces, for Align Face.")
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {
+            "required": {
+                "kind": (
+                    "COMBO",
+                    {
+                        "options": ["photo", "clip"],
+                        "default": "photo",
+                        "tooltip": "photo: several people, turned this way and that. clip: one person with earrings.",
+                    },
+                ),
+                "count": (
+                    "INT",
+                    {"default": 2, "min": 1, "max": 300, "tooltip": "People on the photo (at most 9), or frames."},
+                ),
+                "seed": ("INT", {"default": 3, "min": 0, "max": 100_000_000, "tooltip": "Chooses the people."}),
+            }
+        }
+
+    def draw(self, kind: str = "photo", count: int = 2, seed: int = 3) -> tuple[Tensor, str]:
+        from ..reganie_core.portraits.clips import clip_scenes, turning_head
+        from ..reganie_core.portraits.scenes import sample_scene
+
+        if kind == "clip":
+            scenes = clip_scenes(turning_head(int(count), FIRST_SEED + int(seed)), seed=int(seed))
+        else:
+            people = min(9, int(count))
+            scenes = [sample_scene(people, FIRST_SEED + int(seed), 640, 400, turn=20.0, items=("hat",))]
+        progress, pictures, points = _host.Progress(len(scenes)), [], []
+        for scene in scenes:
+            pictures.append(rc.images.to_comfy(scene.render()))
+            points += [rc.faces.format_points([face]) for face in scene.points()]
+            progress.step()
+        return torch.cat(pictures).to(_host.results_device()), "\n".join(line.strip() for line in points)

@@ -94,12 +94,13 @@ class AlignFace:
 
     @classmethod
     def VALIDATE_INPUTS(
-        cls, find: str = "detector", points: str = "", which: str = "", detector_name: str = ""
+        cls, find: str = "detector", points: str | None = None, which: str = "", detector_name: str = ""
     ) -> bool | str:
-        if wrong := _inputs.text(points, "The points", MAX_POINTS) or _inputs.text(which, "The choice", 200):
+        written = "0" if points is None else points  # None: it comes over a wire
+        if wrong := _inputs.text(written, "The points", MAX_POINTS) or _inputs.text(which, "The choice", 200):
             return wrong
         try:
-            if find == "points":
+            if find == "points" and points is not None:
                 rc.faces.parse_points(points)
             elif find == "detector":
                 _choices.detector_path(detector_name)
@@ -122,6 +123,7 @@ class AlignFace:
         points: str = "",
         which: str = "largest",
         framing: str = "ffhq",
+        smooth: float = 0.0,
         missing: str = "error",
         detector_name: str = _choices.FIRST_DETECTOR,
     ) -> tuple[Tensor, Cut, Tensor]:
@@ -144,6 +146,9 @@ class AlignFace:
             found.append(bool(one.found[0]))
             reasons.append(one.reasons[0])
             progress.step()
+        if smooth > 0.0 and len(faces) > 1:
+            faces = _steadied(faces, len(pictures), int(size), framing, float(smooth))
+            crops = [rc.images.to_comfy(rc.faces.align_faces(pictures, face)) for face in faces]
         if not faces:
             why = next(filter(None, reasons), "none was found")
             raise rc.errors.NotFoundError(f"No photo has a usable face: {why}.")
@@ -174,6 +179,17 @@ def _choice() -> dict[str, Any]:
                 "for the packaged ones.",
             },
         ),
+        "smooth": (
+            "FLOAT",
+            {
+                "default": 0.0,
+                "min": 0.0,
+                "max": 30.0,
+                "step": 0.5,
+                "tooltip": "For frames of one person: smooth the squares over about this many frames, so that nothing "
+                "jitters. 0 takes each picture by itself.",
+            },
+        ),
         "missing": (
             "COMBO",
             {
@@ -193,6 +209,16 @@ def _points(text: str, count: int) -> list[Any]:
     if len(found) != count:
         raise rc.errors.MismatchError(f"Points of {len(found)} faces for {count} photos; write one line for each.")
     return [[face] for face in found]
+
+
+def _steadied(faces: list[Any], count: int, size: int, framing: str, sigma: float) -> list[Any]:
+    """The same faces with squares that move smoothly from frame to frame."""
+    by_frame = {face.index: face for face in faces}
+    if len(by_frame) < len(faces) or any(face.points is None for face in faces):
+        raise rc.errors.InputError("Smoothing follows one face with points through the frames; choose one in each.")
+    points = [torch.tensor(by_frame[i].points) if i in by_frame else None for i in range(count)]
+    track = rc.faces.track_faces(points, faces[0].photo_size, size, sigma=sigma, framing=framing)
+    return [face for face in track.faces if face is not None]
 
 
 def _tell(found: list[bool], reasons: list[str | None]) -> None:

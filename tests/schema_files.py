@@ -72,7 +72,8 @@ def main() -> None:
         pack = load_pack(host_modules(Path(folder)))
         nodes, names = pack.NODE_CLASS_MAPPINGS, pack.NODE_DISPLAY_NAME_MAPPINGS
         golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
-        GOLDEN.write_text(dump({**golden, **{k: v for k, v in schema(nodes).items() if k not in golden}}), encoding="utf-8")
+        new = {name: node for name, node in schema(nodes).items() if name not in golden}
+        GOLDEN.write_text(dump(golden | new), encoding="utf-8")
         ENGLISH.parent.mkdir(parents=True, exist_ok=True)
         ENGLISH.write_text(json.dumps(english(nodes, names), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -156,3 +156,27 @@ def test_before_and_after_pairs_pictures(pack):
     torch.testing.assert_close(shown[0], before[1].permute(2, 0, 1) * 2 - 1, atol=0.01, rtol=0)
     with pytest.raises(pack.rc.ReganieError, match="2 pictures before and 3 after"):
         call(pack, "BeforeAfter", before=before, after=after[:3])
+
+
+def test_frames_are_cut_steadily(pack, monkeypatch):
+    """Points that jitter by two pixels: the squares move far less with smoothing."""
+    jitter = torch.randint(-2, 3, (8, 2), generator=torch.Generator().manual_seed(0)).tolist()
+    corners = [(60, 50), (100, 50), (64, 95), (96, 95)]
+    lines = "\n".join(" ".join(f"{x + a},{y + b}" for x, y in corners) for a, b in jitter)
+    photos = picture(1, 160, 160).repeat(8, 1, 1, 1)
+
+    def motion(smooth: float) -> float:
+        crops, face, _ = _align(pack, photos, points=lines, smooth=smooth)
+        assert len(crops) == len(face.faces) == 8
+        centres = torch.stack([one.corners.mean(0) for one in face.faces])
+        return float(centres.diff(dim=0).norm(dim=1).mean())
+
+    assert motion(3.0) < 0.4 * motion(0.0)
+
+
+def test_the_drawn_photo_is_cut_by_its_points(pack):
+    photo, points = call(pack, "PhotoExample", kind="clip", count=2, seed=1)
+    assert photo.shape == (2, 240, 320, 3) and len(points.splitlines()) == 2
+    aligned, face, _ = _align(pack, photo, points=points, framing="portraits")
+    assert len(aligned) == 2 and [one.index for one in face.faces] == [0, 1]
+    assert pack.nodes["AlignFace"].VALIDATE_INPUTS(find="points") is True, "points that come over a wire"

@@ -7,7 +7,7 @@ import { toast } from "./toast.js";
 // SaveLatent and LoadLatent are ComfyUI's own; ours have names that nobody else uses.
 const OURS = new Set([
   "LoadReGANIE", "LoadStyleGAN", "LoadE4E", "LoadDyStyle", "LoadStyleCLIP", "LoadDirections", "LoadRectifier",
-  "PortraitExample", "E4EInvert", "InvertImage", "DyStyleEdit", "StyleCLIPEdit", "DirectionEdit", "EditSweep", "PictureSheet",
+  "PortraitExample", "PhotoExample", "E4EInvert", "InvertImage", "DyStyleEdit", "StyleCLIPEdit", "DirectionEdit", "EditSweep", "PictureSheet",
   "AlignFace", "PasteFace", "ComputeDelta", "Rectify", "BeforeAfter", "SampleLatent", "Synthesize", "BlendLatents", "ReGANIE_SaveLatent", "ReGANIE_LoadLatent",
 ]);
 // This file is served as /extensions/<folder of the pack>/reganie.js, and ComfyUI calls our module custom_nodes.<folder>.
