@@ -161,3 +161,20 @@ def test_the_table_of_prompts_counts_what_moved(parts, tmp_path):
                             [Prompt("an old person", {"age": 1}), Prompt("an old person", {"age": -1})])
     assert row["right"] + other["right"] == pytest.approx(1.0) and row["moved"] == other["moved"]
     assert row["worst_drift"] == 0.0 and set(row["drift"]) == set(names) - {"age"}
+
+
+@pytest.mark.parametrize("method", ["sefa", "ganspace"])
+def test_unnamed_directions_by_the_directions_stage(tmp_path, tiny_domain, method):
+    from trainer.stages.directions import DirectionsStage, DirectionsStageConfig
+
+    made = DirectionsStageConfig(method=method, generator=str(tiny_domain / "generator.safetensors"), device="cpu",
+                                 count=3, rows="1-2", samples=2000)
+    made.validate()
+    editor = load_editor(run(DirectionsStage(made), tmp_path / method).export_path)
+    names = [control.name for control in editor.controls]
+    assert len(names) == 3 and editor.controls[0].maximum == 5.0
+    ws = torch.zeros(1, 8, 16)
+    moved = editor.edit(ws, {names[0]: 1.0})[0].abs().sum(1) > 0
+    assert moved.nonzero()[:, 0].tolist() == [1, 2]
+    with pytest.raises(InputError, match="sefa"):
+        DirectionsStageConfig(method="magic").validate()

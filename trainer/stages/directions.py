@@ -9,11 +9,13 @@ afterwards until an attribute network reads one unit from the picture where one 
 
 Sources of (code, labels): `images` inverts labelled training pictures; `generated` samples the generator and reads
 labels with an attribute network, which needs no labelled pictures.
+
+`method=sefa` and `method=ganspace` find unnamed directions instead, from the weights or the codes alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from torch import Tensor
 
 from reganie_core import portraits
 from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoint
+from reganie_core.editing.conditional import conditional_directions
 from reganie_core.errors import InputError
 
 from ..config import StageConfig
@@ -29,6 +32,7 @@ from ..data import portraits_set
 from ..frozen import load_attributes
 from ..randomness import generator_at
 from ..sheets import grid
+from .found_directions import METHODS, find_directions, plain_controls
 
 
 @dataclass
@@ -47,9 +51,16 @@ class DirectionsStageConfig(StageConfig):
     data: str = "runs/data"
     data_count: int = 20000
     data_seed: int = 0
+    holding: dict[str, list[str]] = field(default_factory=dict)   # control -> others projected out of its direction
+    method: str = "regression"              # regression | sefa | ganspace
+    count: int = 10                         # sefa, ganspace: directions to find
+    rows: str = "all"                       # sefa, ganspace: rows of W+ they move, for example 0-3
+    samples: int = 100_000                  # ganspace: codes
 
     def validate(self) -> None:
         super().validate()
+        if self.method not in METHODS:
+            raise InputError(f"method is one of {', '.join(METHODS)}; found {self.method!r}.")
         if self.source not in ("images", "generated") or self.layers not in ("one", "each"):
             raise InputError(f"source is images or generated, layers is one or each; found {self.source!r} and "
                              f"{self.layers!r}.")
@@ -64,10 +75,14 @@ class DirectionsStage:
     def __init__(self, config: DirectionsStageConfig) -> None:
         self.config = config
         self.G = load_generator(config.generator, config.device)
-        self.E = load_encoder(config.encoder, config.device) if config.source == "images" else None
-        self.reader = load_attributes(config.attributes, config.device)
+        labelled = config.method == "regression"
+        inverting = labelled and config.source == "images"
+        self.E = load_encoder(config.encoder, config.device) if inverting else None
+        self.reader = load_attributes(config.attributes, config.device) if labelled else None
         self.data = portraits_set(config.data, config.data_count, self.G.resolution, config.data_seed) \
-            if config.source == "images" else None
+            if inverting else None
+        if not labelled:
+            config.total_kimg = config.batch / 1000         # nothing is gathered
         self.moments = Moments(self.G.num_ws * self.G.w_dim)
         self.modules = {"moments": self.moments}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -85,6 +100,8 @@ class DirectionsStage:
 
     @torch.inference_mode()
     def step(self, seen: int) -> dict[str, float]:
+        if self.config.method != "regression":
+            return {}
         codes, labels = self.samples(self.config.batch, generator_at(self.config.seed, seen))
         table = torch.stack([labels[name].float().cpu() for name in self.names], dim=1)
         self.moments.add(codes.flatten(1).cpu(), table)
@@ -92,7 +109,10 @@ class DirectionsStage:
 
     def directions(self) -> dict[str, Tensor]:
         """{control: [num_ws or 1, w_dim]}, change of the code per one unit."""
-        fitted = self.fitted()
+        config = self.config
+        if config.method != "regression":
+            return find_directions(config.method, self.G, config.count, config.rows, config.samples, config.seed)
+        fitted = conditional_directions(self.fitted(), config.holding)
         return self.calibrated(fitted) if self.config.calibrate else fitted
 
     @torch.inference_mode()
@@ -121,15 +141,15 @@ class DirectionsStage:
 
     @torch.inference_mode()
     def sheet(self, path: Path) -> None:
-        if self.moments.count < 2 * len(self.names):
+        if self.config.method == "regression" and self.moments.count < 2 * len(self.names):
             return
         ws = self.G.mapping(torch.randn(1, self.G.z_dim, generator=generator_at(3, 0)).to(self.config.device))
         controls = {c.name: c for c in portraits.CONTROLS}
         rows = []
         for name, direction in self.directions().items():
-            c = controls[name]
-            steps = torch.linspace(-0.5, 0.5, 7) * (c.maximum - c.minimum)
-            rows.append(self.G.synthesis(ws + steps[:, None, None] * direction[None]).clamp(-1, 1))
+            width = controls[name].maximum - controls[name].minimum if name in controls else 6.0
+            shifts = torch.linspace(-0.5, 0.5, 7)[:, None, None] * width * direction.cpu()
+            rows.append(self.G.synthesis(ws + shifts.to(ws)).clamp(-1, 1))
         grid(torch.cat(rows).cpu(), columns=7).save(path)
 
     def validate(self) -> dict[str, float]:
@@ -139,9 +159,12 @@ class DirectionsStage:
         found = {c.name: c for c in portraits.CONTROLS}
         controls = [{"name": n, "kind": found[n].kind, "unit": found[n].unit, "default": found[n].default,
                      "minimum": found[n].minimum, "maximum": found[n].maximum, "description": found[n].description}
-                    for n in self.config.controls]
+                    for n in self.config.controls] if self.config.method == "regression" else None
         provenance = {**provenance, "fingerprints": {"generator": self.G.fingerprint}}
-        tensors = {f"direction.{name}": d for name, d in self.directions().items()}
+        directions = self.directions()
+        if controls is None:
+            controls = plain_controls(self.config.method, list(directions))
+        tensors = {f"direction.{name}": d for name, d in directions.items()}
         save_checkpoint(path, "directions", {"controls": controls, "space": "w+"}, tensors, provenance)
 
 
