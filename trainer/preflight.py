@@ -49,15 +49,16 @@ def state_bytes(run: Run) -> int:
     return weights + sum(2 * p.numel() * p.element_size() for p in trained)
 
 
-def check_networks(stage: Any) -> None:
+def check_networks(stage: Any) -> str:
     """Raise MismatchError when the stage's generator G and encoder E do not belong together.
 
-    Sizes first, then the fingerprint that the encoder's file names; a file that names none (one of somebody else's) is
-    judged by what it does: the inversion of a sample must be closer to it than another sample is.
+    Sizes first, then the fingerprint that the encoder's file names. A file that names none (one of somebody else's) is
+    judged by what it does: the inversion of a sample should be closer to it than another sample is; the text returned
+    says so when it is not.
     """
     G, E = getattr(stage, "G", None), getattr(stage, "E", None)
     if G is None or E is None or "E" in stage.modules:          # an encoder in training owes nothing yet
-        return
+        return ""
     if (E.num_ws, E.w_dim) != (G.num_ws, G.w_dim):
         raise MismatchError(
             f"The encoder puts out {E.num_ws} codes of {E.w_dim}, the generator ({G.resolution} px) takes {G.num_ws} "
@@ -67,17 +68,16 @@ def check_networks(stage: Any) -> None:
         if trained_with != G.fingerprint:
             raise MismatchError(f"The encoder was trained with the generator {trained_with}, this one is "
                                 f"{G.fingerprint}; give the one it belongs to, or train an encoder for this generator.")
-        return
+        return ""
     with torch.inference_mode():
         device = next(G.parameters()).device
         z = torch.randn(4, G.z_dim, generator=torch.Generator().manual_seed(0)).to(device)
         pictures = G.synthesis(G.mapping(z)).clamp(-1, 1)
         inverted = G.synthesis(E(pictures)).clamp(-1, 1)
         error, apart = ((pictures - other).square().mean() for other in (inverted, pictures.roll(1, 0)))
-    if not error < apart:
-        raise MismatchError(
-            f"The encoder does not invert this generator's pictures: the mean squared error is {float(error):.3f}, two "
-            f"different pictures are {float(apart):.3f} apart. Use the encoder of this generator, or train one.")
+    return "" if error < apart else (
+        "WARNING: the encoder does not invert this generator's pictures: the mean squared error is "
+        f"{float(error):.3f}, two different pictures are {float(apart):.3f} apart. If it was not trained for this generator, train one.")
 
 
 def _positions(run: Run) -> list[int]:
@@ -205,7 +205,8 @@ def preflight(run: Run) -> None:
     stage = run.stage
     if run.main:
         check_folder(run.folder, 3 * state_bytes(run) + 2**26)
-    check_networks(stage)
+    if warning := check_networks(stage):
+        run.say(warning)
     check_data = getattr(getattr(stage, "data", None), "check", None)
     if check_data is not None:
         check_data()

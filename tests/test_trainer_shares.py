@@ -1,0 +1,106 @@
+"""The generator and the rectifier stage in micro-batches and in two processes equal themselves in one piece."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from reganie_core.checkpoints import read_checkpoint, save_checkpoint
+from reganie_core.networks import build as build_network
+from reganie_core.networks import describe
+from trainer.config import build
+from trainer.loop import Run
+from trainer.preflight import preflight
+from trainer.stages.generator import GeneratorStage
+from trainer.stages.rectifier import RectifierStage
+
+from .test_trainer_distributed import ENVIRONMENT, ROOT, TORCHRUN, assert_same_training
+
+GENERATOR = ["resolution=16", "channels=8,8,8", "w_dim=8", "mapping_layers=2", "batch=8", "data_count=12",
+             "r1_interval=2", "tick_kimg=0.008", "sheet_kimg=0", "total_kimg=0.016"]
+RECTIFIER = ["batch=8", "encoder_channels=8,12,16", "body_channels=16", "body_blocks=1", "decoder_channels=12,8",
+             "sp_channels=8", "gl_channels=16", "gl_dim=16", "d_channels=8,8,8,8", "r1_gamma=1", "r1_interval=2",
+             "tick_kimg=0.008", "sheet_kimg=0", "total_kimg=0.016", "paste=0.5", "jitter=0.3"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+@pytest.fixture(scope="module")
+def files(tiny_domain: Any, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder, own = Path(tiny_domain), tmp_path_factory.mktemp("features")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = build_network("attributes", {"type": "AttributeNet", "resolution": 32, "channels": [8, 8], "hidden": 8,
+                                           "numeric": ["yaw"], "mean": [0.0], "std": [1.0]})
+    save_checkpoint(own / "attributes.safetensors", "attributes", describe(net), net.state_dict(), {})
+    return [f"generator={folder / 'generator.safetensors'}", f"encoder={folder / 'encoder.safetensors'}",
+            f"editors={folder / 'directions.safetensors'}", f"attributes={own / 'attributes.safetensors'}"]
+
+
+def run_stage(stage_class: type, options: list[str], out: Path, check: bool = False) -> Run:
+    stage = stage_class(build(stage_class.config_class, None, options))
+    stage.sheet, stage.validate = lambda path: None, lambda: {}
+    run = Run(stage, out, ["test"])
+    run.prepare(False)
+    if check:
+        preflight(run)
+    run.run()
+    return run
+
+
+@pytest.mark.parametrize("noise", ["on", "off"])
+def test_generator_in_micro_batches(tmp_path: Path, noise: str) -> None:
+    options = [*GENERATOR, f"data={tmp_path / 'data'}", f"noise={noise}"]
+    run_stage(GeneratorStage, options, tmp_path / "one")
+    run_stage(GeneratorStage, [*options, "accumulate=2"], tmp_path / "two")
+    assert_same_training(tmp_path / "one", tmp_path / "two", 2e-5)
+
+
+def test_rectifier_in_micro_batches(files: list[str], tmp_path: Path) -> None:
+    run_stage(RectifierStage, [*RECTIFIER, *files], tmp_path / "one")
+    run_stage(RectifierStage, [*RECTIFIER, *files, "accumulate=2"], tmp_path / "two")
+    assert_same_training(tmp_path / "one", tmp_path / "two", 2e-5)
+
+
+def test_a_run_with_a_preflight_equals_one_without(files: list[str], tmp_path: Path,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    run_stage(RectifierStage, [*RECTIFIER, *files], tmp_path / "plain")
+    run_stage(RectifierStage, [*RECTIFIER, *files], tmp_path / "checked", check=True)
+    a, b = (read_checkpoint(tmp_path / name / "state.safetensors").tensors for name in ("plain", "checked"))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert "preflight: " in capsys.readouterr().out
+
+
+def test_generator_in_two_processes(tmp_path: Path) -> None:
+    options = [*GENERATOR, f"data={tmp_path / 'data'}"]
+    run_stage(GeneratorStage, options, tmp_path / "one")
+    run = subprocess.run([*TORCHRUN, "--nproc-per-node", "2", str(ROOT / "trainer" / "train.py"), "generator", "--out",
+                          str(tmp_path / "two"), *options, "threads=1"],
+                         env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert_same_training(tmp_path / "one", tmp_path / "two", 2e-5)
+
+
+def test_rectifier_in_two_processes(files: list[str], tmp_path: Path) -> None:
+    run_stage(RectifierStage, [*RECTIFIER, *files], tmp_path / "one")
+    program = ("import sys; sys.path[:0] = [sys.argv[1]]\n"
+               "from trainer import train\nfrom trainer.stages.rectifier import RectifierStage as S\n"
+               "S.sheet, S.validate = lambda self, path: None, lambda self: {}\n"
+               "raise SystemExit(train.main(sys.argv[2:]))\n")
+    (tmp_path / "program.py").write_text(program)
+    run = subprocess.run([*TORCHRUN, "--nproc-per-node", "2", str(tmp_path / "program.py"), str(ROOT), "rectifier",
+                          "--out", str(tmp_path / "two"), *RECTIFIER, *files, "threads=1"],
+                         env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert_same_training(tmp_path / "one", tmp_path / "two", 2e-5)
