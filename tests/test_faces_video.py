@@ -150,6 +150,8 @@ def test_stopping_early_reads_no_further_and_counts_must_agree():
     stream = faces.edit_frames(frames(), [face] * 100, lambda crops: crops, chunk=4)
     assert next(stream).size == (130, 110) and len(read) == 4
     stream.close()
+    pair = faces.edit_frames([torch.zeros(3, 110, 130)], [face], lambda crops: (crops + 0.4, crops + 0.4))
+    assert float(next(pair).abs().max()) < 1e-6
     with pytest.raises(InputError, match="as many faces as frames"):
         list(faces.edit_frames(frames(), [face] * 3, lambda crops: crops, chunk=4))
     with pytest.raises(InputError, match="keeps their number"):

@@ -26,6 +26,7 @@ from .picture import Photo, Picture
 __all__ = ["OneEuro", "Track", "edit_frames", "flicker", "follow", "smooth", "track_faces"]
 
 GAUSSIAN_REACH = 4.0
+Change = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
 
 
 def smooth(values: Tensor, sigma: float, valid: Tensor | None = None) -> Tensor:
@@ -206,7 +207,7 @@ def follow(frames: Iterable[Photo], detector: Detector, which: str | int = "larg
     return points, reasons
 
 
-def edit_frames(frames: Iterable[Photo], faces: Iterable[Face | None], change: Callable[[Tensor], Tensor], *,
+def edit_frames(frames: Iterable[Photo], faces: Iterable[Face | None], change: Change, *,
                 chunk: int = 8, mode: PasteMode = "auto", feather: float = 0.08) -> Iterator[Photo]:
     """Every frame with its face changed, one after the other; frames whose face is None come back as they are.
 
@@ -216,7 +217,8 @@ def edit_frames(frames: Iterable[Photo], faces: Iterable[Face | None], change: C
     Args:
         frames: tensors ``[C,H,W]`` in [-1,1] or PIL images; a generator will do.
         faces: as many; their ``index`` does not matter here.
-        change: crops ``[n,3,size,size]`` in [-1,1] to edited crops ``[n,3,s,s]``, n <= chunk.
+        change: crops ``[n,3,size,size]`` in [-1,1] to edited crops ``[n,3,s,s]``, n <= chunk; or to a pair of these and
+            their unedited counterparts (see ``reference`` of :func:`paste_faces`).
         mode, feather: see :func:`paste_faces`.
 
     Raises:
@@ -227,10 +229,13 @@ def edit_frames(frames: Iterable[Photo], faces: Iterable[Face | None], change: C
         own = [replace(face, index=i) for i, (_, face) in enumerate(part) if face is not None]
         photos = [photo for photo, _ in part]
         if own:
-            edited = change(align_faces(photos, own))
+            made = change(align_faces(photos, own))
+            edited, reference = made if isinstance(made, tuple) else (made, None)
             if edited.shape[0] != len(own):
                 raise InputError(f"{len(own)} crops came back as {edited.shape[0]}; an edit keeps their number.")
-            photos = list(paste_faces(photos, edited, own, mode=mode, feather=feather).photos)
+            pasted = paste_faces(photos, edited, own, mode=mode, feather=feather, reference=reference)
+            photos = list(pasted.photos)
+            del made, edited, reference, pasted
         del part
         yield from photos
 
