@@ -18,16 +18,20 @@ from reganie_core.errors import InputError, NotFoundError
 from reganie_core.images import save_image
 from reganie_core.inversion import encode
 from reganie_core.latents import synthesize
+from reganie_core.metrics import load_lpips
 from reganie_core.rectify import rectify
+from tests import checkpoint_files as files
 from trainer import evaluate
 from trainer.evaluation import document, prompts, stats, tables
 from trainer.evaluation.bench import Bench, load_judges
 from trainer.evaluation.chunks import Chunks
 from trainer.evaluation.editing import editing
 from trainer.evaluation.experiments import change
+from trainer.evaluation.local import load_local
 from trainer.evaluation.methods import Method, parse_method, parse_rectifier, repaint, subset
 from trainer.evaluation.people import FIRST_VALIDATION_SEED, IN_DOMAIN, Photos, check_seed, held_out_people
 from trainer.evaluation.reconstruction import reconstruction
+from trainer.evaluation.response import response
 
 pytestmark = pytest.mark.filterwarnings("ignore:The inversion hardly resembles")  # random weights invert nothing
 NUMERIC = tuple(c.name for c in portraits.CONTROLS if c.kind == "numeric")
@@ -317,6 +321,48 @@ def test_text_edits_are_compared_with_the_change_they_achieved(folder: Path) -> 
     kept = (before["smile"] > 1 - margin) & (after["smile"] > 1 - margin)
     expected = ((moved > 0) | kept).float().mean()
     assert result["rows"]["a smiling person"]["right way"] == pytest.approx(float(expected))
+
+
+def test_real_faces_need_no_judge_but_local_files(tiny_domain: Path, tmp_path: Path) -> None:
+    photos, weights = tmp_path / "photos", tmp_path / "weights"
+    for place in (photos, weights):
+        place.mkdir()
+    for i in range(2):
+        save_image(portraits.render(portraits.sample(1, i), 32), photos / f"{i}.png")
+    with pytest.raises(NotFoundError, match="model_ir_se50.pth.*Nothing is downloaded"):
+        load_local(weights)
+    tensors = files.weights("lpips_alex")
+    torch.save({k: v for k, v in tensors.items() if k.startswith("features")}, weights / "alexnet-owt-7be5be79.pth")
+    torch.save({k: v for k, v in tensors.items() if k.startswith("lin")}, weights / "lpips_alex.pth")
+    out = tmp_path / "real.json"
+    common = ["--domain", str(tiny_domain), "--validation", "--images", str(photos), "--weights", str(weights)]
+    assert evaluate.main(["reconstruction", *common, "--json", str(out)]) == 0
+    rows = json.loads(out.read_text())["reconstruction"]["rows"]
+    assert list(rows["X0 unchanged"]) == ["L2", "MS-SSIM", "LPIPS (AlexNet)"]
+    assert rows["X0 unchanged"]["LPIPS (AlexNet)"]["all"]["mean"] == 0
+    x0 = Photos(photos).read(slice(0, 2), 32)
+    found = rc.edit(x0, domain=rc.load_domain(tiny_domain), rectify=False).inversion
+    expected = float(load_lpips(weights, "alex")(found, x0).mean())
+    assert rows["X^ (e4e inversion)"]["LPIPS (AlexNet)"]["all"]["mean"] == pytest.approx(expected, rel=1e-4)
+    assert evaluate.main(["judges", *common]) == 1                   # this one cannot do without
+
+
+def test_response_is_the_change_of_each_row(folder: Path) -> None:
+    bench = make_bench(folder)
+    people = held_out_people(6, FIRST_VALIDATION_SEED, validation=True)
+    rows = response(bench, people, {"yaw": 30.0})["rows"]
+    x0 = portraits.render(people.parameters, 32)
+    result = rc.edit(x0, {"yaw": 30.0}, domain=bench.domain)
+    before, after = (bench.read(x) for x in (result.reconstruction, result.rectified))
+    change = {name: after[name] - before[name] for name in after}
+    assert rows["X0 unchanged"]["response of yaw"]["mean"] == 0
+    found = rows["Y_r (rectified)"]
+    assert found["response of yaw"]["mean"] == pytest.approx(float(change["yaw"].mean()), rel=1e-3)
+    spans = {c.name: c.maximum - c.minimum for c in portraits.CONTROLS}
+    drift = sum(float(v.abs().mean()) / spans[name] for name, v in change.items() if name != "yaw")
+    assert found["drift of others"]["mean"] == pytest.approx(drift / (len(change) - 1), rel=1e-3)
+    identity = (bench.embed(result.rectified) * bench.embed(x0)).sum(1).mean()
+    assert found["identity to X0"]["mean"] == pytest.approx(float(identity), abs=1e-5)
 
 
 def test_paper_ratios() -> None:

@@ -6,6 +6,7 @@
     python trainer/evaluate.py generator                   samples against renders: precision, recall, kernel distance
     python trainer/evaluate.py reconstruction --method restyle=FILE --method pti:fast --json out/table1.json
     python trainer/evaluate.py editing --edit yaw=+15 --edit age=+0.5
+    python trainer/evaluate.py response [--images FOLDER --weights FOLDER]      Table 2; needs no exact answers
     python trainer/evaluate.py editor                      does an editor do what it is asked, and only that?
     python trainer/evaluate.py text                        edits by text, and rectifying such an unseen edit
     python trainer/evaluate.py ablation --rectifier "spatial only=FILE" --rectifier "global only=FILE"
@@ -73,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rectifier", action="append", default=[], metavar="LABEL=FILE", help="another rectifier as a row")
     p.add_argument("--images", default="", metavar="FOLDER",
                    help="pictures of a folder instead of rendered ones (reconstruction, out-of-domain)")
+    p.add_argument("--weights", default="", metavar="FOLDER",
+                   help="measure also with the networks whose files are there: LPIPS, ArcFace, CurricularFace, "
+                   "HopeNet, DEX (for real faces; nothing is downloaded)")
     p.add_argument("--style", default="toon", choices=rc.portraits.STYLES, help="of `out-of-domain` (default: toon)")
     p.add_argument("--drop", action="append", default=[], metavar="ATTRIBUTE",
                    help="attribute that `judges` found unreliable: not reported")
@@ -87,6 +91,7 @@ def prepare(args: argparse.Namespace) -> Any:
     """Everything an experiment needs, loaded."""
     from trainer.evaluation.bench import Bench, fingerprints, load_judges
     from trainer.evaluation.chunks import Chunks
+    from trainer.evaluation.local import Local, load_local
     from trainer.evaluation.methods import parse_method, parse_rectifier
 
     if args.count < 0 or args.chunk < 1:
@@ -97,16 +102,17 @@ def prepare(args: argparse.Namespace) -> Any:
     check_seed(args.seed, args.count, args.validation)
     domain = rc.load_domain(args.domain, device=args.device)
     domain.require("generator")
-    judge, identity = load_judges(domain, args.judge, args.identity, args.device)
+    local = load_local(args.weights, args.device) if args.weights else Local()
+    judge, identity = load_judges(domain, args.judge, args.identity, args.device, needed=not local)
     methods = tuple(parse_method(text, domain, args.device) for text in args.method)
     rectifiers = dict(parse_rectifier(text, args.device) for text in args.rectifier)
     marks = {"methods": [(text, _mark(m.inverter.network)) for text, m in zip(args.method, methods, strict=True)],
-             "rectifiers": [(label, net.fingerprint) for label, net in rectifiers.items()]}
+             "local": local.names(), "rectifiers": [(label, net.fingerprint) for label, net in rectifiers.items()]}
     folder = Path(args.json).with_suffix(".parts") if args.json else None
     chunks = Chunks(folder, {**fingerprints(domain, judge, identity), "device": args.device,
                              "dropped": sorted(args.drop)})
     return Bench(domain, judge, identity, chunks, args.seed, args.validation, args.device, args.chunk,
-                 frozenset(args.drop), methods, rectifiers, args.slow_count, marks)
+                 frozenset(args.drop), methods, rectifiers, args.slow_count, local, marks)
 
 
 def _mark(network: Any) -> str:

@@ -19,20 +19,25 @@ from reganie_core.images import area_downsample, resize
 from reganie_core.latents import synthesize
 from reganie_core.metrics import l2, ms_ssim, scales_for
 
-from ..frozen import Features, load_attributes
+from ..frozen import Features, load_attributes, load_identity
 from .chunks import Chunks
+from .local import ARCFACE, CURRICULARFACE, Local
 from .methods import Method, repaint, spread, subset
 from .people import People, Photos
 
 L2, PERCEPTUAL, IDENTITY, MS_SSIM = "L2", "perceptual (judge)", "identity", "MS-SSIM"
+SIMILARITIES = frozenset({IDENTITY, MS_SSIM, ARCFACE, CURRICULARFACE})  # 1 is perfect; the others are distances
 
 
 @dataclass
 class Bench:
-    """One invocation. `judge` reads attributes and compares features, `identity` embeds persons; tables only."""
+    """One invocation. `judge` reads attributes and compares features, `identity` embeds persons; tables only.
+
+    Without a judge (real faces), the `local` networks take its place where they can.
+    """
 
     domain: rc.Domain
-    judge: Features
+    judge: Features | None
     identity: nn.Module | None
     chunks: Chunks
     seed: int
@@ -43,6 +48,7 @@ class Bench:
     methods: tuple[Method, ...] = ()  # other inversion methods, rows beside ours
     rectifiers: Mapping[str, nn.Module] = field(default_factory=dict)  # other rectifiers, rows beside ours
     slow_count: int = 50  # pictures for methods that take minutes
+    local: Local = field(default_factory=Local)  # LPIPS, ArcFace ... from files of the user
     marks: Mapping[str, Any] = field(default_factory=dict)  # what names the methods' and rectifiers' files
 
     @property
@@ -108,7 +114,9 @@ class Bench:
         return rc.edit(images, dict(edits or {}), domain=self.domain, rectify=rectify, chunk=self.batch)
 
     def read(self, images: Tensor) -> dict[str, Tensor]:
-        """The judge's attributes {name: [B]}."""
+        """The judge's attributes {name: [B]}; those of the local networks where there is no judge."""
+        if self.judge is None:
+            return self.local.read(images)
         values = self.judge.read(resize(images, self.judge.net.resolution, "bilinear"))
         return {name: value for name, value in values.items() if name not in self.dropped}
 
@@ -120,23 +128,45 @@ class Bench:
         """Identity vectors [B,D] of unit length; None without an identity judge."""
         return None if self.identity is None else self.identity(resize(images, input_size(self.identity), "bilinear"))
 
+    def distance(self, images: Tensor, truth: Tensor) -> Tensor:
+        """Perceptual distance [B] in the judge's features."""
+        side = self.judge.net.resolution
+        return self.judge.distance(resize(images, side, "bilinear"), resize(truth, side, "bilinear"))
+
     def compare(self, images: Tensor, truth: Tensor, truth_identity: Tensor | None = None) -> dict[str, Tensor]:
         """L2, perceptual distance, MS-SSIM and, with an identity judge, identity similarity; [B] each."""
-        side = self.judge.net.resolution
-        distance = self.judge.distance(resize(images, side, "bilinear"), resize(truth, side, "bilinear"))
-        out = {L2: l2(images, truth), PERCEPTUAL: distance, MS_SSIM: ms_ssim(images, truth)}
+        out = {L2: l2(images, truth), MS_SSIM: ms_ssim(images, truth)}
+        if self.judge is not None:
+            out[PERCEPTUAL] = self.distance(images, truth)
+        out |= self.local.compare(images, truth)
         if self.identity is not None:
             other = self.embed(truth) if truth_identity is None else truth_identity
             out[IDENTITY] = (self.embed(images) * other).sum(1)
         return out
 
+    def identities(self, images: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """Identity similarities {network: [B]}."""
+        found = {k: v for k, v in self.local.compare(images, truth).items() if k in self.local.recognisers}
+        if self.identity is not None:
+            found[IDENTITY] = (self.embed(images) * self.embed(truth)).sum(1)
+        return found
+
+    def need_judge(self) -> None:
+        """Raise NotFoundError for an experiment that the judge is needed for."""
+        if self.judge is None:
+            raise NotFoundError("This experiment needs the domain's judge, an attribute network that nothing else "
+                                "used: give --judge FILE.")
+
     def notes(self) -> list[str]:
         """What a reader of the numbers has to know."""
         scales = scales_for(self.size)
         notes = [f"Pictures are compared at {self.size} px, in [-1,1]. MS-SSIM uses {scales} of the five published "
-                 "scales" + ("." if scales == 5 else ", which is what the size allows (weights rescaled)."),
-                 "Perceptual distance is that of the domain's judge network (unit-normalised feature differences); it "
-                 "is not LPIPS and does not compare with it."]
+                 "scales" + ("." if scales == 5 else ", which is what the size allows (weights rescaled).")]
+        if self.judge is not None:
+            notes.append("Perceptual distance is that of the domain's judge network (unit-normalised feature "
+                         "differences); it is not LPIPS and does not compare with it.")
+        if self.local:
+            notes.append(f"From local files: {', '.join(self.local.names())}.")
         notes.append("Identity is the similarity of the domain's identity judge; it is not ArcFace."
                      if self.identity is not None else
                      "Identity is left out: the domain has no identity_judge.safetensors (or give --identity FILE).")
@@ -197,18 +227,20 @@ def judge_files(domain: rc.Domain, judge: str = "", identity: str = "") -> tuple
     return attribute, person
 
 
-def load_judges(domain: rc.Domain, judge: str = "", identity: str = "",
-                device: str = "cpu") -> tuple[Features, nn.Module | None]:
-    """Both judges, frozen; see `judge_files`."""
-    attribute, person = judge_files(domain, judge, identity)
-    if person is None:
-        return load_attributes(str(attribute), device), None
-    from ..frozen import load_identity
+def load_judges(domain: rc.Domain, judge: str = "", identity: str = "", device: str = "cpu",
+                needed: bool = True) -> tuple[Features | None, nn.Module | None]:
+    """Both judges, frozen; see `judge_files`. Where not `needed`, a domain without judges gives (None, None)."""
+    try:
+        attribute, person = judge_files(domain, judge, identity)
+    except NotFoundError:
+        if needed or judge or identity:
+            raise
+        return None, None
+    return (load_attributes(str(attribute), device),
+            None if person is None else load_identity(str(person), device))
 
-    return load_attributes(str(attribute), device), load_identity(str(person), device)
 
-
-def fingerprints(domain: rc.Domain, judge: Features, identity: nn.Module | None) -> dict[str, str | None]:
+def fingerprints(domain: rc.Domain, judge: Features | None, identity: nn.Module | None) -> dict[str, str | None]:
     """Of everything that the numbers depend on."""
     parts = {part: getattr(getattr(domain, part), "fingerprint", None) for part in rc.domains.PARTS}
     person = None if identity is None else getattr(identity, "fingerprint", None)
@@ -216,7 +248,7 @@ def fingerprints(domain: rc.Domain, judge: Features, identity: nn.Module | None)
         from reganie_core.checkpoints import fingerprint
 
         person = fingerprint(identity.state_dict())
-    return {**parts, "judge": judge.fingerprint, "identity": person}
+    return {**parts, "judge": judge.fingerprint if judge else None, "identity": person}
 
 
 def group_cells(values: np.ndarray, people: People | Photos, groups: tuple[str, ...], cell: Callable[..., Any],

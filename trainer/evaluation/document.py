@@ -11,6 +11,7 @@ from reganie_core.errors import CorruptCheckpointError, NotFoundError
 
 from . import tables
 from .bench import IDENTITY, L2, MS_SSIM, PERCEPTUAL
+from .local import CURRICULARFACE, LPIPS_VGG
 from .reconstruction import RECTIFIED, X_HAT
 
 #: The paper's Table 1, CelebA-HQ: (L2, LPIPS, identity, MS-SSIM, seconds).
@@ -41,7 +42,8 @@ def beside_the_paper(results: Mapping[str, Any]) -> str:
     ratios = results["ratios"]
     rows = {}
     for metric, column, paper in ((L2, 0, "L2"), (PERCEPTUAL, 1, "LPIPS"), (IDENTITY, 2, "identity, gap to 1"),
-                                  (MS_SSIM, 3, "MS-SSIM, gap to 1")):
+                                  (MS_SSIM, 3, "MS-SSIM, gap to 1"), (LPIPS_VGG, 1, "LPIPS"),
+                                  (CURRICULARFACE, 2, "identity, gap to 1")):
         if metric in ratios:
             rows[f"{metric} (paper: {paper})"] = {"paper": _ratio(column), "here": ratios[metric]["all"]}
     return tables.markdown(rows, f"{RECTIFIED} / {X_HAT}")

@@ -25,6 +25,28 @@ TO_PHOTO = "identity to X0"
 CHUNK_EDITS = Mapping[str, float]
 
 
+def edited_rows(bench: Bench, images: Tensor, amounts: Mapping[str, Tensor], rows: range,
+                total: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """{row: (edited picture, the same row without the edit)} at the size of comparison.
+
+    `rows` says which of `total` pictures these are, for methods that are run on some only.
+    """
+    result = bench.edit(images, amounts)
+    x0, x_hat, y_hat = bench.small(images), bench.small(result.inversion), bench.small(result.edited)
+    delta = bench.small(result.delta)
+    shown = {X0: (x0, x0), Y_HAT: (y_hat, x_hat), PASTED: ((y_hat + delta).clamp(-1, 1), x0),
+             RECTIFIED: (result.rectified, result.reconstruction)}
+    editor = bench.domain.editor_for(amounts)
+
+    def edit(latent: Latent, chosen: list[int]) -> Latent:
+        return edit_latent(editor, latent, {name: value[chosen] for name, value in amounts.items()})
+
+    shown.update(bench.others(images, total, rows, edit))
+    before = bench.repainted(x_hat, delta, x0)
+    shown.update({k: (v, before[k]) for k, v in bench.repainted(y_hat, delta, x0).items()})
+    return shown
+
+
 def _pictures(bench: Bench, people: People, rows: slice | list[int],
               edits: CHUNK_EDITS) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor, Tensor]:
     """{row: (edited picture, the same row without the edit)}, the exact answers, and their items' masks."""
@@ -32,22 +54,9 @@ def _pictures(bench: Bench, people: People, rows: slice | list[int],
     answered = portraits.edit(p, edits)
     now, then = portraits.attributes(p), portraits.attributes(answered)
     amounts = {name: (then[name] - now[name]).to(bench.device) for name in edits}
-    images = bench.render(p)
     answer, masks = bench.render(answered, masks=True)
-    plain, result = bench.edit(images), bench.edit(images, amounts)
-    x0, x_hat, y_hat = bench.small(images), bench.small(plain.inversion), bench.small(result.edited)
-    delta = bench.small(result.delta)
-    shown = {X0: (x0, x0), Y_HAT: (y_hat, x_hat), PASTED: ((y_hat + delta).clamp(-1, 1), x0),
-             RECTIFIED: (result.rectified, plain.reconstruction)}
-    editor = bench.domain.editor_for(edits)
-
-    def edit(latent: Latent, chosen: list[int]) -> Latent:
-        return edit_latent(editor, latent, {name: value[chosen] for name, value in amounts.items()})
-
     indices = range(len(people))[rows] if isinstance(rows, slice) else rows
-    shown.update(bench.others(images, len(people), indices, edit))
-    before = bench.repainted(x_hat, delta, x0)
-    shown.update({k: (v, before[k]) for k, v in bench.repainted(y_hat, delta, x0).items()})
+    shown = edited_rows(bench, bench.render(p), amounts, indices, len(people))
     item = torch.stack(list(masks.values())).amax(0)
     return shown, bench.small(answer), bench.small(item)
 
@@ -66,13 +75,13 @@ def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.nd
         for name in edits:
             out[f"asked|{name}"], out[f"wanted|{name}"] = then[name] - now[name], then[name]
         for name, (picture, before) in shown.items():
-            compared = bench.compare(picture, exact, exact_identity)
             columns = {CHANGED: masked_l2(picture, exact, region), REST: masked_l2(picture, exact, 1 - region),
                        ITEM: masked_l2(picture, exact, item), WHOLE: l2(picture, exact),
-                       PERCEPTUAL: compared[PERCEPTUAL]}
+                       PERCEPTUAL: bench.distance(picture, exact)}
             if exact_identity is not None:
-                columns[IDENTITY] = compared[IDENTITY]
-                columns[TO_PHOTO] = (bench.embed(picture) * photo_identity).sum(1)
+                own_identity = bench.embed(picture)
+                columns[IDENTITY] = (own_identity * exact_identity).sum(1)
+                columns[TO_PHOTO] = (own_identity * photo_identity).sum(1)
             after_read, before_read = bench.read(picture), bench.read(before)
             for attribute in (a for a in edits if a in after_read):
                 columns[f"reads {attribute}"] = after_read[attribute]

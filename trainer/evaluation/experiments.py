@@ -11,14 +11,16 @@ from reganie_core.editing import parse_edits
 from reganie_core.errors import InputError
 from reganie_core.sheets import contact_sheet
 
-from . import editing, editors, generators, judges, prompts, reconstruction
+from . import editing, editors, generators, judges, prompts, reconstruction, response
 from .bench import Bench
 from .people import People, Photos, held_out_people
 
 #: Experiment -> portraits by default.
 EXPERIMENTS = {"summary": 1000, "judges": 2000, "generator": 5000, "reconstruction": 1000, "editing": 1000,
-               "editor": 500, "text": 100, "ablation": 1000, "unseen": 1000, "out-of-domain": 1000, "figures": 40}
+               "response": 1000, "editor": 500, "text": 100, "ablation": 1000, "unseen": 1000, "out-of-domain": 1000,
+               "figures": 40}
 DEFAULT_EDITS = ("yaw=+15", "yaw=-15", "smile=+0.5", "age=+0.5", "glasses=on")
+RESPONSE_EDITS = ("yaw=+30", "yaw=-30", "age=+1", "age=-1")  # about two deviations, the paper's strength
 Sheets = dict[str, Any]
 
 
@@ -60,6 +62,7 @@ def run_out_of_domain(bench: Bench, args: argparse.Namespace, sheets: Sheets) ->
 def _edit(bench: Bench, args: argparse.Namespace, sheets: Sheets, prefix: str = "", numbers: bool = True) -> Any:
     if args.images:
         raise InputError("Exact answers exist for rendered portraits only; leave --images out here.")
+    bench.need_judge()
     bench.domain.require("encoder", "rectifier")
     people = held_out_people(args.count, args.seed, args.validation)
     results = []
@@ -78,19 +81,30 @@ def run_editing(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     return _edit(bench.with_editor(args.editor), args, sheets)
 
 
+def run_response(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
+    """Table 2: response and identity, linear directions unless another editor is asked for."""
+    bench.domain.require("encoder", "rectifier")
+    bench = bench.with_editor(args.editor or "directions")
+    people = _people(bench, args)
+    return [response.response(bench, people, edits_of(text)) for text in args.edit or RESPONSE_EDITS]
+
+
 def run_judges(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     """Can the networks that the tables rely on be relied on?"""
+    bench.need_judge()
     return judges.judges(bench, args.count)
 
 
 def run_generator(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     """Samples against renders."""
+    bench.need_judge()
     sheets["samples"] = contact_sheet(generators.sheet(bench), cell=max(96, bench.resolution), gap=4)
     return generators.generator(bench, args.count)
 
 
 def run_editor(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     """What editors do with what they are asked."""
+    bench.need_judge()
     bench.domain.require("encoder")
     return editors.editor(bench, args.count, (args.editor,) if args.editor else ())
 
@@ -137,6 +151,6 @@ def run_figures(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
 
 RUNNERS: dict[str, Callable[[Bench, argparse.Namespace, Sheets], Any]] = {
     "judges": run_judges, "generator": run_generator, "reconstruction": run_reconstruction, "editing": run_editing,
-    "editor": run_editor, "text": run_text, "ablation": run_ablation, "unseen": run_unseen,
+    "response": run_response, "editor": run_editor, "text": run_text, "ablation": run_ablation, "unseen": run_unseen,
     "out-of-domain": run_out_of_domain, "figures": run_figures,
 }

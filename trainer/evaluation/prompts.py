@@ -72,6 +72,7 @@ def measure(bench: Bench, prompts: tuple[Prompt, ...], count: int) -> dict[str, 
 
 def text(bench: Bench, count: int) -> dict[str, Any]:
     """The table: share of pictures that moved the right way, drift of the others, error before and after rectifying."""
+    bench.need_judge()
     bench.domain.require("encoder", "styleclip", "rectifier")
     names = list(bench.read(torch.zeros(1, 3, bench.size, bench.size, device=bench.device)))
     prompts = tuple(q for q in PROMPTS if set(q.moves) <= set(names))

@@ -81,6 +81,14 @@ def _edit(r: Mapping[str, Any]) -> list[str]:
             markdown({"ratio": r["ratios"]}, "Y_r against"), "\n".join(f"- {line}" for line in lines)]
 
 
+def _response(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    parts = []
+    for r in results:
+        label = ", ".join(f"{k} {v:+g}" for k, v in r["edit"].items())
+        parts += [markdown(r["rows"], f"{label}, {r['count']} pictures"), _criteria(r["criteria"])]
+    return parts
+
+
 def _editing(results: Sequence[Mapping[str, Any]]) -> list[str]:
     parts = []
     for r in results:
@@ -120,8 +128,8 @@ def _figures(r: Mapping[str, Any]) -> list[str]:
 
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "judges": _judges, "generator": _generator, "reconstruction": _reconstruction, "editing": _editing,
-    "editor": _editor, "text": _text, "ablation": _several, "unseen": _several, "out-of-domain": _reconstruction,
-    "figures": _figures,
+    "response": _response, "editor": _editor, "text": _text, "ablation": _several, "unseen": _several,
+    "out-of-domain": _reconstruction, "figures": _figures,
 }
 
 

@@ -1,0 +1,71 @@
+"""The paper's Table 2: how far does an attribute move, and does the person stay the same?
+
+No exact answer is needed, so this runs on photographs too. Response is what is read from the edited picture minus what
+is read from the same row without the edit; drift is the mean change of the other attributes as a share of their range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reganie_core import portraits
+
+from .bench import Bench
+from .editing import RECTIFIED, X0, Y_HAT, edited_rows
+from .people import People, Photos
+from .stats import criterion, difference, mean, ratio
+
+LEAST_RESPONSE = 0.95
+RANGES = {c.name: c.maximum - c.minimum for c in portraits.CONTROLS}
+
+
+def measure(bench: Bench, people: People | Photos, edits: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """{"row|column": [N]}."""
+    def work(rows: slice) -> dict[str, Tensor]:
+        images = bench.pictures(people, rows)
+        amounts = {name: torch.full((len(images),), float(v), device=bench.device) for name, v in edits.items()}
+        shown = edited_rows(bench, images, amounts, range(len(people))[rows], len(people))
+        out = {}
+        for name, (picture, before) in shown.items():
+            after_read, before_read = bench.read(picture), bench.read(before)
+            columns = {f"response of {a}": after_read[a] - before_read[a] for a in edits if a in after_read}
+            others = [(after_read[a] - before_read[a]).abs() / RANGES[a] for a in after_read
+                      if a not in edits and a in RANGES]
+            if others:
+                columns["drift of others"] = torch.stack(others).mean(0)
+            columns |= {f"{label} to X0": v for label, v in bench.identities(picture, shown[X0][0]).items()}
+            out |= {f"{name}|{column}": values for column, values in columns.items()}
+        return out
+
+    editor = bench.domain.editor_for(edits)
+    who = [str(f) for f in people.files] if isinstance(people, Photos) else people.parameters.style
+    settings = {"seed": bench.seed, "who": who, "edits": dict(edits), "marks": bench.marks, "slow": bench.slow_count,
+                "editor": getattr(editor, "fingerprint", type(editor).__name__)}
+    return bench.chunks.run("response", settings, len(people), bench.chunk, work)
+
+
+def response(bench: Bench, people: People | Photos, edits: Mapping[str, float]) -> dict[str, Any]:
+    """One edit, every row: response, drift, identity."""
+    values = measure(bench, people, edits)
+    names = list(dict.fromkeys(key.split("|")[0] for key in values))
+    columns = list(dict.fromkeys(key.split("|")[1] for key in values))
+    rows = {n: {c: mean(values[f"{n}|{c}"]) for c in columns} for n in names}
+    text = ", ".join(f"{a} {v:+g}" for a, v in edits.items())
+    criteria = []
+    for c in columns:
+        ours = values[f"{RECTIFIED}|{c}"]
+        if c.startswith("response"):
+            kept = ratio(ours, values[f"{Y_HAT}|{c}"])["mean"]
+            criteria.append(criterion(f"{text}: {c}, Y_r / Y^", kept, LEAST_RESPONSE, at_most=False))
+        elif c != "drift of others":
+            for n in (Y_HAT, *(m.label for m in bench.methods)):
+                ran = np.isfinite(values[f"{n}|{c}"])
+                if ran.any():
+                    gain = difference(ours[ran], values[f"{n}|{c}"][ran])["mean"]
+                    criteria.append(criterion(f"{text}: {c}, Y_r - {n}", gain, 0.0, at_most=False))
+    return {"edit": dict(edits), "count": len(people), "rows": rows, "criteria": criteria}
