@@ -239,10 +239,10 @@ def test_large_photos_cost_what_the_face_costs():
     """A face of 300 pixels in a photo of 4000: no full-size temporaries in floating point."""
     photo = Image.new("RGB", (4000, 3000), (90, 120, 150))
     points = POINTS + torch.tensor([3600.0, 2650.0])  # at the corner: with the padding's blur
-    start = time.perf_counter()
+    start = time.process_time()
     found = faces.align_photos(photo, 512, points=points)
     result = faces.paste_faces(photo, (found.crops + 0.3).clamp(-1, 1), found.faces, match_tone=False)
-    assert time.perf_counter() - start < 6.0
+    assert time.process_time() - start < 6.0
     assert result.photos.size == (4000, 3000) and result.mask.shape == (1, 1, 3000, 4000)
     assert np.asarray(result.photos)[0, 0].tolist() == [90, 120, 150]
     x, y = (round(v) for v in found.faces[0].centre)
