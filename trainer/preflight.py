@@ -77,7 +77,8 @@ def check_networks(stage: Any) -> str:
         error, apart = ((pictures - other).square().mean() for other in (inverted, pictures.roll(1, 0)))
     return "" if error < apart else (
         "WARNING: the encoder does not invert this generator's pictures: the mean squared error is "
-        f"{float(error):.3f}, two different pictures are {float(apart):.3f} apart. If it was not trained for this generator, train one.")
+        f"{float(error):.3f}, two different pictures are {float(apart):.3f} apart. If it was not trained for this "
+        "generator, train one.")
 
 
 def _positions(run: Run) -> list[int]:

@@ -44,6 +44,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from pathlib import Path
 
 if __name__ == "__main__" and not __package__:
@@ -145,5 +146,11 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def show_warning(message: Warning | str, *_: object) -> None:
+    """A warning is a sentence for a person; where in the code it was raised helps nobody here."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
 if __name__ == "__main__":
+    warnings.showwarning = show_warning
     raise SystemExit(main())

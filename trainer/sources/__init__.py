@@ -13,7 +13,7 @@ from .files import FolderPictures, ZipPictures
 from .pictures import Pictures
 from .shards import TarPictures
 
-__all__ = ["FolderPictures", "Pictures", "TarPictures", "ZipPictures", "numbers", "open_pictures"]
+__all__ = ["FolderPictures", "Pictures", "TarPictures", "ZipPictures", "first", "numbers", "open_pictures"]
 
 
 def open_pictures(path: str | Path, resolution: int, seed: int = 0, lanes: int = 1,
@@ -49,6 +49,11 @@ def open_pictures(path: str | Path, resolution: int, seed: int = 0, lanes: int =
     if path.suffix.lower() == ".tar":
         return TarPictures([path], resolution, seed, lanes, cache=folder)
     raise InputError(f"{path} is neither a folder nor a .zip or .tar file of pictures.")
+
+
+def first(source: object, count: int) -> Tensor:
+    """Numbers of the first pictures, at most `count`: always the same ones."""
+    return torch.arange(count if getattr(source, "sequential", False) else min(count, len(source)))  # type: ignore[arg-type]
 
 
 def numbers(source: object, seen: int, batch: int, random: torch.Generator) -> Tensor:

@@ -7,6 +7,8 @@ a penalty on the per-layer offsets, which are released one after another.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +17,22 @@ import torch
 from torch import Tensor
 
 from reganie_core.checkpoints import load_generator, save_checkpoint
+from reganie_core.errors import InputError
+from reganie_core.metrics.files import load_arcface
 from reganie_core.networks import describe
+from reganie_core.networks.encoders import Encoder4Editing, StyleEncoderConfig
 from reganie_core.networks.light_encoder import LightEncoder, LightEncoderConfig
 
 from ..config import StageConfig
-from ..data import portraits_set
 from ..ema import make_average, update_average
-from ..frozen import load_attributes, load_identity
+from ..foreign import perceptual
+from ..frozen import load_identity
 from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..randomness import generator_at
+from ..randomness import Draws, generator_at
 from ..sheets import grid
-from .base import adam, descend, dtype_of, init_from
+from ..sources import first
+from ..sources.training import training_pictures
+from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .latent_discriminator import LatentDiscriminator
 
 
@@ -36,7 +43,10 @@ class EncoderStageConfig(StageConfig):
     lr_decay_from: float = 0.7
     generator: str = "runs/generator/generator.safetensors"
     attributes: str = "runs/attributes/attributes.safetensors"    # features of the perceptual loss
+    lpips: str = ""                   # LPIPS weights (a folder or file) in place of the attribute network
     identity: str = ""                # network of the identity loss; none when empty
+    encoder_type: str = "light"       # light, or e4e: the published network (IR-SE-50 at 256 px)
+    trunk: str = ""                   # ArcFace weights (model_ir_se50.pth) that an e4e encoder starts from
     channels: tuple[int, ...] = (32, 64, 96, 160, 224)
     tap_channels: int = 64
     features: int = 256
@@ -53,9 +63,18 @@ class EncoderStageConfig(StageConfig):
     delta_weight: float = 0.01        # mean squared offset, in the same units
     stage_start_kimg: float = 10.0    # offsets are released from here ...
     stage_every_kimg: float = 2.0     # ... one layer at a time
+    images: str = ""                  # your pictures: a folder, .zip, .tar or pattern of shards; empty: portraits
     data: str = "runs/data"
     data_count: int = 20000
     data_seed: int = 0
+
+
+    def validate(self) -> None:
+        super().validate()
+        if self.encoder_type not in ("light", "e4e"):
+            raise InputError(f"encoder_type is light or e4e; found {self.encoder_type!r}.")
+        if not 0 <= self.generated <= 1:
+            raise InputError(f"generated is a share from 0 to 1; found {self.generated}.")
 
 
 class EncoderStage:
@@ -67,20 +86,20 @@ class EncoderStage:
         torch.manual_seed(config.seed)
         self.G = load_generator(config.generator, config.device).to(memory_format=torch.channels_last)
         self.G.synthesis.set_precision(dtype_of(config), len(self.G.config.channels))
-        self.features = load_attributes(config.attributes, config.device, dtype_of(config))
-        self.E = LightEncoder(LightEncoderConfig(
-            self.G.resolution, self.G.num_ws, self.G.w_dim, config.channels, config.tap_channels, config.features,
-            config.coarse, config.middle))
+        self.features = perceptual(config, config.device, dtype_of(config), limit=256)
+        self.E = self.make_encoder()
         self.E.latent_avg.copy_(self.G.w_avg[None].cpu())
         init_from(self.E, config.init_from, "encoder")
         self.E.to(config.device, memory_format=torch.channels_last)
-        self.E.compute_dtype = dtype_of(config)
+        self.E.compute_dtype = dtype_of(config)      # of the light encoder; the other one computes in float32
         self.identity = load_identity(config.identity, config.device, dtype_of(config)) if config.identity else None
         self.average = make_average(self.E)
         self.modules = {"E": self.E, "average": self.average}
         self.optimizers = {"E": adam(self.E, config)}
-        self.data = portraits_set(config.data, config.data_count, self.G.resolution, config.data_seed,
-                                  config.device)
+        made = round(config.batch * config.generated)
+        self.group = config.batch // math.gcd(made, config.batch - made)     # a share needs some of both kinds
+        self.data = training_pictures(config, self.G.resolution, self.group)
+        self.best_metric = "l2_images" if config.images else "l2_renders"
         with torch.no_grad():
             z = torch.randn(4096, self.G.z_dim, generator=generator_at(0, 0, "variance"))
             w = self.G.mapping.w(z.to(config.device))
@@ -92,79 +111,133 @@ class EncoderStage:
             self.D.spread.copy_(w.std(dim=0) + 1e-6)
             self.modules["D"], self.optimizers["D"] = self.D, adam(self.D, config, config.latent_r1_interval)
 
+    def make_encoder(self) -> LightEncoder | Encoder4Editing:
+        """A network with fresh weights for this generator."""
+        config, G = self.config, self.G
+        if config.encoder_type == "light":
+            return LightEncoder(LightEncoderConfig(
+                G.resolution, G.num_ws, G.w_dim, config.channels, config.tap_channels, config.features,
+                config.coarse, config.middle))
+        # Batch statistics stay as they are (in the ArcFace trunk, or neutral): they would differ between processes
+        # and micro-batches, and a batch of pictures and samples is not what the encoder will see one by one.
+        E = Encoder4Editing(StyleEncoderConfig(G.num_ws, G.w_dim, min(256, G.resolution))).eval()
+        if config.trunk:
+            own, trunk = E.state_dict(), load_arcface(config.trunk).state_dict()
+            E.load_state_dict({k: trunk[k] if k in trunk and trunk[k].shape == v.shape else v for k, v in own.items()})
+        return E
+
     def stage_at(self, seen: int) -> int:
         """How many offsets are free after `seen` images (progressive training of e4e, section 4.2)."""
         released = (seen / 1000 - self.config.stage_start_kimg) / self.config.stage_every_kimg
         return max(0, min(int(released), self.E.num_ws - 1))
 
-    def batch(self, seen: int) -> tuple[Tensor, Tensor]:
+    def parts(self) -> list[tuple[Tensor, Tensor]]:
+        """Rows of the generated and of the training pictures, per micro-batch of this process."""
+        made = round(self.config.batch * self.config.generated)
+        return list(zip(self.rows_of(made), self.rows_of(self.config.batch - made), strict=True))
+
+    def rows_of(self, count: int) -> list[Tensor]:
+        return shares(self.config, count) if count else [torch.zeros(0, dtype=torch.long)] * self.config.accumulate
+
+    def batch(self, seen: int, rows: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Pictures [B,3,R,R], the generated ones first, and the codes of the generated ones."""
         config, random = self.config, generator_at(self.config.seed, seen)
         count = round(config.batch * config.generated)
-        with torch.no_grad():
-            ws = self.G.mapping(torch.randn(count, self.G.z_dim, generator=random).to(config.device))
+        with torch.no_grad(), timed(self, "fakes"):
+            z = torch.randn(count, self.G.z_dim, generator=random)[rows[0]]
+            ws = self.G.mapping(z.to(config.device))
             made = self.G.synthesis(ws).clamp(-1, 1)
-        indices = torch.randint(len(self.data), (config.batch - count,), generator=random)
-        mirror = torch.rand(len(indices), generator=random) < 0.5
-        return torch.cat([made, self.data.batch(indices, mirror).to(config.device)]), ws
+        with timed(self, "data"):
+            draws = Draws(random, config.batch - count, rows[1])
+            seen_real = seen * (config.batch - count) // config.batch       # of a stream: only the real ones count
+            indices = draws.numbers(self.data, seen_real)
+            mirror = draws.rand() < 0.5
+            if not len(draws):
+                return made, ws
+            return torch.cat([made, self.data.batch(indices, mirror).to(config.device)]), ws
 
     def step(self, seen: int) -> dict[str, float | Tensor]:
-        config = self.config
-        images, ws = self.batch(seen)
-        stage = self.stage_at(seen)
+        config, parts, stage = self.config, self.parts(), self.stage_at(seen)
         self.E.stage = self.average.stage = stage
-        codes = self.E(images)
-        inverted = self.G.synthesis(codes)
-        l2 = (inverted - images).square().mean()
-        perceptual = self.features.distance(inverted, images).mean()
-        code = (codes[:len(ws)] - ws).square().mean() / self.code_variance
-        loss = config.l2_weight * l2 + config.perceptual_weight * perceptual + config.code_weight * code
-        terms = {"l2": l2, "perceptual": perceptual, "code": code}
-        if self.identity is not None:
-            similarity = (self.identity(inverted) * self.identity(images)).sum(dim=1).mean()
-            loss, terms["identity"] = loss + config.identity_weight * (1 - similarity), similarity
-        if stage > 0:
-            delta = (codes[:, 1:stage + 1] - codes[:, :1]).square().mean() / self.code_variance
-            loss, terms["delta"] = loss + config.delta_weight * delta, delta
+        batches = [self.batch(seen, rows) for rows in parts]
+        kept: list[Tensor] = []
+        terms_d: list[dict[str, Tensor]] = []
+        terms: list[dict[str, Tensor]] = []
+        out: dict[str, float | Tensor] = {"stage": float(stage)}
         if self.D is not None:
-            rows = codes[:, :stage + 1]
-            terms.update(self.train_latent_discriminator(rows.detach().flatten(0, 1), seen))
+            with timed(self, "D"):
+                descend(self, "D", self.losses_d(seen, parts, batches, kept, terms_d))
+            out.update(mean_terms(terms_d))
             self.D.requires_grad_(False)
-            adversarial = generator_loss(self.D(rows.flatten(0, 1)))
-            loss, terms["latent"] = loss + config.latent_weight * adversarial, adversarial
-        terms["gradient"] = descend(self, "E", loss)
+        with timed(self, "E"):
+            out["gradient"] = descend(self, "E", self.losses_e(batches, kept, terms))
         if self.D is not None:
             self.D.requires_grad_(True)
         update_average(self.average, self.E, config.batch, config.ema_kimg, seen + config.batch)
-        return {**{k: v.detach() for k, v in terms.items()}, "stage": float(stage)}
+        return {**mean_terms(terms), **out}
 
-    def train_latent_discriminator(self, fake: Tensor, seen: int) -> dict[str, Tensor]:
-        """Mapped vectors against vectors of pictures [N,w_dim], as many of each."""
-        config = self.config
-        random = generator_at(config.seed, seen, "latent discriminator")
-        with torch.no_grad():
-            real = self.G.mapping.w(torch.randn(len(fake), self.G.z_dim, generator=random).to(fake.device))
-        loss = discriminator_loss(self.D(real), self.D(fake))
-        terms = {"latent_D": loss}
-        if (seen // config.batch) % config.latent_r1_interval == 0:
-            r1 = r1_penalty(self.D, real)
-            loss = loss + r1 * (config.latent_r1_gamma * 0.5 * config.latent_r1_interval * self.code_variance)
-        descend(self, "D", loss)
-        return terms
+    def losses_e(self, batches: list[tuple[Tensor, Tensor]], kept: list[Tensor],
+                 terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
+        """The encoder's loss per micro-batch."""
+        config, stage = self.config, self.E.stage
+        for images, ws in batches:
+            codes = kept.pop() if kept else self.E(images)
+            inverted = self.G.synthesis(codes)
+            l2 = (inverted - images).square().mean()
+            perceptual = self.features.distance(inverted, images).mean()
+            loss = config.l2_weight * l2 + config.perceptual_weight * perceptual
+            found = {"l2": l2, "perceptual": perceptual}
+            if len(ws):
+                found["code"] = (codes[:len(ws)] - ws).square().mean() / self.code_variance
+                loss = loss + config.code_weight * found["code"]
+            if self.identity is not None:
+                similarity = (self.identity(inverted) * self.identity(images)).sum(dim=1).mean()
+                loss, found["identity"] = loss + config.identity_weight * (1 - similarity), similarity
+            if stage > 0:
+                delta = (codes[:, 1:stage + 1] - codes[:, :1]).square().mean() / self.code_variance
+                loss, found["delta"] = loss + config.delta_weight * delta, delta
+            if self.D is not None:
+                adversarial = generator_loss(self.D(codes[:, :stage + 1].flatten(0, 1)))
+                loss, found["latent"] = loss + config.latent_weight * adversarial, adversarial
+            terms.append({k: v.detach() for k, v in found.items()})
+            yield loss
+
+    def losses_d(self, seen: int, parts: list[tuple[Tensor, Tensor]], batches: list[tuple[Tensor, Tensor]],
+                 kept: list[Tensor], terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
+        """The latent discriminator's: mapped vectors against vectors of pictures [N,w_dim], as many of each."""
+        config, count = self.config, self.E.stage + 1
+        for (made, real_rows), (images, _) in zip(parts, batches, strict=True):
+            with torch.set_grad_enabled(len(parts) == 1):
+                codes = self.E(images)
+            if len(parts) == 1:
+                kept.append(codes)                   # the same graph serves the encoder
+            rows = torch.cat([made, real_rows + round(config.batch * config.generated)])
+            draws = Draws(generator_at(config.seed, seen, "latent discriminator"), config.batch, rows)
+            with torch.no_grad():
+                real = self.G.mapping.w(draws.randn(count, self.G.z_dim).flatten(0, 1).to(config.device))
+            loss = discriminator_loss(self.D(real), self.D(codes[:, :count].detach().flatten(0, 1)))
+            terms.append({"latent_D": loss.detach()})
+            if (seen // config.batch) % config.latent_r1_interval == 0:
+                r1 = r1_penalty(self.D, real)
+                loss = loss + r1 * (config.latent_r1_gamma * 0.5 * config.latent_r1_interval * self.code_variance)
+            yield loss
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
         """L2 of the inversion on generated pictures and on the first training pictures (not held out)."""
-        config = self.config
-        z = torch.randn(256, self.G.z_dim, generator=generator_at(1, 0, "validate")).to(config.device)
-        made = self.G.synthesis(self.G.mapping(z)).clamp(-1, 1)
-        real = self.data.batch(torch.arange(min(256, len(self.data)))).to(config.device)
-        return {name: float((self.G.synthesis(self.average(x)).clamp(-1, 1) - x).square().mean())
-                for name, x in (("l2_generated", made), ("l2_renders", real))}
+        z = torch.randn(256, self.G.z_dim, generator=generator_at(1, 0, "validate"))
+        made = [self.G.synthesis(self.G.mapping(part.to(self.config.device))).clamp(-1, 1) for part in z.split(16)]
+        real = [self.data.batch(part).to(self.config.device) for part in first(self.data, 256).split(16)]
+        return {name: float(torch.cat([self.error(x) for x in parts]).mean())
+                for name, parts in (("l2_generated", made), (self.best_metric, real))}
+
+    def error(self, images: Tensor) -> Tensor:
+        """L2 [B] of the average encoder's inversion."""
+        return (self.G.synthesis(self.average(images)).clamp(-1, 1) - images).square().mean(dim=(1, 2, 3))
 
     @torch.inference_mode()
     def sheet(self, path: Path) -> None:
-        images = self.data.batch(torch.arange(16)).to(self.config.device)
+        images = self.data.batch(first(self.data, 16)).to(self.config.device)
         inverted = self.G.synthesis(self.average(images)).clamp(-1, 1)
         grid(torch.stack([images, inverted], 1).flatten(0, 1).cpu(), columns=8).save(path)
 

@@ -25,21 +25,24 @@ from torch import Tensor
 
 from reganie_core import portraits
 from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoint
-from reganie_core.editing import Editor, load_editor
+from reganie_core.editing import Editor
 from reganie_core.errors import InputError
+from reganie_core.images import area_downsample
 from reganie_core.metrics import l2
 from reganie_core.networks import describe
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
 from reganie_core.networks.rectifier import Rectifier, RectifierConfig
 
 from ..config import StageConfig
-from ..data import ImageSet, portraits_set
+from ..data import ImageSet
 from ..ema import make_average, update_average
-from ..frozen import load_attributes
+from ..foreign import editors, perceptual
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..paste import paste_shapes
 from ..randomness import Draws, generator_at
 from ..sheets import grid
+from ..sources import Pictures, first
+from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 
 Triplet = tuple[Tensor, Tensor, Tensor, int]       # (what E_d sees, I^, I, which of the triplets)
@@ -54,6 +57,8 @@ class RectifierStageConfig(StageConfig):
     encoder: str = "runs/encoder/encoder.safetensors"
     editors: tuple[str, ...] = ("runs/directions/directions.safetensors",)   # one is drawn per batch
     attributes: str = "runs/attributes/attributes.safetensors"   # features of the perceptual loss
+    lpips: str = ""                    # LPIPS weights (a folder or file) in its place
+    resolution: int = 0                # of the rectifier; 0: the generator's, at most the paper's 512
     encoder_channels: tuple[int, ...] = (32, 64, 128, 256, 512)
     body_channels: int = 512
     body_blocks: int = 2
@@ -78,6 +83,7 @@ class RectifierStageConfig(StageConfig):
     paste_moving: bool = True          # carry them from X to Y by optical flow; else they stay in place
     jitter: float = 0.0                # largest common error of the codes, as a share of the way to another code
     real: float = 0.0                  # share of batches with training pictures
+    images: str = ""                   # your pictures, for sheets, metrics and `real`: a folder, .zip, .tar or shards
     data: str = "runs/data"
     data_count: int = 20000
     data_seed: int = 0
@@ -95,7 +101,11 @@ class RectifierStageConfig(StageConfig):
 class RectifierStage:
     config_class = RectifierStageConfig
     kind = "rectifier"
-    best_metric = "l2_rectified"
+
+    @property
+    def best_metric(self) -> str:
+        """The edit against its exact answer where that is known, the reconstruction otherwise."""
+        return "l2_rectified" if self.is_portraits else "l2_reconstruction"
 
     def __init__(self, config: RectifierStageConfig) -> None:
         self.config = config
@@ -106,12 +116,13 @@ class RectifierStage:
         self.E = load_encoder(config.encoder, device).to(memory_format=torch.channels_last)
         if hasattr(self.E, "compute_dtype"):
             self.E.compute_dtype = dtype
-        self.editors: list[Editor] = [load_editor(path, device) for path in config.editors]
-        self.data: ImageSet | None = None
-        if config.real > 0:
-            self.data = portraits_set(config.data, config.data_count, self.G.resolution, config.data_seed, device)
-        self.features = load_attributes(config.attributes, device, dtype)
-        resolution = self.G.resolution
+        self.resolution = resolution = config.resolution or min(self.G.resolution, 512)
+        self.editors: list[Editor] = editors(config, self.G, device)
+        self.group = 4 if config.gan_weight > 0 else 1       # of the discriminator's minibatch standard deviation
+        self.data: ImageSet | Pictures | None = None
+        if config.real > 0 or config.images:
+            self.data = training_pictures(config, resolution, self.group)
+        self.features = perceptual(config, device, dtype)
         self.R = Rectifier(RectifierConfig(
             resolution, config.encoder_channels, config.body_channels, config.body_blocks, config.decoder_channels,
             config.sp_channels, config.gl_channels, config.gl_dim, config.modulation, config.output,
@@ -122,10 +133,12 @@ class RectifierStage:
         self.average = make_average(self.R)
         self.modules = {"R": self.R, "average": self.average}
         self.optimizers = {"R": adam(self.R, config)}
-        self.group = 4 if config.gan_weight > 0 else 1       # of the discriminator's minibatch standard deviation
         self.D: Discriminator | None = None
         if config.gan_weight > 0:
-            self.D = Discriminator(DiscriminatorConfig(resolution, config.d_channels))
+            widths = config.d_channels
+            if widths == RectifierStageConfig.d_channels:        # the default fits every resolution
+                widths = (*widths, 16)[:resolution.bit_length() - 2]
+            self.D = Discriminator(DiscriminatorConfig(resolution, widths))
             self.D.to(device, memory_format=torch.channels_last).dtype = dtype
             self.modules["D"] = self.D
             self.optimizers["D"] = adam(self.D, config, config.r1_interval)
@@ -139,7 +152,7 @@ class RectifierStage:
         draws = Draws.of(random, config.batch)
         w = self.G.mapping(draws.randn(self.G.z_dim).to(config.device))
         t = int(torch.randint(1, 4, (1,), generator=draws.random))
-        if self.data is not None and float(torch.rand(1, generator=draws.random)) < config.real:
+        if config.real > 0 and float(torch.rand(1, generator=draws.random)) < config.real:
             t, pictures = 4, self.training_pictures(draws, seen)
         else:
             pictures = self.synthesize(w if t == 3 else torch.cat([w, self.edit(w, draws)]))
@@ -160,7 +173,8 @@ class RectifierStage:
         return picture if self.config.delta_input == "image" else torch.zeros_like(picture)
 
     def synthesize(self, codes: Tensor) -> Tensor:
-        return self.G.synthesis(codes).clamp(-1, 1)
+        """The generator's pictures at the rectifier's resolution."""
+        return area_downsample(self.G.synthesis(codes).clamp(-1, 1), self.resolution)
 
     def training_pictures(self, draws: Draws, seen: int) -> Tensor:
         indices = draws.numbers(self.data, seen)
@@ -271,30 +285,49 @@ class RectifierStage:
         return {"inversion": x_hat, "reconstruction": self.repainted(self.average, x_hat, delta).clamp(-1, 1),
                 "edited": y_hat, "rectified": self.repainted(self.average, y_hat, delta).clamp(-1, 1)}
 
+    @property
+    def is_portraits(self) -> bool:
+        """Whether the exact answer to an edit is known: the loss network reads the portraits' own attributes."""
+        names = getattr(getattr(getattr(self.features, "net", None), "config", None), "numeric", ())
+        return not self.config.images and "yaw" in names and any(c.name == "yaw" for c in self.editors[0].controls)
+
+    def look(self, count: int) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+        """Pictures to look at, the exact answers where they are known, and the edit."""
+        if self.is_portraits:
+            return *self.held_out(max(count // 6, 1)), {"yaw": 15.0}
+        control = next((c for c in self.editors[0].controls if c.kind == "numeric"), self.editors[0].controls[0])
+        edit = {control.name: 0.25 * (control.maximum - control.minimum)}
+        if self.data is not None:
+            return self.data.batch(first(self.data, count)).to(self.config.device), None, edit
+        z = torch.randn(count, self.G.z_dim, generator=generator_at(1, 0, "look")).to(self.config.device)
+        return torch.cat([self.synthesize(self.G.mapping(part)) for part in z.split(8)]), None, edit
+
     def held_out(self, per_kind: int) -> tuple[Tensor, Tensor]:
         """Portraits without and with each long-tail item, and the same turned by 15 degrees."""
         groups = [(), *((item,) for item in portraits.ITEMS)]
         people = portraits.concat([portraits.sample(per_kind, VALIDATION_SEED + 1000 * i, items=items)
                                    for i, items in enumerate(groups)])
-        pictures = [portraits.render(p, self.G.resolution).to(self.config.device)
+        pictures = [portraits.render(p, self.resolution).to(self.config.device)
                     for p in (people, portraits.edit(people, {"yaw": 15.0}))]
         return pictures[0], pictures[1]
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """L2 on held-out portraits: reconstruction, and yaw +15 against the exact answer."""
-        images, exact = self.held_out(20)
-        p = [{k: v for k, v in self.repaint(x, {"yaw": 15.0}).items()} for x in images.split(20)]
+        """L2 of the reconstruction, and on portraits of yaw +15 against the exact answer."""
+        images, exact, edit = self.look(120 if self.is_portraits else 32)
+        p = [self.repaint(x, edit) for x in images.split(20 if self.is_portraits else 4)]
         pictures = {k: torch.cat([part[k] for part in p]) for k in p[0]}
         truth = {"inversion": images, "reconstruction": images, "edited": exact, "rectified": exact}
-        return {f"l2_{k}": float(l2(v, truth[k]).mean()) for k, v in pictures.items()}
+        return {f"l2_{k}": float(l2(v, truth[k]).mean()) for k, v in pictures.items() if truth[k] is not None}
 
     @torch.inference_mode()
     def sheet(self, path: Path) -> None:
-        images, exact = self.held_out(2)
-        p = self.repaint(images, {"yaw": 15.0})
-        columns = [images, p["inversion"], p["reconstruction"], p["edited"], p["rectified"], exact]
-        titles = ["X0", "X^", "X_r", "Y^ yaw +15", "Y_r", "exact answer"]
+        images, exact, edit = self.look(12 if self.is_portraits else 8)
+        p = self.repaint(images, edit)
+        columns = [images, p["inversion"], p["reconstruction"], p["edited"], p["rectified"]]
+        titles = ["X0", "X^", "X_r", "Y^ " + " ".join(f"{k} {v:+g}" for k, v in edit.items()), "Y_r"]
+        if exact is not None:
+            columns, titles = [*columns, exact], [*titles, "exact answer"]
         grid(torch.stack(columns, 1).flatten(0, 1).cpu(), len(columns), titles).save(path)
 
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
