@@ -42,8 +42,11 @@ def layers() -> Spec:
 
 
 def text(value: object, what: str, most: int) -> str | None:
-    """One sentence when a widget holds no text, or far too much of it."""
-    if not isinstance(value, str) or len(value) > most:
+    """One sentence when a widget holds no text, or far too much of it; None also for what comes over a wire.
+
+    ComfyUI validates before it runs, and then shows None for every value that is connected.
+    """
+    if value is not None and (not isinstance(value, str) or len(value) > most):
         return f"{what} must be a text of at most {most} characters."
     return None
 

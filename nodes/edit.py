@@ -53,10 +53,10 @@ class DyStyleEdit:
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, edits: str = "", editor_name: str = _choices.PACKAGED) -> bool | str:
+    def VALIDATE_INPUTS(cls, edits: str | None = None, editor_name: str = _choices.PACKAGED) -> bool | str:
         # Which controls exist depends on the editor on the wire, so the names are checked when the node runs.
         try:
-            rc.parse_edits(edits)
+            rc.parse_edits("" if edits is None else edits)  # None: it comes over a wire
         except rc.ReganieError as error:
             return str(error)
         return _choices.name_problem("dystyle", editor_name)

@@ -83,19 +83,19 @@ class PhotoExample:
                     "INT",
                     {"default": 2, "min": 1, "max": 300, "tooltip": "People on the photo (at most 9), or frames."},
                 ),
-                "seed": ("INT", {"default": 3, "min": 0, "max": 100_000_000, "tooltip": "Chooses the people."}),
+                "people": ("INT", {"default": 3, "min": 0, "max": 100_000_000, "tooltip": "Chooses the people."}),
             }
         }
 
-    def draw(self, kind: str = "photo", count: int = 2, seed: int = 3) -> tuple[Tensor, str]:
+    def draw(self, kind: str = "photo", count: int = 2, people: int = 3) -> tuple[Tensor, str]:
         from ..reganie_core.portraits.clips import clip_scenes, turning_head
         from ..reganie_core.portraits.scenes import sample_scene
 
         if kind == "clip":
-            scenes = clip_scenes(turning_head(int(count), FIRST_SEED + int(seed)), seed=int(seed))
+            scenes = clip_scenes(turning_head(int(count), FIRST_SEED + int(people)), seed=int(people))
         else:
-            people = min(9, int(count))
-            scenes = [sample_scene(people, FIRST_SEED + int(seed), 640, 400, turn=20.0, items=("hat",))]
+            some = min(9, int(count))
+            scenes = [sample_scene(some, FIRST_SEED + int(people), 640, 400, turn=20.0, items=("hat",))]
         progress, pictures, points = _host.Progress(len(scenes)), [], []
         for scene in scenes:
             pictures.append(rc.images.to_comfy(scene.render()))

@@ -94,15 +94,15 @@ class AlignFace:
 
     @classmethod
     def VALIDATE_INPUTS(
-        cls, find: str = "detector", points: str | None = None, which: str = "", detector_name: str = ""
+        cls, find: str = "detector", points: str | None = None, which: str = "",
+        detector_name: str | None = _choices.FIRST_DETECTOR,
     ) -> bool | str:
-        written = "0" if points is None else points  # None: it comes over a wire
-        if wrong := _inputs.text(written, "The points", MAX_POINTS) or _inputs.text(which, "The choice", 200):
+        if wrong := _inputs.text(points, "The points", MAX_POINTS) or _inputs.text(which, "The choice", 200):
             return wrong
         try:
-            if find == "points" and points is not None:
+            if find == "points" and points is not None:  # None: they come over a wire
                 rc.faces.parse_points(points)
-            elif find == "detector":
+            elif find == "detector" and detector_name is not None:
                 _choices.detector_path(detector_name)
         except rc.ReganieError as error:
             return str(error)

@@ -81,6 +81,8 @@ class SaveLatent:
     @classmethod
     def VALIDATE_INPUTS(cls, name: str = "latent") -> bool | str:
         try:
+            if name is None:  # it comes over a wire
+                return True
             if not isinstance(name, str) or not name.strip():
                 return "A latent is saved under a name; write for example people/anna."
             rc.paths.check_name(name)
@@ -89,6 +91,9 @@ class SaveLatent:
         return True
 
     def save(self, latent: Any, name: str = "latent") -> dict[str, Any]:
+        wrong = self.VALIDATE_INPUTS(name=name)
+        if wrong is not True:
+            raise rc.errors.InputError(str(wrong))
         path = _host.free_output(FOLDER, name.strip(), ".safetensors")
         rc.latents.save_latent(latent, path, {"command": "SaveLatent"})
         shown = path.relative_to(_host.output_directory()).as_posix()

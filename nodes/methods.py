@@ -75,7 +75,7 @@ class InvertImage:
     def VALIDATE_INPUTS(
         cls, method: str = "e4e", encoder_name: str = _choices.PACKAGED, network_name: str = _choices.NO_METHOD
     ) -> bool | str:
-        if method not in rc.inversion.METHODS:
+        if method is not None and method not in rc.inversion.METHODS:  # None: it comes over a wire
             return f"method must be one of {', '.join(rc.inversion.METHODS)}; found {str(method)[:40]!r}."
         wrong = _choices.name_problem("encoder", encoder_name) if encoder_name != NO_ENCODER else True
         if wrong is True and method in rc.inversion.NEEDS_FILE:

@@ -7,6 +7,7 @@ locales/en/nodeDefs.json. Translations are written by people; a test says what t
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ def schema(nodes: dict[str, type]) -> dict[str, Any]:
     return found
 
 
+def message(text: str) -> str:
+    """A text for the page's translator (vue-i18n), to which these four signs mean something unless quoted."""
+    return re.sub(r"[@{}|]", lambda sign: f"{{'{sign[0]}'}}", text)
+
+
 def english(nodes: dict[str, type], names: dict[str, str]) -> dict[str, Any]:
     """nodeDefs.json of ComfyUI's locales, from the nodes themselves."""
     defs = {}
@@ -44,9 +50,9 @@ def english(nodes: dict[str, type], names: dict[str, str]) -> dict[str, Any]:
         outputs = zip(cls.RETURN_NAMES, cls.OUTPUT_TOOLTIPS, strict=True)
         defs[node] = {
             "display_name": names[node],
-            "description": cls.DESCRIPTION,
-            "inputs": {key: {"name": key, "tooltip": spec[1]["tooltip"]} for key, spec in specs.items()},
-            "outputs": {str(i): {"name": name, "tooltip": tip} for i, (name, tip) in enumerate(outputs)},
+            "description": message(cls.DESCRIPTION),
+            "inputs": {key: {"name": key, "tooltip": message(spec[1]["tooltip"])} for key, spec in specs.items()},
+            "outputs": {str(i): {"name": name, "tooltip": message(tip)} for i, (name, tip) in enumerate(outputs)},
         }
     return defs
 

@@ -62,6 +62,10 @@ def test_an_editor_is_chosen_by_wire_or_by_name(pack, wires, latent):
 def test_bad_edits_are_one_sentence(pack, wires, latent):
     valid = pack.nodes["DyStyleEdit"].VALIDATE_INPUTS
     assert valid(edits="yaw=+10, age=@-0.5, glasses=on") is True
+    for node, name in (("DyStyleEdit", "edits"), ("StyleCLIPEdit", "target"), ("PictureSheet", "labels"),
+                       ("EditSweep", "control"), ("AlignFace", "points"), ("ReGANIE_SaveLatent", "name")):
+        more = {"find": "points"} if node == "AlignFace" else {}
+        assert pack.nodes[node].VALIDATE_INPUTS(**{name: None}, **more) is True, "ComfyUI's sign for a connected value"
     for text, words in (("yaw", "Cannot read the edit"), ("yaw=fast", "value"), ("a=1 a=2", "twice"), (3, "text"),
                         ("x=1," * 2000, "4096")):
         assert words in valid(edits=text)

@@ -174,7 +174,8 @@ def test_values_that_are_no_names_get_a_sentence(pack):
         for node in LOADERS:
             assert isinstance(pack.nodes[node].VALIDATE_INPUTS(file=value), str)
         assert isinstance(pack.nodes["LoadReGANIE"].VALIDATE_INPUTS(domain=value), str)
-        assert isinstance(pack.nodes["DirectionEdit"].VALIDATE_INPUTS(direction=value), str)
+        # ComfyUI shows None for a value that comes over a wire, which is fine for texts.
+        assert isinstance(pack.nodes["DirectionEdit"].VALIDATE_INPUTS(direction=value), str) or value is None
         assert isinstance(pack.nodes["Rectify"].VALIDATE_INPUTS(rectifier_name=value), str)
 
 

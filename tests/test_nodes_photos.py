@@ -175,7 +175,7 @@ def test_frames_are_cut_steadily(pack, monkeypatch):
 
 
 def test_the_drawn_photo_is_cut_by_its_points(pack):
-    photo, points = call(pack, "PhotoExample", kind="clip", count=2, seed=1)
+    photo, points = call(pack, "PhotoExample", kind="clip", count=2, people=1)
     assert photo.shape == (2, 240, 320, 3) and len(points.splitlines()) == 2
     aligned, face, _ = _align(pack, photo, points=points, framing="portraits")
     assert len(aligned) == 2 and [one.index for one in face.faces] == [0, 1]

@@ -89,6 +89,12 @@ def test_translations_cover_every_node(pack, language):
 
     assert shape(found) == shape(wanted)
 
+    def texts(value: Any) -> list[str]:
+        return sum((texts(part) for part in value.values()), []) if isinstance(value, dict) else [value]
+
+    for text in texts(found):
+        assert not re.search(r"[@{}|]", re.sub(r"\{'[@{}|]'\}", "", text)), f"quote it as {{'@'}}: {text}"
+
 
 def test_the_pages_script_knows_our_nodes(pack):
     script = (ROOT / "web" / "reganie.js").read_text(encoding="utf-8")
