@@ -62,7 +62,10 @@ def error_over_scale(found: Tensor, stored: Mapping[str, np.ndarray], name: str)
     values = found.detach().numpy()
     floor = stored[name + ".floor"] if name + ".floor" in stored else None
     worst = 0.0
-    parts = fill.summary(name, values) if name not in stored else {name: values}
+    parts = {name: values}
+    if name not in stored:  # some arrays are stored with a coarser grid or a smaller crop than others
+        sizes = {part: stored[f"{name}.{part}"].shape[-1] for part in ("grid", "crop")}
+        parts = fill.summary(name, values, **sizes)
     largest = max(float(np.abs(stored[key]).max()) for key in parts if not key.endswith((".shape", ".stats")))
     allowed = 1e-4 * largest
     if floor is not None:
