@@ -242,7 +242,9 @@ def test_methods_and_rectifiers_are_rows(folder: Path) -> None:
     error = (bench.domain.generator.synthesis(codes).clamp(-1, 1) - x0).square().mean()
     assert rows["slow"]["L2"] == pytest.approx(float(error), rel=1e-4)
     assert result["subset"]["slow"]["L2"]["mean"] == pytest.approx(float(error), rel=1e-4)
-    assert {"X_r / e4e, L2", "X_r / slow, identity"} <= {c["name"] for c in result["criteria"]}
+    found = {c["name"]: c["value"] for c in result["criteria"]}
+    assert {"X_r / e4e, L2", "X_r / slow, identity"} <= set(found)
+    assert found["X_r / same, L2"] == pytest.approx(1.0) and found["X_r / same, MS-SSIM"] == pytest.approx(1.0)
     edited = editing(bench, people, {"yaw": 15.0})["rows"]
     assert edited["e4e"]["whole"]["all"]["mean"] == pytest.approx(
         edited["Y^ (edited inversion)"]["whole"]["all"]["mean"], rel=1e-5)

@@ -124,13 +124,13 @@ def editing(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, Any]:
               "asked": {a: mean(values[f"asked|{a}"]) for a in edits}, "region share": mean(values["region"])}
     summary = _summary(columns, edits, values)
     text = ", ".join(f"{a} {v:+g}" for a, v in edits.items())
-    for method in bench.methods:
-        summary["criteria"] += _against(text, method.label, columns)
+    for label in (*(method.label for method in bench.methods), *bench.rectifiers):
+        summary["criteria"] += _against(text, label, columns)
     return {**result, **summary}
 
 
 def _against(text: str, label: str, columns: dict[str, dict[str, np.ndarray]]) -> list[dict[str, Any]]:
-    """Y_r has to be better than another method that edits, on the pictures that both were run on."""
+    """Y_r has to be as good as another method or rectifier, on the pictures that both were run on."""
     theirs, ours = columns[label], columns[RECTIFIED]
     ran = np.isfinite(theirs[WHOLE])
     if not ran.any():

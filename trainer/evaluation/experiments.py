@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import reganie_core as rc
@@ -42,11 +42,12 @@ def _people(bench: Bench, args: argparse.Namespace, style: str = "default") -> P
     return held_out_people(args.count, args.seed, args.validation, style)
 
 
-def _reconstruct(bench: Bench, people: People | Photos, title: str, sheets: Sheets, name: str, numbers: bool) -> Any:
+def _reconstruct(bench: Bench, people: People | Photos, title: str, sheets: Sheets, name: str, numbers: bool,
+                 limits: Mapping[str, float] = reconstruction.LIMITS) -> Any:
     bench.domain.require("encoder", "rectifier")
     rows, columns, labels = reconstruction.sheet(bench, people)
     sheets[name] = contact_sheet(rows, columns, labels, title)
-    return reconstruction.reconstruction(bench, people) if numbers else None
+    return reconstruction.reconstruction(bench, people, limits) if numbers else None
 
 
 def run_reconstruction(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
@@ -56,7 +57,8 @@ def run_reconstruction(bench: Bench, args: argparse.Namespace, sheets: Sheets) -
 
 def run_out_of_domain(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     """Figure 8: another drawing style, or the pictures of a folder; nothing is tuned for them."""
-    return _reconstruct(bench, _people(bench, args, args.style), "Out of domain", sheets, "out-of-domain", True)
+    return _reconstruct(bench, _people(bench, args, args.style), "Out of domain", sheets, "out-of-domain", True,
+                        reconstruction.ANY_GAIN)
 
 
 def _edit(bench: Bench, args: argparse.Namespace, sheets: Sheets, prefix: str = "", numbers: bool = True) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ GROUPS = ("all", IN_DOMAIN, "long-tail", *portraits.ITEMS)
 X0, X_HAT, PASTED, RECTIFIED = "X0 unchanged", "X^ (e4e inversion)", "X^ + dX pasted", "X_r (rectified)"
 PLAIN, OURS = "inversion: E, G", "inversion and rectifying: E, G, E_d, E_p, G_p"
 #: What the paper's Table 1 shows for e4e against ReGANIE: L2, LPIPS, identity and MS-SSIM (gaps to 1).
+ANY_GAIN = {m: 1.0 for m in (L2, PERCEPTUAL, LPIPS_VGG, LPIPS_ALEX, *SIMILARITIES)}
 LIMITS = {L2: 1 / 3, PERCEPTUAL: 1 / 2.5, LPIPS_VGG: 1 / 2.5, LPIPS_ALEX: 1 / 2.5, **dict.fromkeys(SIMILARITIES, 1 / 2)}
 
 
@@ -55,29 +57,32 @@ def gap_ratio(metric: str, above: np.ndarray, below: np.ndarray) -> dict[str, fl
     return ratio(above, below)
 
 
-def reconstruction(bench: Bench, people: People | Photos) -> dict[str, Any]:
-    """The table: rows x metrics x groups with intervals, X_r / X^ ratios, time per picture."""
+def reconstruction(bench: Bench, people: People | Photos, limits: Mapping[str, float] = LIMITS) -> dict[str, Any]:
+    """The table: rows x metrics x groups with intervals, X_r / X^ ratios, time per picture.
+
+    `limits`: what X_r / X^ must not exceed, for each metric.
+    """
     values = measure(bench, people)
     names = list(dict.fromkeys(key.split("|")[0] for key in values))
     metrics = list(dict.fromkeys(key.split("|")[1] for key in values))
     rows = {n: {m: group_cells(values[f"{n}|{m}"], people, GROUPS, mean) for m in metrics} for n in names}
     ratios = {m: group_cells(values[f"{RECTIFIED}|{m}"], people, GROUPS,
                              lambda a, b, m=m: gap_ratio(m, a, b), values[f"{X_HAT}|{m}"]) for m in metrics}
-    label = {m: f"X_r / X^, {m}" + (" gap to 1" if m in SIMILARITIES else "") for m in metrics}
-    criteria = [criterion(label[m], ratios[m]["all"]["mean"], LIMITS[m]) for m in metrics]
+    named = {m: f"X_r / X^, {m}" + (" gap to 1" if m in SIMILARITIES else "") for m in metrics}
+    criteria = [criterion(named[m], ratios[m]["all"]["mean"], limits[m]) for m in metrics]
     result: dict[str, Any] = {"count": len(people), "rows": rows, "ratios": ratios}
     slow = [method.label for method in bench.methods if method.slow]
     if slow:
         chosen = subset(len(people), bench.slow_count)
         result["subset"] = {n: {m: mean(values[f"{n}|{m}"][chosen]) for m in metrics} for n in names}
     result["milliseconds"] = timing(bench, people)
-    for method in bench.methods:
-        criteria += _against(method.label, values, metrics)
+    for label in (*(method.label for method in bench.methods), *bench.rectifiers):
+        criteria += _against(label, values, metrics)
     return {**result, "criteria": criteria + _fast(bench, result["milliseconds"])}
 
 
 def _against(label: str, values: dict[str, np.ndarray], metrics: list[str]) -> list[dict[str, Any]]:
-    """X_r has to be better than another method in every metric, on the pictures that both were run on."""
+    """X_r has to be as good as another method or rectifier in every metric, on the pictures that both were run on."""
     criteria = []
     for m in metrics:
         theirs, ours = values[f"{label}|{m}"], values[f"{RECTIFIED}|{m}"]
@@ -119,4 +124,5 @@ def sheet(bench: Bench, people: People | Photos, per_group: int = 2) -> tuple[li
         shown = pictures(bench, people, chosen)
     columns = [c for c in shown if bool(shown[c].isfinite().any())]
     rows = [[shown[c][i] if bool(shown[c][i].isfinite().all()) else None for c in columns] for i in range(len(chosen))]
-    return rows, columns, [people.groups[i] for i in chosen]
+    plain = isinstance(people, People) and people.parameters.style != "default"
+    return rows, columns, ["no item" if plain and people.groups[i] == IN_DOMAIN else people.groups[i] for i in chosen]
