@@ -32,6 +32,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(PY) -m benchmarks
+	$(PY) -m benchmarks.training
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .ruff_cache

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from reganie_core.editing import Control, DirectionEditor, Editor, load_editor
 from reganie_core.editing.sefa import sefa
 from reganie_core.errors import ReganieWarning
-from reganie_core.metrics.files import load_lpips
+from reganie_core.metrics.files import load_arcface, load_lpips
 
-from .frozen import load_attributes
+from .frozen import load_attributes, load_identity
 
 SEFA_COUNT = 16
 
@@ -74,6 +74,11 @@ def perceptual(config: Any, device: str, dtype: torch.dtype, limit: int = 0) -> 
                       "Give lpips=FOLDER with the LPIPS weights, or attributes=FILE.", ReganieWarning, stacklevel=2)
         return Pyramid()
     return load_attributes(config.attributes, device, dtype)
+
+
+def identity_network(path: str, device: str, dtype: torch.dtype) -> nn.Module:
+    """An identity network of ours, or ArcFace from the file that its project publishes (.pth)."""
+    return load_arcface(path, device) if Path(path).suffix in (".pth", ".pt") else load_identity(path, device, dtype)
 
 
 @torch.inference_mode()

@@ -25,8 +25,7 @@ from reganie_core.networks.light_encoder import LightEncoder, LightEncoderConfig
 
 from ..config import StageConfig
 from ..ema import make_average, update_average
-from ..foreign import perceptual
-from ..frozen import load_identity
+from ..foreign import identity_network, perceptual
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..randomness import Draws, generator_at
 from ..sheets import grid
@@ -44,7 +43,7 @@ class EncoderStageConfig(StageConfig):
     generator: str = "runs/generator/generator.safetensors"
     attributes: str = "runs/attributes/attributes.safetensors"    # features of the perceptual loss
     lpips: str = ""                   # LPIPS weights (a folder or file) in place of the attribute network
-    identity: str = ""                # network of the identity loss; none when empty
+    identity: str = ""                # network of the identity loss, ours or ArcFace (.pth); none when empty
     encoder_type: str = "light"       # light, or e4e: the published network (IR-SE-50 at 256 px)
     trunk: str = ""                   # ArcFace weights (model_ir_se50.pth) that an e4e encoder starts from
     channels: tuple[int, ...] = (32, 64, 96, 160, 224)
@@ -92,7 +91,7 @@ class EncoderStage:
         init_from(self.E, config.init_from, "encoder")
         self.E.to(config.device, memory_format=torch.channels_last)
         self.E.compute_dtype = dtype_of(config)      # of the light encoder; the other one computes in float32
-        self.identity = load_identity(config.identity, config.device, dtype_of(config)) if config.identity else None
+        self.identity = identity_network(config.identity, config.device, dtype_of(config)) if config.identity else None
         self.average = make_average(self.E)
         self.modules = {"E": self.E, "average": self.average}
         self.optimizers = {"E": adam(self.E, config)}
