@@ -139,6 +139,14 @@ def test_the_pack_imports_quickly_and_shows_all_its_nodes(host):
     assert {"quick_edit", "full_phase_1_and_2"} <= set(listed)
 
 
+def test_the_page_can_ask_for_the_controls_of_an_editor(host):
+    found = _get(host.url + "/api/reganie/controls?" + urllib.parse.urlencode({"kind": "directions"}))
+    assert {"yaw", "smile", "age"} <= {control["name"] for control in found["controls"]}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        _get(host.url + "/api/reganie/controls?" + urllib.parse.urlencode({"name": "../../secret.pkl"}))
+    assert refused.value.code == 404 and b"leaves its folder" in refused.value.read()
+
+
 def _domain(host: SimpleNamespace, prompt: dict[str, Any], folder: Path) -> Path:
     """The packaged domain; for graphs with linear directions without the DyStyle editor, which would be asked first."""
     if all(node["class_type"] != "DirectionEdit" for node in prompt.values()):

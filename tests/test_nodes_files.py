@@ -202,3 +202,27 @@ def test_files_of_extra_model_paths_are_found(pack, models, tiny_domain, tmp_pat
         assert call(pack, "LoadStyleGAN", file="elsewhere.safetensors")[0].kind == "generator"
     finally:
         pack.host.folder_paths.folder_names_and_paths["stylegan"][0].remove(str(extra))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_editor_and_method_files_are_names_too(pack, models, name):
+    (models.root / "secret.pt").write_bytes(b"x")
+    for node in ("LoadDyStyle", "LoadStyleCLIP"):
+        assert isinstance(pack.nodes[node].VALIDATE_INPUTS(file=name), str)
+        with pytest.raises(pack.rc.ReganieError):
+            call(pack, node, file=name)
+    for node, key in (("DyStyleEdit", "editor_name"), ("StyleCLIPEdit", "editor_name"), ("EditSweep", "editor_name")):
+        assert isinstance(pack.nodes[node].VALIDATE_INPUTS(**{key: name}), str)
+    assert isinstance(pack.nodes["InvertImage"].VALIDATE_INPUTS(method="hfgi", network_name=name), str)
+    for kind in pack.sub("_routes").KINDS:
+        assert pack.sub("_routes").controls({"kind": kind, "name": name})[0] == 404
+
+
+def test_a_folder_of_public_text_tables_is_listed(pack, models):
+    (models.reganie / "ffhq").mkdir()
+    (models.reganie / "ffhq" / "fs3.npy").write_bytes(b"x")
+    assert _options(pack, "LoadStyleCLIP")[:2] == [PACKAGED, "ffhq"]
+    assert _options(pack, "StyleCLIPEdit", "editor_name")[:2] == [PACKAGED, "ffhq"]
+    assert pack.nodes["LoadStyleCLIP"].VALIDATE_INPUTS(file="ffhq") is True
+    assert "S_mean_std" in str(pytest.raises(pack.rc.ReganieError, call, pack, "LoadStyleCLIP", file="ffhq").value)
+    assert isinstance(pack.nodes["LoadDyStyle"].VALIDATE_INPUTS(file="ffhq"), str)
