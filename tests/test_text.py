@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import numpy as np
@@ -185,3 +186,31 @@ def test_clip_preprocessing():
     checkers[..., ::2, ::2] = -1
     checkers[..., 1::2, 1::2] = -1
     np.testing.assert_allclose((preprocess(checkers)[0, 0] * STD[0] + MEAN[0])[5:-5, 5:-5].numpy(), 0.5, atol=1e-3)
+
+
+def test_a_clip_of_transformers(tmp_path):
+    """A tiny CLIP in the files' layout: the encoder gives what the original model computes on the same tokens."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+             "projection_dim": 16}
+    config = transformers.CLIPConfig(
+        text_config={**sizes, "vocab_size": 600, "bos_token_id": 598, "eos_token_id": 599},
+        vision_config={**sizes, "image_size": 224, "patch_size": 32}, projection_dim=16)
+    model = transformers.CLIPModel(config).eval()
+    model.save_pretrained(tmp_path)
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = [chr(b) for b in printable] + [chr(256 + n) for n in range(256 - len(printable))]
+    words = [*letters, *(letter + "</w>" for letter in letters), "ol", "old</w>"]
+    words += [f"<{n}>" for n in range(len(words), 598)] + ["<|startoftext|>", "<|endoftext|>"]
+    (tmp_path / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\no l\nol d</w>\n")
+    encoder = load_text_encoder(tmp_path)
+    assert isinstance(encoder, TextImageEncoder) and encoder.dim == 16 and encoder.unknown_words("brille") == []
+    pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    tokens = encoder.tokenizer(["an old woman"], return_tensors="pt")
+    assert words.index("old</w>") in tokens["input_ids"][0]
+    with torch.no_grad():
+        expected = model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], pixel_values=pixels)
+    torch.testing.assert_close(encoder.encode_text(["an old woman"]), expected.text_embeds, rtol=0, atol=1e-5)
+    torch.testing.assert_close(encoder.encode_pixels(pixels), expected.image_embeds, rtol=0, atol=1e-5)
+    assert encoder.encode_published(torch.zeros(1, 3, 64, 64)).shape == (1, 16)

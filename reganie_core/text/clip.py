@@ -144,11 +144,16 @@ def _load(transformers: Any, folder: Path) -> tuple[Any, Any]:
     # ViT-B/32 is the default configuration, so config.json is not needed.
     config = {} if (folder / "config.json").is_file() else {"config": transformers.CLIPConfig()}
     try:
-        model = transformers.CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, **config)
+        model, report = transformers.CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True,
+                                                               output_loading_info=True, **config)
         tokenizer = transformers.CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         raise CorruptCheckpointError(f"The files in {folder} make no CLIP: {str(error)[:200]}. Get them again from "
                                      f"{SOURCE}.") from error
+    missing = sorted(report.get("missing_keys", ()))
+    if missing:  # transformers would fill them with random numbers
+        raise CorruptCheckpointError(f"{folder / FILES[0]} lacks {len(missing)} tensors of CLIP ({missing[0]}). Get it "
+                                     f"again from {SOURCE}.")
     return model.float().eval().requires_grad_(False), tokenizer
 
 
