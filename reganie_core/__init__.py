@@ -15,6 +15,7 @@ _NAMES = {
     "load_discriminator": "checkpoints",
     "load_encoder": "checkpoints",
     "load_rectifier": "checkpoints",
+    "load_inverter": "inversion",
     "inspect": "checkpoints",
     "convert": "checkpoints",
     "load_editor": "editing",
