@@ -25,6 +25,7 @@ from reganie_core.inversion import (
 )
 from reganie_core.inversion.hyperstyle import paint_each
 from reganie_core.latents import Latent, concatenate, load_latent, render, save_latent, synthesize
+from reganie_core.networks.lpips import LPIPS, LPIPSConfig
 from reganie_core.rectify import difference, rectify
 
 SHORT = ProjectionSettings(steps=6, optimise_noise=False, l2_weight=1.0)
@@ -145,6 +146,10 @@ def test_tuning_lowers_the_loss_and_stops_when_good_enough(tiny_networks: Simple
     assert pti.tune(generator, pivot, images[:1], replace(settings, stop_at=10.0), distance) == {} and len(asked) == 1
     published = pti.PUBLISHED
     assert (published.projection.steps, published.steps, published.lr, published.stop_at) == (450, 350, 3e-4, 0.06)
+    # Its bound is one of LPIPS.
+    lpips = LPIPS(LPIPSConfig("alex"))
+    assert make_inverter("pti", perceptual=lpips.distance).settings == published
+    assert make_inverter("pti", perceptual=distance).settings == replace(published, stop_at=None)
 
 
 def test_projection_lowers_the_loss_in_both_spaces(tiny_networks: SimpleNamespace) -> None:

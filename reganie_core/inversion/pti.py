@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..latents import Latent, render
+from ..networks.lpips import LPIPS
 from .e4e import check_pair, encode
 from .optimise import Perceptual, ProjectionSettings, learning, plain, project, pyramid_distance
 from .protocol import MethodInverter
@@ -25,7 +26,8 @@ class PtiSettings:
         projection: the first phase, in W; left out where an encoder gives the pivot.
         steps, lr: of Adam on all parameters of the synthesis network.
         l2_weight, perceptual_weight: of the mean squared difference and of the perceptual distance, at full size.
-        stop_at: perceptual distance that is good enough (0.06, meant for LPIPS with AlexNet); None: never stop early.
+        stop_at: perceptual distance that is good enough, on the scale of the distance in use; None: never stop early.
+            The published 0.06 is on the scale of LPIPS.
     """
 
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)
@@ -33,14 +35,14 @@ class PtiSettings:
     lr: float = 3e-4
     l2_weight: float = 1.0
     perceptual_weight: float = 1.0
-    stop_at: float | None = 0.06
+    stop_at: float | None = None
 
     def __post_init__(self) -> None:
         if type(self.steps) is not int or self.steps < 0 or not 0 < self.lr < 1:
             raise InputError(f"Pivotal tuning takes steps from 0 and a rate below 1; found {self.steps} and {self.lr}.")
 
 
-PUBLISHED = PtiSettings()
+PUBLISHED = PtiSettings(stop_at=0.06)
 FAST = PtiSettings(ProjectionSettings(steps=100, lr=0.03, optimise_noise=False), steps=80, lr=1e-3)
 SETTINGS = {"published": PUBLISHED, "fast": FAST}
 
@@ -74,7 +76,10 @@ def tune(generator: nn.Module, pivot: Tensor, image: Tensor, settings: PtiSettin
 
 
 class PtiInverter(MethodInverter):
-    """``settings`` is "published", "fast" or a :class:`PtiSettings`; an encoder replaces the first phase."""
+    """``settings`` is "published", "fast" or a :class:`PtiSettings`; an encoder replaces the first phase.
+
+    The published settings stop early only by LPIPS: their bound means nothing on the scale of another distance.
+    """
 
     method = "pti"
 
@@ -83,7 +88,10 @@ class PtiInverter(MethodInverter):
         super().__init__(encoder=encoder)
         if isinstance(settings, str) and settings not in SETTINGS:
             raise InputError(f"PTI's settings are {' or '.join(SETTINGS)}; found {settings!r}.")
-        self.settings = SETTINGS[settings] if isinstance(settings, str) else settings
+        if isinstance(settings, str):
+            lpips = isinstance(getattr(perceptual, "__self__", perceptual), LPIPS)
+            settings = SETTINGS[settings] if lpips else replace(SETTINGS[settings], stop_at=None)
+        self.settings = settings
         self.perceptual = perceptual
 
     def steps(self) -> int:
