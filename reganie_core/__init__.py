@@ -20,6 +20,7 @@ _NAMES = {
     "convert": "checkpoints",
     "load_editor": "editing",
     "Target": "editing",
+    "TextEdit": "editing",
     "Control": "editing",
     "parse_edits": "editing",
     "format_edits": "editing",
@@ -33,7 +34,7 @@ _NAMES = {
 }
 _MODULES = frozenset({
     "checkpoints", "domains", "editing", "errors", "faces", "images", "inversion", "latents", "metrics", "networks", "paths",
-    "pipeline", "portraits", "rectify", "sheets",
+    "pipeline", "portraits", "rectify", "sheets", "text",
 })
 
 __all__ = [*_NAMES, "portraits", "__version__"]  # noqa: PLE0604 - literal names, held in one table
