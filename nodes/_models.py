@@ -36,8 +36,9 @@ class Model:
 
     def __init__(self, kind: str, label: str, value: Any) -> None:
         self.kind, self.label, self.value = kind, label, value
-        module = getattr(value, "network", getattr(value, "mapper", value))  # editors hold theirs
-        self.resident = _host.Resident(module) if isinstance(module, torch.nn.Module) else None
+        held = (value, getattr(value, "network", None), getattr(value, "mapper", None))  # editors hold theirs
+        module = next((item for item in held if isinstance(item, torch.nn.Module)), None)
+        self.resident = None if module is None else _host.Resident(module)
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.label}>"
