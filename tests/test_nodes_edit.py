@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -238,6 +239,25 @@ def test_a_text_reaches_the_editor(pack, wires, latent):
     linear = call(pack, "StyleCLIPEdit", **{**inputs, "editor": trained}, target="age")[0]
     torch.testing.assert_close(linear.ws, wires.directions.value.edit(latent.ws, {"age": 0.5}))
     assert "at most 300" in pack.nodes["StyleCLIPEdit"].VALIDATE_INPUTS(target="x" * 400)
+
+
+def test_a_stylespace_mapper_meets_the_generator_on_the_wire(pack, wires, latent):
+    name = pack.rc.__name__
+    mapper = importlib.import_module(f"{name}.networks.mapper")
+    editing = importlib.import_module(f"{name}.editing.styleclip")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = mapper.StyleSpaceMapper(mapper.StyleSpaceMapperConfig((0, 2), (12, 12)))
+    editor = pack.sub("_models").Model("styleclip", "afro", editing.MapperEditor(network, "afro"))
+    assert editor.resident.module is network
+    inputs = {"generator": wires.generator, "latent": latent, "editor": editor, "strength": 1.0}
+    moved, image = call(pack, "StyleCLIPEdit", **inputs, target="")
+    assert sorted(moved.offsets) == [0, 2] and torch.equal(moved.ws, latent.ws)
+    assert (image - call(pack, "Synthesize", generator=wires.generator, latent=latent)[0]).abs().max() > 1e-4
+    twice = call(pack, "StyleCLIPEdit", **{**inputs, "latent": moved}, target="afro")[0]
+    torch.testing.assert_close(twice.offsets[2], 2 * moved.offsets[2])
+    many = call(pack, "EditSweep", generator=wires.generator, latent=moved, control="yaw", editor=wires.dystyle)[0]
+    assert torch.equal(many.offsets[2][5], moved.offsets[2][1]), "earlier text edits stay through a sweep"
 
 
 def test_without_packaged_editors_the_nodes_say_so(pack, tiny_domain, monkeypatch):
