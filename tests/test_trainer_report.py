@@ -70,6 +70,13 @@ def test_a_batch_that_would_not_fit_is_split(tmp_path: Path, monkeypatch: pytest
         preflight.preflight(prepared(tmp_path / "b", "batch=16"))
 
 
+def test_a_stage_that_only_gathers_is_not_tried(tmp_path: Path) -> None:
+    run = prepared(tmp_path)
+    run.stage.optimizers = {}
+    run.stage.step = lambda seen: pytest.fail("a step was taken")
+    preflight.preflight(run)
+
+
 def test_a_first_step_that_is_not_finite_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="very first step is not finite"):
         preflight.preflight(prepared(tmp_path, "spoil_at=0"))

@@ -211,6 +211,8 @@ def preflight(run: Run) -> None:
     check_data = getattr(getattr(stage, "data", None), "check", None)
     if check_data is not None:
         check_data()
+    if not stage.optimizers:        # a stage that only gathers statistics has nothing to show after one step
+        return
     before = {name: {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
               for name, module in stage.modules.items()}
     rates = [[group["lr"] for group in o.param_groups] for o in stage.optimizers.values()]
