@@ -290,6 +290,13 @@ class PasteFace:
             },
             "optional": {
                 "mask": ("MASK", {"tooltip": "In the crop's frame: white where the edit is let through."}),
+                "reference": (
+                    "IMAGE",
+                    {
+                        "tooltip": "The same crops without the edit, as the networks show them (a second Rectify of the "
+                        "inversion): then only what the edit changed enters the photo.",
+                    },
+                ),
             },
         }
 
@@ -302,12 +309,18 @@ class PasteFace:
         strength: float = 1.0,
         match_tone: bool = True,
         mask: Tensor | None = None,
+        reference: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         face = given(face, "face")
         crops, photos = rc.images.from_comfy(edited, "edited crop"), face.photos
         if len(crops) != len(face.faces):
             raise rc.errors.MismatchError(
                 f"There are {len(crops)} edited crops for {len(face.faces)} faces; give one each, in the same order."
+            )
+        plain = None if reference is None else rc.images.from_comfy(reference, "reference crop")
+        if plain is not None and len(plain) != len(crops):
+            raise rc.errors.MismatchError(
+                f"There are {len(plain)} reference crops for {len(crops)} edited ones; give one each, in the same order."
             )
         if mask is not None and len(mask) not in (1, len(crops)):
             raise rc.errors.MismatchError(f"There are {len(mask)} masks for {len(crops)} crops; give one, or one each.")
@@ -321,7 +334,8 @@ class PasteFace:
                 some = mask if mask is None or len(mask) == 1 else mask[rows]
                 faces = rc.faces.align.with_index([face.faces[i] for i in rows], 0)
                 pasted = rc.faces.paste_faces(
-                    rc.images.from_comfy(own, "photo"), crops[rows].to(own.device), faces, mask=some, **options
+                    rc.images.from_comfy(own, "photo"), crops[rows].to(own.device), faces, mask=some, **options,
+                    reference=None if plain is None else plain[rows].to(own.device),
                 )
                 weight = pasted.mask[:, 0]
                 changed = rc.images.to_comfy(pasted.photos).to(own)

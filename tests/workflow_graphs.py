@@ -138,7 +138,10 @@ def _photo(pack: Any, number: int, title: str, note: str, first: dict[str, Any],
                      generator=(generator, "generator"), latent=(invert, "latent"))
     delta = graph.add("ComputeDelta", 3, 0, 70, image=(invert, "image"), inversion=(invert, "inversion"))
     result = graph.add("Rectify", 3, 180, 170, edited=(edit, "edited"), delta=(delta, "delta"))
-    paste = graph.add("PasteFace", 3, 480, 190, edited=(result, "image"), face=(cut, "face"))
+    plain = graph.add("Rectify", 2, 560, 170, title="Rectify: without the edit", edited=(invert, "inversion"),
+                      delta=(delta, "delta"))
+    paste = graph.add("PasteFace", 3, 480, 210, edited=(result, "image"), face=(cut, "face"),
+                      reference=(plain, "image"))
     graph.add("PreviewImage", 4, 0, 340, width=520, title="Before", images=(photo, "photo"))
     graph.add("PreviewImage", 4, 520, 340, width=520, title="After", images=(paste, "photo"))
     graph.add("PreviewImage", 1, 520, 340, title="The crops", images=(cut, "aligned"))
@@ -160,6 +163,31 @@ def clip(pack: Any) -> Graph:
     return _photo(pack, 7, "clip", note, {"kind": "clip", "count": 8}, {"smooth": 2.0, "missing": "skip"})
 
 
+def own_checkpoints(pack: Any) -> Graph:
+    """Every network by name, for people's own files."""
+    note = ("For your own StyleGAN: choose your files in the four loaders.\n\n- **generator** (`.pkl`, `.pt`, "
+            "`.safetensors`): models/stylegan\n- **encoder, directions, rectifier**: models/reganie\n\nThen put "
+            "**Load Image** with an aligned square crop in place of *Portrait Example* (for faces, Align Face makes "
+            "one). docs/checkpoints.md lists public files; a rectifier is trained with `python trainer/train.py`, see "
+            "docs/training.md.\n\nAs it is, the graph runs with the packaged portraits.")
+    graph = Graph(pack, 8)
+    graph.add("MarkdownNote", 0, 560, 420, title="Read me", text=f"## ReGANIE: your own checkpoints\n\n{note}")
+    kinds = ("LoadStyleGAN", "LoadE4E", "LoadDirections", "LoadRectifier")
+    generator, encoder, editor, rectifier = (graph.add(kind, 0, 130 * i, 60) for i, kind in enumerate(kinds))
+    picture = graph.add("PortraitExample", 1, 0, 60, example="earrings.png")
+    invert = graph.add("E4EInvert", 1, 130, 170, generator=(generator, "generator"), image=(picture, "image"),
+                       encoder=(encoder, "encoder"))
+    edit = graph.add("DirectionEdit", 2, 0, 210, direction="yaw", strength=12.0, generator=(generator, "generator"),
+                     latent=(invert, "latent"), editor=(editor, "editor"))
+    delta = graph.add("ComputeDelta", 2, 320, 70, image=(invert, "image"), inversion=(invert, "inversion"))
+    result = graph.add("Rectify", 3, 0, 170, edited=(edit, "edited"), delta=(delta, "delta"),
+                       rectifier=(rectifier, "rectifier"))
+    graph.add("PreviewImage", 1, 420, 340, title="Before", images=(invert, "image"))
+    graph.add("PreviewImage", 2, 520, 340, title="Inversion", images=(invert, "inversion"))
+    graph.add("PreviewImage", 3, 300, 340, title="After", images=(result, "image"))
+    return graph
+
+
 # name -> (what it is, parts the packaged domain must have, pictures of its thumbnail)
 GRAPHS: dict[str, tuple[Callable[[Any], Graph], tuple[str, ...], tuple[str, ...]]] = {
     "quick_edit": (quick_edit, ("dystyle",), ("Before", "After")),
@@ -169,4 +197,5 @@ GRAPHS: dict[str, tuple[Callable[[Any], Graph], tuple[str, ...], tuple[str, ...]
     "compare_methods": (compare_methods, ("directions",), ("Inversions",)),
     "photo_align_and_paste": (photo_align_and_paste, ("directions",), ("Before", "After")),
     "clip": (clip, ("directions",), ("Before", "After")),
+    "own_checkpoints": (own_checkpoints, ("directions",), ("Before", "After")),
 }
