@@ -5,11 +5,12 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo test soak lint bench clean
 
 help:
 	@echo "make demo   invert, edit and rectify eight pictures the generator has never seen -> out/demo.png"
 	@echo "make test   run the tests        make lint   run ruff"
+	@echo "make soak   the long tests: full-size networks, fifty kills of a training run"
 	@echo "make bench  time the networks    make clean  remove what these targets made"
 
 venv: $(STAMP)
@@ -26,6 +27,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(PY) -m pytest -q
+
+soak: $(STAMP)
+	$(PY) -m pytest -q -m soak
+	$(PY) tests/kill_soak.py
 
 lint: $(STAMP)
 	$(PY) -m ruff check .

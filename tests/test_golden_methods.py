@@ -67,6 +67,7 @@ def test_restyle_iterations(tmp_path: Path) -> None:
     assert torch.equal(found.latent.ws, steps[-1][0]) and torch.equal(found.inversion, steps[-1][1].clamp(-1, 1))
 
 
+@pytest.mark.soak
 @torch.inference_mode()
 def test_restyle_at_full_size(tmp_path: Path) -> None:
     """IR-SE-50 on e4e: two iterations of a 1024 px generator."""
