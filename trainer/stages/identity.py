@@ -35,6 +35,7 @@ class IdentityStageConfig(StageConfig):
     channels: tuple[int, ...] = (32, 64, 96, 128)
     dim: int = 128
     margin: float = 0.3              # radians added to the angle to one's own centre
+    margin_kimg: float = 20.0        # it grows from 0 for so long: at chance level a margin only repels
     scale: float = 24.0              # of the cosines; ArcFace's 64 is for millions of faces
     shift: int = 2                   # random translation in pixels
     data: str = "runs/data"
@@ -50,7 +51,8 @@ class Centres(nn.Module):
 
     def __init__(self, people: int, dim: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(people, dim))
+        # Only directions count; short vectors turn quickly under Adam's steps of fixed length.
+        self.weight = nn.Parameter(torch.randn(people, dim) * 0.05)
 
     def forward(self, embedding: Tensor, person: Tensor, margin: float, scale: float) -> Tensor:
         """ArcFace loss: cross-entropy of scale * cos(angle + margin on one's own centre)."""
@@ -94,7 +96,8 @@ class IdentityStage:
         indices = torch.randint(len(self.data), (config.batch,), generator=random)
         images = shifted(self.data.batch(indices), config.shift, random).to(config.device)
         person = (indices // config.data_views).to(config.device)
-        loss = self.centres(self.net(images), person, config.margin, config.scale)
+        margin = config.margin * min(1.0, seen / max(config.margin_kimg * 1000, 1.0))
+        loss = self.centres(self.net(images), person, margin, config.scale)
         norm = descend(self, "all", loss)
         update_average(self.average, self.net, config.batch, config.ema_kimg, seen + config.batch)
         return {"arcface": loss.detach(), "gradient": norm}
