@@ -293,8 +293,8 @@ class PasteFace:
                 "reference": (
                     "IMAGE",
                     {
-                        "tooltip": "The same crops without the edit, as the networks show them (a second Rectify of the "
-                        "inversion): then only what the edit changed enters the photo.",
+                        "tooltip": "The same crops without the edit, as the networks show them (a second Rectify of "
+                        "the inversion): then only what the edit changed enters the photo.",
                     },
                 ),
             },
@@ -320,7 +320,8 @@ class PasteFace:
         plain = None if reference is None else rc.images.from_comfy(reference, "reference crop")
         if plain is not None and len(plain) != len(crops):
             raise rc.errors.MismatchError(
-                f"There are {len(plain)} reference crops for {len(crops)} edited ones; give one each, in the same order."
+                f"There are {len(plain)} reference crops for {len(crops)} edited ones; give one each, in the same "
+                "order."
             )
         if mask is not None and len(mask) not in (1, len(crops)):
             raise rc.errors.MismatchError(f"There are {len(mask)} masks for {len(crops)} crops; give one, or one each.")

@@ -33,8 +33,8 @@ _NAMES = {
     "ReganieWarning": "errors",
 }
 _MODULES = frozenset({
-    "checkpoints", "domains", "editing", "errors", "faces", "images", "inversion", "latents", "metrics", "networks", "paths",
-    "pipeline", "portraits", "rectify", "sheets", "text",
+    "checkpoints", "domains", "editing", "errors", "faces", "images", "inversion", "latents", "metrics", "networks",
+    "paths", "pipeline", "portraits", "rectify", "sheets", "text",
 })
 
 __all__ = [*_NAMES, "portraits", "__version__"]  # noqa: PLE0604 - literal names, held in one table
