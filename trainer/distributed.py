@@ -158,7 +158,7 @@ def mean(values: Tensor) -> Tensor:
 
 
 def _on_device(value: Tensor) -> Tensor:
-    return value.cuda() if dist.get_backend() == "nccl" else value
+    return value.to("cuda") if dist.get_backend() == "nccl" else value
 
 
 def any_of(flags: list[bool]) -> list[bool]:
