@@ -1,8 +1,9 @@
 """A domain: the networks of one kind of picture, as one folder with a ``domain.json`` that names its files.
 
 ``{"format_version": "1", "name": "portraits", "resolution": 64, "generator": "generator.safetensors", "encoder": ...,
-"directions": ..., "dystyle": ..., "styleclip": ..., "rectifier": ..., "examples": ["examples/hat.png", ...]}``;
-every part may be missing, every name is relative to the folder.
+"directions": ..., "dystyle": ..., "styleclip": ..., "rectifier": ..., "examples": ["examples/hat.png", ...],
+"sha256": {"generator.safetensors": "<64 hex>", ...}}``; every part may be missing, every name is relative to the
+folder. Files that have a sum are compared with it when they are read.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .checkpoints.sums import MANIFEST, MAX_MANIFEST, valid_sums
 from .editing import load_editor
 from .editing.protocol import Editor, EditValue, check_owner, describe_controls
 from .errors import CorruptCheckpointError, InputError, NotFoundError, ReganieError, ReganieWarning
@@ -26,8 +28,6 @@ from .paths import is_file, safe_join
 
 __all__ = ["PARTS", "Domain", "check_provenance", "load_domain", "load_manifest", "packaged_domains"]
 
-MANIFEST = "domain.json"
-MAX_MANIFEST = 1 << 20
 MAX_EXAMPLES = 256
 PARTS: tuple[str, ...] = ("generator", "encoder", "dystyle", "styleclip", "directions", "rectifier")
 PACKAGED = {"portraits": Path(__file__).resolve().parent / "portraits" / "weights"}
@@ -146,6 +146,8 @@ def load_manifest(name: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
     size = manifest.get("resolution")
     if not (size is None or type(size) is int and 0 < size <= 1 << 16):
         raise CorruptCheckpointError(f'{path}: "resolution" must be a number of pixels.')
+    if not valid_sums(manifest.get("sha256", {})):
+        raise CorruptCheckpointError(f'{path}: "sha256" must be a table of file names and sums of 64 hex digits.')
     for part in PARTS:
         entry = manifest.get(part)
         if entry is not None and not is_file(safe_join(folder, entry)):

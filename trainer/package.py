@@ -25,6 +25,8 @@ if __name__ == "__main__" and not __package__:
 
 from reganie_core import portraits  # noqa: E402
 from reganie_core.checkpoints import load_generator, read_checkpoint  # noqa: E402
+from reganie_core.checkpoints.files import sha256_of  # noqa: E402
+from reganie_core.checkpoints.sums import MANIFEST  # noqa: E402
 from reganie_core.domains import PARTS, load_domain  # noqa: E402
 from reganie_core.errors import InputError, ReganieError  # noqa: E402
 from reganie_core.images import save_image  # noqa: E402
@@ -77,10 +79,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         out.mkdir(parents=True, exist_ok=True)
         manifest = copy_parts(args.parts, out)
+        (out / MANIFEST).unlink(missing_ok=True)  # its sums are those of the files before
         resolution = load_generator(out / "generator.safetensors").resolution
         examples = render_examples(out, resolution) if args.examples else []
-        text = {"format_version": "1", "name": args.name, "resolution": resolution, **manifest, "examples": examples}
-        (out / "domain.json").write_text(json.dumps(text, indent=1) + "\n")
+        sums = {file.name: sha256_of(file) for file in sorted(out.glob("*.safetensors"))}
+        text = {"format_version": "1", "name": args.name, "resolution": resolution, **manifest, "examples": examples,
+                "sha256": sums}
+        (out / MANIFEST).write_text(json.dumps(text, indent=1) + "\n")
         load_domain(out)
     except ReganieError as error:
         print(f"error: {error}", file=sys.stderr)

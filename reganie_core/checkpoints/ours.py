@@ -15,6 +15,7 @@ import torch
 from ..errors import CorruptCheckpointError, InputError, UnsupportedCheckpointError, WrongKindError
 from .files import open_regular, write_atomically
 from .safetensors_file import NAMES, read_header, read_tensor, write_tensors
+from .sums import check_sum
 
 FORMAT_VERSION = 1
 LOADERS: dict[str, str] = {
@@ -177,12 +178,13 @@ def read_checkpoint(path: str | os.PathLike[str], kind: str | None = None) -> Ch
 
     Raises:
         NotFoundError, InputError: no such file, or not a file.
-        CorruptCheckpointError: truncated, inconsistent or non-finite.
+        CorruptCheckpointError: truncated, inconsistent, non-finite, or not the file of its domain.json.
         UnsupportedCheckpointError: not one of ours, or written by a newer version.
         WrongKindError: of another kind than ``kind``.
     """
     handle, size = open_regular(path)
     with handle:
+        check_sum(handle, path)
         return read_open(handle, size, Path(path).name, kind)
 
 
