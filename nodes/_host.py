@@ -187,11 +187,21 @@ def results_device() -> torch.device:
     return mm.intermediate_device()
 
 
+def _look_for_cancel(*_: Any) -> None:
+    """Before every layer: raises when the user has pressed Cancel."""
+    mm.throw_exception_if_processing_interrupted()
+
+
 class Resident:
-    """A network that takes part in ComfyUI's memory management: it computes on the GPU and waits off it."""
+    """A network that takes part in ComfyUI's memory management: it computes on the GPU and waits off it.
+
+    Cancel ends it between two layers.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module.eval().requires_grad_(False)
+        for part in self.module.modules():  # a pass of a large network must not have to be waited for
+            part.register_forward_pre_hook(_look_for_cancel)
         self._patcher = comfy.model_patcher.ModelPatcher(
             self.module, load_device=mm.get_torch_device(), offload_device=mm.unet_offload_device()
         )

@@ -232,6 +232,31 @@ def test_cancel_stops_between_chunks(pack, wires):
         call(pack, "Synthesize", generator=wires.generator, latent=latent)
 
 
+@pytest.mark.parametrize("kind", ["generator", "encoder", "rectifier"])
+def test_cancel_ends_a_pass_between_two_layers(pack, wires, kind):
+    """One pass of a large network takes many seconds on a CPU, and Cancel must answer within one."""
+    latent, _, _, delta, _ = _phase_one(pack, wires, picture(1))
+    network, begun = getattr(wires, kind).value, []
+
+    def press(module, inputs):
+        begun.append(module)
+        pack.host.state.cancel = len(begun) >= 3
+
+    handles = [part.register_forward_pre_hook(press, prepend=True) for part in network.modules()]
+    try:
+        with pytest.raises(Interrupted):
+            if kind == "generator":
+                call(pack, "Synthesize", generator=wires.generator, latent=latent)
+            elif kind == "encoder":
+                call(pack, "E4EInvert", generator=wires.generator, image=picture(1), encoder=wires.encoder)
+            else:
+                call(pack, "Rectify", edited=picture(1), delta=delta, rectifier=wires.rectifier)
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert len(begun) == 3 and len(list(network.modules())) > 6
+
+
 def test_out_of_memory_halves_the_chunk(pack, wires, monkeypatch):
     image, sizes = picture(8), []
     whole = _phase_one(pack, wires, image)[1]
