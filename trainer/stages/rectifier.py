@@ -33,6 +33,7 @@ from reganie_core.networks import describe
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
 from reganie_core.networks.rectifier import Rectifier, RectifierConfig
 
+from ..bank import Bank, bank_of
 from ..config import StageConfig
 from ..data import ImageSet
 from ..ema import make_average, update_average
@@ -89,6 +90,9 @@ class RectifierStageConfig(StageConfig):
     data_seed: int = 0
     delta_input: str = "delta"         # what E_d sees: delta | image | nothing
     primary_input: str = "inversion"   # what E_p sees: inversion | nothing
+    bank: str = ""                     # keep finished triplets in this folder and show them again (see `bank.py`)
+    bank_gib: float = 8.0              # the most that it takes on the disk
+    bank_refresh: int = 8              # rounds after which a batch is made anew; 0: never
 
     def validate(self) -> None:
         super().validate()
@@ -118,6 +122,7 @@ class RectifierStage:
             self.E.compute_dtype = dtype
         self.resolution = resolution = config.resolution or min(self.G.resolution, 512)
         self.editors: list[Editor] = editors(config, self.G, device)
+        self.bank: Bank | None = None
         self.group = 4 if config.gan_weight > 0 else 1       # of the discriminator's minibatch standard deviation
         self.data: ImageSet | Pictures | None = None
         if config.real > 0 or config.images:
@@ -217,11 +222,9 @@ class RectifierStage:
     def step(self, seen: int) -> dict[str, Tensor]:
         config = self.config
         adversarial = self.D is not None and seen >= config.gan_start_kimg * 1000
-        triplets, painted = [], []
+        painted: list[Tensor] = []
         with timed(self, "Phase I"):
-            for rows in shares(config, group=self.group):
-                draws = Draws(generator_at(config.seed, seen), config.batch, rows)
-                triplets.append(tuple(v.clone() if isinstance(v, Tensor) else v for v in self.triplet(draws, seen)))
+            triplets = self.triplets(seen) if not config.bank else self.banked(seen)
         terms_d: list[dict[str, Tensor]] = []
         terms: list[dict[str, Tensor]] = []
         out: dict[str, Tensor] = {}
@@ -236,6 +239,21 @@ class RectifierStage:
             self.D.requires_grad_(True)
         update_average(self.average, self.R, config.batch, config.ema_kimg, seen + config.batch)
         return {**mean_terms(terms), **out}
+
+    def triplets(self, seen: int) -> list[Triplet]:
+        """Fresh triplets of the step that starts at image number `seen`, one per micro-batch of this process."""
+        config, found = self.config, []
+        for rows in shares(config, group=self.group):
+            draws = Draws(generator_at(config.seed, seen), config.batch, rows)
+            found.append(tuple(v.clone() if isinstance(v, Tensor) else v for v in self.triplet(draws, seen)))
+        return found
+
+    def banked(self, seen: int) -> list[Triplet]:
+        """The same from the bank, which makes those that it does not hold."""
+        rows = shares(self.config, group=self.group)
+        if self.bank is None:
+            self.bank = bank_of(self.config, self.fingerprints(), rows, self.resolution)
+        return self.bank.triplets(seen, rows, self.config.device, self.triplets)
 
     def losses_d(self, seen: int, triplets: list[Triplet], painted: list[Tensor],
                  terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
@@ -331,7 +349,10 @@ class RectifierStage:
         grid(torch.stack(columns, 1).flatten(0, 1).cpu(), len(columns), titles).save(path)
 
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
-        marks = {"generator": self.G.fingerprint, "encoder": self.E.fingerprint,
-                 "editor": "+".join(str(editor.fingerprint) for editor in self.editors)}
         save_checkpoint(path, "rectifier", describe(self.average), dict(self.average.state_dict()),
-                        {**provenance, "fingerprints": marks}, dtype=torch.float16)
+                        {**provenance, "fingerprints": self.fingerprints()}, dtype=torch.float16)
+
+    def fingerprints(self) -> dict[str, str]:
+        """Of the networks that it is trained with."""
+        return {"generator": self.G.fingerprint, "encoder": self.E.fingerprint,
+                "editor": "+".join(str(editor.fingerprint) for editor in self.editors)}
