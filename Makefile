@@ -30,7 +30,7 @@ test: $(STAMP)
 
 soak: $(STAMP)
 	$(PY) -m pytest -q -m soak
-	$(PY) tests/kill_soak.py
+	$(PY) -m tests.kill_soak --json out/soak/kills.json
 
 lint: $(STAMP)
 	$(PY) -m ruff check .

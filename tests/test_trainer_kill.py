@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +21,9 @@ from reganie_core.errors import CorruptCheckpointError, InputError
 from trainer import state
 from trainer.config import build
 from trainer.loop import Run
+from trainer.stages import STAGES
 
-from . import kill_soak
+from . import kill_soak, soak_stages
 from .toy_stage import ToyConfig, ToyStage
 
 
@@ -39,8 +43,35 @@ def prepared(out: Path, *options: str, resume: bool = False) -> Run:
 
 
 def test_killed_runs_leave_a_whole_state_and_reach_the_end(tmp_path: Path) -> None:
-    left = kill_soak.soak(tmp_path / "run", kills=2, seed=1, images=1200)
-    assert min(left) > 0
+    """The short form of the soak: real kills of one stage; it compares with a run that was left alone itself."""
+    command = [sys.executable, "-m", "tests.kill_soak", "--kills", "3", "--stage", "generator", "--json",
+               str(tmp_path / "kills.json")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], env={**os.environ, "OMP_NUM_THREADS": "1"},
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "kills.json").read_text())
+    assert found["kills"] == 3 and set(found["stages"]) == {"generator"}
+
+
+def test_the_soak_knows_every_stage() -> None:
+    assert set(soak_stages.OPTIONS) == set(STAGES)
+
+
+def test_what_killed_writers_leave_is_swept(tmp_path: Path) -> None:
+    for name in (".state.new.safetensors.x.tmp", ".part-ab.json", ".probe12.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / ".preflight9").mkdir()
+    (tmp_path / ".preflight9" / "state.safetensors").write_bytes(b"half")
+    prepared(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json"]
+
+
+def test_a_metric_that_is_no_number_is_told_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = prepared(tmp_path, "total_kimg=0.008")
+    run.stage.validate = lambda: {"distance": 1.0, "corr_age": float("nan")}
+    run.run()
+    assert "not a number: corr_age" in capsys.readouterr().out
+    assert read_checkpoint(tmp_path / "attributes.safetensors").provenance["metrics"] == {"distance": 1.0}
 
 
 def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:

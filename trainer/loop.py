@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 import time
 from collections import defaultdict
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from reganie_core.errors import InputError, ReganieError
+from reganie_core.paths import atomic_write
 
 from . import distributed, provenance, state
 from .clock import Clock
@@ -66,6 +68,13 @@ def to_numbers(steps: list[dict[str, float | Tensor]]) -> list[dict[str, float]]
     return [{k: next(values) if isinstance(v, Tensor) else float(v) for k, v in terms.items()} for terms in steps]
 
 
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left in a run's folder."""
+    for pattern in (".*.safetensors.*.tmp", ".part-*", ".probe*.tmp", ".preflight*"):
+        for orphan in folder.glob(pattern):
+            shutil.rmtree(orphan, ignore_errors=True) if orphan.is_dir() else orphan.unlink(missing_ok=True)
+
+
 class Diverged(ReganieError):
     """Too many non-finite steps in a row."""
 
@@ -115,11 +124,10 @@ class Run:
                                  "another --out folder.")
             self._resume()
         if self.main:
-            for orphan in self.folder.glob(".*.safetensors.*.tmp"):     # of a process that was killed while writing
-                orphan.unlink(missing_ok=True)
-            text = json.dumps(to_dict(self.config), indent=1) + "\n"
+            sweep(self.folder)
             try:
-                (self.folder / "config.json").write_text(text)
+                with atomic_write(self.folder / "config.json") as temporary:     # --resume reads it
+                    temporary.write_text(json.dumps(to_dict(self.config), indent=1) + "\n")
             except OSError as error:
                 raise InputError(f"{self.folder} cannot be written: {error.strerror}. Choose another --out.") from error
 
@@ -261,7 +269,10 @@ class Run:
         """Metrics; the file of the best ones so far is kept beside the last."""
         if not self.main:
             return {}
-        metrics = self.stage.validate()
+        found = self.stage.validate()
+        metrics = {name: value for name, value in found.items() if math.isfinite(value)}
+        if len(metrics) < len(found):       # a reader that always says the same correlates with nothing: no number
+            self.say(f"kimg {self.seen / 1000:8.1f}  not a number: {', '.join(sorted(found.keys() - metrics.keys()))}")
         if metrics:
             self.report.record({"kimg": self.seen / 1000, **{f"validate_{k}": float(v) for k, v in metrics.items()}})
             self.say(f"kimg {self.seen / 1000:8.1f}  " + "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
