@@ -153,7 +153,8 @@ def check(kill: Kill, folder: Path, before: int) -> None:
         raise Lost(f"A kill of {kill.stage} lost work: {before} images before, {kill.left} after.")
     if not kill.reported - batch <= max(kill.left, 0) <= kill.reported:
         raise Lost(f"{kill.stage}: the state has {kill.left} images, but {kill.reported} were reported.")
-    if len(kill.orphans) > 1:
+    # A state under its first name is whole, is what a resumed run reads, and is replaced by the next save.
+    if len([name for name in kill.orphans if name.startswith(".")]) > 1:
         raise Lost(f"{kill.stage}: leftovers pile up: {kill.orphans}")
     for path in folder.glob("*.safetensors"):
         if not path.name.startswith("."):
