@@ -13,7 +13,8 @@ from trainer.config import StageConfig, build, to_dict
 from trainer.stages import STAGES, stage_class
 from trainer.train import main, split_arguments
 
-CONFIGS = sorted(p for p in (Path(__file__).parents[1] / "trainer" / "configs").glob("*/*.json") if p.stem != "chain")
+CONFIGS = sorted(p for p in (Path(__file__).parents[1] / "trainer" / "configs").glob("*/*.json")
+                 if p.stem != "chain" and p.parent.name != "chains")
 
 
 def stage_of(path: Path) -> str:
