@@ -65,6 +65,14 @@ class Job:
 def parse_job(entry: dict[str, Any], shared: list[str]) -> Job:
     """A job of a chain's file; raises TypeError or ValueError for one that says something else."""
     job = Job(**entry)
+    for name in ("name", "stage", "config", "evaluate"):
+        if not isinstance(getattr(job, name), str) or not job.name:
+            raise TypeError(f'"{name}" of a job must be a text')
+    for name in ("after", "options", "arguments"):
+        if not isinstance(getattr(job, name), list) or not all(isinstance(item, str) for item in getattr(job, name)):
+            raise TypeError(f'"{name}" of {job.name} must be a list of texts')
+    if job.process is not None or job.done is not False:
+        raise TypeError(f"{job.name} says that it is at work already")
     if bool(job.stage) == bool(job.evaluate):
         raise ValueError(f'{job.name} needs either "stage" or "evaluate"')
     job.options, job.config = [*shared, *job.options], job.config or job.name
@@ -79,9 +87,11 @@ def read_chain(folder: Path, only: list[str], chain: str = "chain") -> list[Job]
         raise NotFoundError(f"No chain {places[0]} nor {places[1]}; shipped chains are in trainer/configs.")
     try:
         data = json.loads(path.read_text())
-        shared = list(data["options"]) if isinstance(data, dict) else []
+        shared = data["options"] if isinstance(data, dict) else []
+        if not isinstance(shared, list) or not all(isinstance(item, str) for item in shared):
+            raise TypeError('"options" must be a list of texts')
         jobs = [parse_job(entry, shared) for entry in (data["jobs"] if isinstance(data, dict) else data)]
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise InputError(f'{path} must be a list of {{"name", "stage" or "evaluate", "after"}}: {error}.') from error
     names = [job.name for job in jobs]
     unknown = sorted({n for job in jobs for n in job.after} - set(names) | set(only) - set(names))

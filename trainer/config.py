@@ -95,9 +95,11 @@ def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:
         if not path.is_file():
             raise NotFoundError(f"No config file {path}; the shipped ones are in trainer/configs.")
         try:
-            data = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} is not valid JSON: {error}.") from error
+        if not isinstance(data, dict):
+            raise InputError(f"{path} must be a JSON object of options, found {type(data).__name__}.")
         for key, value in data.items():
             check(key, str(path))
             values[key] = _from_json(value, kinds[key], key)

@@ -44,6 +44,13 @@ def contents(path: Path) -> np.ndarray:
     return np.asarray(found, dtype=np.int64).reshape(-1, 2)
 
 
+def _remembered(known: object, name: str, size: int, time: int) -> int:
+    """The number of pictures that a cache has for a shard of this size and time; 0 when it has none."""
+    entry = known.get(name) if isinstance(known, dict) else None
+    fits = isinstance(entry, list) and len(entry) == 3 and entry[:2] == [size, time] and type(entry[2]) is int
+    return entry[2] if fits and 0 < entry[2] <= size // 512 else 0      # a member takes at least a header
+
+
 class TarPictures(Pictures):
     """See the module. `cache` is a folder in which the number of pictures per shard is remembered."""
 
@@ -82,11 +89,11 @@ class TarPictures(Pictures):
         known: dict[str, list[int]] = {}
         if file is not None and file.exists():
             try:
-                known = json.loads(file.read_text())
-            except ValueError:
+                known = json.loads(file.read_text(encoding="utf-8"))
+            except (ValueError, RecursionError):
                 pass                     # half of a file that something else wrote: count again
-        found = {name: known[name] if known.get(name, [])[:2] == [size, time]
-                 else [size, time, len(contents(Path(name)))] for name, size, time in stats}
+        found = {name: [size, time, _remembered(known, name, size, time) or len(contents(Path(name)))]
+                 for name, size, time in stats}
         if file is not None and found != known:
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, lambda handle: handle.write(json.dumps(found).encode()))
