@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,12 +23,14 @@ from reganie_core.metrics import load_lpips
 from reganie_core.rectify import rectify
 from tests import checkpoint_files as files
 from trainer import evaluate
-from trainer.evaluation import document, prompts, stats, tables
+from trainer.evaluation import prompts, stats
+from trainer.evaluation import reconstruction as reconstruct
 from trainer.evaluation.bench import Bench, load_judges
 from trainer.evaluation.chunks import Chunks
 from trainer.evaluation.editing import editing
 from trainer.evaluation.experiments import change
 from trainer.evaluation.local import load_local
+from trainer.evaluation.memory import Growth
 from trainer.evaluation.methods import Method, parse_method, parse_rectifier, repaint, subset
 from trainer.evaluation.people import FIRST_VALIDATION_SEED, IN_DOMAIN, Photos, check_seed, held_out_people
 from trainer.evaluation.reconstruction import reconstruction
@@ -178,7 +181,8 @@ def test_who_cannot_change_is_left_out(folder: Path) -> None:
 @pytest.mark.parametrize("experiment", ["reconstruction", "judges", "generator", "editor"])
 def test_runs_are_deterministic_and_continue(folder: Path, tmp_path: Path, experiment: str,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Bench, "seconds", lambda self, work, pictures: 0.0)
+    monkeypatch.setattr(Bench, "seconds", lambda self, work, pictures, runs=5: 0.0)
+    monkeypatch.setattr(reconstruct, "growth", lambda device: nullcontext(Growth()))
     common = [experiment, "--domain", str(folder), "--validation", "--count", "12", "--chunk", "5"]
     first, second = tmp_path / "a" / "t.json", tmp_path / "b" / "t.json"
     assert evaluate.main([*common, "--json", str(first)]) == 0
@@ -187,6 +191,8 @@ def test_runs_are_deterministic_and_continue(folder: Path, tmp_path: Path, exper
     pieces[0].unlink()
     assert evaluate.main([*common, "--json", str(second)]) == 0
     results = [json.loads(f.read_text()) for f in (first, second)]
+    for r in results:
+        r[experiment].pop("mebibytes", None)          # NaN here, and NaN is nothing's equal
     assert results[0][experiment] == results[1][experiment] and results[0]["about"]["validation"]
     report = first.with_suffix(".md").read_text()
     assert "Validation seeds" in report and "what it must show" in report
@@ -289,7 +295,7 @@ def test_folders_of_pictures_are_reconstructed_and_documented(folder: Path, tmp_
     assert found["count"] == 2 and list(found["rows"]["X0 unchanged"]["L2"]) == ["all"]
     assert evaluate.main(["document", str(out), "--out", str(tmp_path / "results.md")]) == 0
     text = (tmp_path / "results.md").read_text()
-    assert "## out-of-domain" in text and "0.048" in text and "validation seeds" in text
+    assert "## out-of-domain" in text and "validation seeds" in text
     with pytest.raises(NotFoundError, match="no pictures"):
         Photos(tmp_path / "nowhere")
 
@@ -367,13 +373,6 @@ def test_response_is_the_change_of_each_row(folder: Path) -> None:
     assert found["identity to X0"]["mean"] == pytest.approx(float(identity), abs=1e-5)
 
 
-def test_paper_ratios() -> None:
-    cell = {"mean": 0.2, "low": 0.1, "high": 0.3}
-    text = document.beside_the_paper({"ratios": {"L2": {"all": cell}, "identity": {"all": cell}}})
-    assert "| L2 (paper: L2) | 0.3333 | 0.2 [0.1, 0.3] |" in text
-    assert "| identity (paper: identity, gap to 1) | 0.3846 |" in text
-
-
 def test_missing_judges_are_named(folder: Path, tiny_domain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(NotFoundError, match="judge.safetensors"):
         load_judges(rc.load_domain(tiny_domain))
@@ -384,9 +383,3 @@ def test_missing_judges_are_named(folder: Path, tiny_domain: Path, capsys: pytes
     assert "1000000000" in capsys.readouterr().err
     with pytest.raises(InputError, match="absolute"):
         change("yaw", rc.Target(3.0))
-
-
-def test_markdown_shows_intervals_and_gaps() -> None:
-    cell = {"mean": 0.5, "low": 0.25, "high": 1.0}
-    text = tables.markdown({"a": {"x": cell, "y": 2.0}, "b": {"x": float("nan")}}, "c")
-    assert text.splitlines()[2:] == ["| a | 0.5 [0.25, 1] | 2 |", "| b | – |  |"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ from .reconstruction import RECTIFIED, X_HAT
 PAPER = {"e4e": (0.048, 0.20, 0.61, 0.73, 0.05), "ReGANIE": (0.016, 0.07, 0.85, 0.90, 0.19)}
 #: The paper's Table 2 for ReGANIE: attribute response at -2 and +2 and identity.
 PAPER_EDITS = {"age": (-12.18, 10.59, 0.62), "yaw": (-9.13, 9.54, 0.75)}
+
+#: Sections of the document.
+ORDER = ("judges", "generator", "reconstruction", "editing", "response", "ablation", "unseen", "text", "out-of-domain",
+         "editor", "figures")
 
 INTRODUCTION = """# Results
 
@@ -49,32 +53,79 @@ def beside_the_paper(results: Mapping[str, Any]) -> str:
     return tables.markdown(rows, f"{RECTIFIED} / {X_HAT}")
 
 
-def paper_tables() -> str:
-    """What the paper reports, for reference."""
-    names = ("L2", "LPIPS", "identity", "MS-SSIM", "seconds")
-    first = {name: dict(zip(names, values, strict=True)) for name, values in PAPER.items()}
-    second = {name: dict(zip(("response at -2", "response at +2", "identity"), values, strict=True))
-              for name, values in PAPER_EDITS.items()}
-    return "\n\n".join([tables.markdown(first, "the paper's Table 1 (CelebA-HQ)"),
-                        tables.markdown(second, "the paper's Table 2 (ReGANIE rows)")])
+def paper_table(number: int) -> str:
+    """The paper's Table 1 or 2, for reference."""
+    if number == 1:
+        names = ("L2", "LPIPS", "identity", "MS-SSIM", "seconds")
+        return tables.markdown({name: dict(zip(names, values, strict=True)) for name, values in PAPER.items()},
+                               "the paper's Table 1 (CelebA-HQ; one V100)")
+    names = ("response at -2", "response at +2", "identity")
+    return tables.markdown({name: dict(zip(names, values, strict=True)) for name, values in PAPER_EDITS.items()},
+                           "the paper's Table 2 (ReGANIE rows; years and degrees)")
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The results of one run. Raises NotFoundError and CorruptCheckpointError for files that are none."""
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(results["about"], Mapping):
+            raise TypeError
+    except OSError as error:
+        raise NotFoundError(f"{file} cannot be read: {error.strerror}. Run the experiment with --json first.") \
+            from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptCheckpointError(f"{file} holds no results of evaluate.py.") from error
+    return results
+
+
+def place(results: Mapping[str, Any]) -> int:
+    """Where a run stands in the document: judges first, figures last, whatever the order on the command line."""
+    found = [ORDER.index(name) for name in results if name in ORDER]
+    return min(found, default=len(ORDER))
+
+
+def criteria_of(results: Any) -> Iterator[Mapping[str, Any]]:
+    """Every criterion anywhere in the results."""
+    if isinstance(results, Mapping):
+        yield from results.get("criteria", ())
+        for name, value in results.items():
+            if name != "criteria":
+                yield from criteria_of(value)
+    elif isinstance(results, list):
+        for value in results:
+            yield from criteria_of(value)
+
+
+def in_short(runs: Sequence[Mapping[str, Any]]) -> str:
+    """How much of what the tables must show they show, and everything that they do not."""
+    lines = ["| run | pictures | met | not met |", "| --- | ---: | ---: | --- |"]
+    for results in runs:
+        listed = list(criteria_of({k: v for k, v in results.items() if k != "about"}))
+        if not listed:
+            continue
+        missed = [f"{c['name']} ({tables.number(c['value'])}, {c['rule']} {tables.number(float(c['limit']))})"
+                  for c in listed if not c["met"]]
+        lines.append(f"| {title(results)} | {results['about']['count']} | {len(listed) - len(missed)} of {len(listed)} "
+                     f"| {'; '.join(missed) or 'none'} |")
+    return "\n".join(lines)
+
+
+def title(results: Mapping[str, Any]) -> str:
+    """Names of a run's experiments."""
+    return " and ".join(k for k in results if k != "about")
 
 
 def compose(files: Sequence[Path]) -> str:
     """The document. Raises NotFoundError and CorruptCheckpointError for files that are missing or no results."""
-    parts = [INTRODUCTION, paper_tables()]
-    for file in files:
-        try:
-            results = json.loads(file.read_text(encoding="utf-8"))
-            about = results["about"]
-        except OSError as error:
-            raise NotFoundError(f"{file} cannot be read: {error.strerror}. Run the experiment with --json first.") \
-                from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptCheckpointError(f"{file} holds no results of evaluate.py.") from error
-        parts.append(f"## {' and '.join(k for k in results if k != 'about')}")
-        if about.get("validation"):
+    runs = sorted((read(file) for file in files), key=place)
+    parts = [INTRODUCTION, "## In short", in_short(runs)]
+    for results in runs:
+        parts.append(f"## {title(results)}")
+        if results["about"].get("validation"):
             parts.append("> A run on validation seeds; it supports no claim.")
         parts.append(tables.report(results).strip())
         if "reconstruction" in results and "ratios" in results["reconstruction"]:
-            parts.append(beside_the_paper(results["reconstruction"]))
+            parts += [beside_the_paper(results["reconstruction"]), paper_table(1)]
+        if "response" in results:
+            parts.append(paper_table(2))
     return "\n\n".join(parts) + "\n"

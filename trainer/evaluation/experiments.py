@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from itertools import pairwise
+from statistics import mean
 from typing import Any
 
 import reganie_core as rc
@@ -12,8 +14,9 @@ from reganie_core.errors import InputError
 from reganie_core.sheets import contact_sheet
 
 from . import editing, editors, generators, judges, prompts, reconstruction, response
-from .bench import Bench
+from .bench import PERCEPTUAL, Bench
 from .people import People, Photos, held_out_people
+from .stats import criterion
 
 #: Experiment -> portraits by default.
 EXPERIMENTS = {"summary": 1000, "judges": 2000, "generator": 5000, "reconstruction": 1000, "editing": 1000,
@@ -123,7 +126,24 @@ def run_ablation(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     """Figure 6: other rectifiers in the same tables."""
     if not bench.rectifiers:
         raise InputError("An ablation compares rectifiers: give at least one --rectifier LABEL=FILE.")
-    return {"reconstruction": run_reconstruction(bench, args, sheets), "editing": run_editing(bench, args, sheets)}
+    found = {"reconstruction": run_reconstruction(bench, args, sheets), "editing": run_editing(bench, args, sheets)}
+    return {**found, "order": ablation_order(found)}
+
+
+def ablation_order(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What Figure 6 must show, of the rows that are there: both > spatial only > global only, mean over the edits."""
+    rows: dict[str, dict[str, float]] = {}
+    for label, row in found["reconstruction"]["rows"].items():
+        edited = [r["rows"][label] for r in found["editing"] if label in r["rows"]]
+        if edited:
+            rows[label] = {"reconstruction, L2": row["L2"]["all"]["mean"]} | {
+                f"edits, {column}": mean(r[column]["all"]["mean"] for r in edited)
+                for column in (editing.WHOLE, editing.CHANGED, editing.REST, PERCEPTUAL)}
+    criteria = [criterion(f"{column}: {better} / {worse}", rows[better][column] / rows[worse][column], 1.0)
+                for better, worse in pairwise(("both", "spatial only", "global only"))
+                for column in ("edits, whole", f"edits, {PERCEPTUAL}", "reconstruction, L2")
+                if better in rows and worse in rows and (better == "both" or column.startswith("edits"))]
+    return {"rows": rows, "criteria": criteria}
 
 
 def run_unseen(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:

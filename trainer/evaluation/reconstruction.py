@@ -13,6 +13,7 @@ from reganie_core import portraits
 
 from .bench import L2, PERCEPTUAL, SIMILARITIES, Bench, group_cells
 from .local import LPIPS_ALEX, LPIPS_VGG
+from .memory import growth
 from .methods import subset
 from .people import IN_DOMAIN, People, Photos
 from .stats import criterion, mean, ratio
@@ -75,7 +76,7 @@ def reconstruction(bench: Bench, people: People | Photos, limits: Mapping[str, f
     if slow:
         chosen = subset(len(people), bench.slow_count)
         result["subset"] = {n: {m: mean(values[f"{n}|{m}"][chosen]) for m in metrics} for n in names}
-    result["milliseconds"] = timing(bench, people)
+    result |= timing(bench, people)
     for label in (*(method.label for method in bench.methods), *bench.rectifiers):
         criteria += _against(label, values, metrics)
     return {**result, "criteria": criteria + _fast(bench, result["milliseconds"])}
@@ -101,17 +102,24 @@ def _fast(bench: Bench, milliseconds: dict[str, float]) -> list[dict[str, Any]]:
     return [criterion("methods faster than X_r (not counting the plain encoder)", faster, 1)]
 
 
-def timing(bench: Bench, people: People | Photos) -> dict[str, float]:
-    """Milliseconds per picture, networks only: batch of 8, median of five warm runs; slow methods one picture, once."""
+def timing(bench: Bench, people: People | Photos) -> dict[str, dict[str, float]]:
+    """Price of every row: "milliseconds" per picture and "mebibytes" at the peak.
+
+    Networks only (no rendering, files or judges), in batches of 8, median of five warm runs, synchronised; slow methods
+    one picture, once. Memory is what the work takes on top of the loaded networks.
+    """
     images = bench.pictures(people, slice(0, 8))
-    count = len(images)
-    times = {PLAIN: 1e3 * bench.seconds(lambda: bench.edit(images, rectify=False), count),
-             OURS: 1e3 * bench.seconds(lambda: bench.edit(images), count)}
+    generator, times, memory = bench.domain.generator, {}, {}
+    rows: dict[str, tuple[Any, int, int]] = {PLAIN: (lambda: bench.edit(images, rectify=False), len(images), 5),
+                                             OURS: (lambda: bench.edit(images), len(images), 5)}
     for method in bench.methods:
         some = images[:1] if method.slow else images
-        times[method.label] = 1e3 * bench.seconds(lambda m=method, x=some: m(bench.domain.generator, x, bench.batch),
-                                                  len(some), runs=1 if method.slow else 5)
-    return times
+        rows[method.label] = (lambda m=method, x=some: m(generator, x, bench.batch), len(some), 1 if method.slow else 5)
+    for label, (work, count, runs) in rows.items():
+        with growth(bench.device) as grown:
+            times[label] = 1e3 * bench.seconds(work, count, runs)
+        memory[label] = grown.mib
+    return {"milliseconds": times, "mebibytes": memory}
 
 
 def sheet(bench: Bench, people: People | Photos, per_group: int = 2) -> tuple[list[list[Tensor]], list[str], list[str]]:

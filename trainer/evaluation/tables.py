@@ -53,13 +53,16 @@ def _reconstruction(r: Mapping[str, Any]) -> list[str]:
     whole = {name: {m: groups["all"] for m, groups in row.items()} for name, row in r["rows"].items()}
     by_group = {group: {m: cells[group] for m, cells in r["ratios"].items()} for group in next(iter(
         r["ratios"].values()))}
-    times = {name: {"ms per picture": value} for name, value in r["milliseconds"].items()}
+    memory = r.get("mebibytes", {})
+    times = {name: {"ms per picture": value, "MiB at the peak": memory.get(name, math.nan)}
+             for name, value in r["milliseconds"].items()}
     parts = [markdown(whole, f"reconstruction, {r['count']} pictures"),
              markdown(by_group, "X_r / X^ (similarities: ratio of the gaps to 1)")]
     if "subset" in r:
         parts.append(markdown(r["subset"], "the same on the pictures that slow methods were run on"))
     if times:
-        what = "time, batch of 8, warm median of 5, networks only; slow methods one picture, once"
+        what = ("price: networks only, batch of 8, median of 5 warm runs, synchronised (slow methods: one picture, "
+                "once); memory on top of the loaded networks")
         parts.append(markdown(times, what))
     return parts
 
@@ -122,6 +125,10 @@ def _several(r: Mapping[str, Any]) -> list[str]:
     return parts
 
 
+def _order(r: Mapping[str, Any]) -> list[str]:
+    return [markdown(r["rows"], "errors: of the reconstruction, and to the exact answers, mean over the edits")]
+
+
 def _figures(r: Mapping[str, Any]) -> list[str]:
     return ["Sheets: " + ", ".join(r["sheets"]) + "."]
 
@@ -129,7 +136,7 @@ def _figures(r: Mapping[str, Any]) -> list[str]:
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "judges": _judges, "generator": _generator, "reconstruction": _reconstruction, "editing": _editing,
     "response": _response, "editor": _editor, "text": _text, "ablation": _several, "unseen": _several,
-    "out-of-domain": _reconstruction, "figures": _figures,
+    "out-of-domain": _reconstruction, "figures": _figures, "order": _order,
 }
 
 
