@@ -22,6 +22,7 @@ from tests import hostile
 from tests.conftest import TINY_CONTROLS, make_tiny_networks
 
 SIDE = 16
+WIDTHS = (3, 4, 2)  # of style vectors: a convolution, a ToRGB layer, a convolution
 
 
 def written(write: Callable[[Path], Any], suffix: str = ".safetensors") -> bytes:
@@ -165,6 +166,6 @@ def picture_archives() -> list[bytes]:
 def tables() -> list[bytes]:
     """StyleCLIP's public pair of tables, the first one's length before them."""
     directions = io.BytesIO()
-    np.save(directions, np.ones((5, 4), np.float32))
-    first, second = directions.getvalue(), pickle.dumps([[np.zeros(3), np.zeros(2)], [np.ones(3), np.ones(2)]], 2)
+    np.save(directions, np.ones((5, 4), np.float32))  # 3 + 2 channels, and no ToRGB ones
+    first, second = directions.getvalue(), pickle.dumps([[np.zeros(n) for n in WIDTHS], [np.ones(n) for n in WIDTHS]], 2)
     return [len(first).to_bytes(4, "little") + first + second]
