@@ -5,8 +5,8 @@
 Frames of a rendered clip (a head that turns, earrings that swing; every tenth frame has no face and is left alone) are
 cut out steadily, inverted, edited, rectified and put back by :func:`reganie_core.faces.edit_frames`. ``portraits`` is
 the packaged domain. ``full`` has random weights of the published sizes: a generator of config-f and an e4e encoder with
-256-px input, a rectifier of widths A, all at 512 px (``--resolution 1024`` for the generator of FFHQ). ``narrow`` has the
-same pictures through a sixteenth of the generator's and rectifier's channels and the small encoder, where computing
+256-px input, a rectifier of widths A, all at 512 px (``--resolution 1024`` for the generator of FFHQ). ``narrow`` has
+the same pictures through a sixteenth of the generator's and rectifier's channels and the small encoder, where computing
 power is short. Resident memory is read after every ``--stride`` frames; it is *flat* when what follows the first ten
 frames never exceeds their highest mark by more than ``--allowed`` MiB. Exit status 1 when it does.
 """
@@ -135,8 +135,8 @@ def main() -> int:
     report = {**config, **found, "flat": flat}
     if dataclasses.is_dataclass(domain.rectifier.config):
         report["rectifier"] = dataclasses.asdict(domain.rectifier.config)
-    print(f"{found['frames']} frames ({found['skipped']} without a face left alone): {found['mib_after_ten']} MiB after "
-          f"the first ten, at most {found['mib_most_later']} later, {found['mib_last']} at the end: "
+    print(f"{found['frames']} frames, {found['skipped']} of them without a face and left alone: "
+          f"{found['mib_after_ten']} MiB after the first ten, at most {found['mib_most_later']} later, {found['mib_last']} at the end: "
           f"{'flat' if flat else 'NOT flat'}")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
