@@ -136,8 +136,8 @@ def main() -> int:
     if dataclasses.is_dataclass(domain.rectifier.config):
         report["rectifier"] = dataclasses.asdict(domain.rectifier.config)
     print(f"{found['frames']} frames, {found['skipped']} of them without a face and left alone: "
-          f"{found['mib_after_ten']} MiB after the first ten, at most {found['mib_most_later']} later, {found['mib_last']} at the end: "
-          f"{'flat' if flat else 'NOT flat'}")
+          f"{found['mib_after_ten']} MiB after the first ten, at most {found['mib_most_later']} later, "
+          f"{found['mib_last']} at the end: {'flat' if flat else 'NOT flat'}")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(report, indent=1))
