@@ -167,5 +167,6 @@ def tables() -> list[bytes]:
     """StyleCLIP's public pair of tables, the first one's length before them."""
     directions = io.BytesIO()
     np.save(directions, np.ones((5, 4), np.float32))  # 3 + 2 channels, and no ToRGB ones
-    first, second = directions.getvalue(), pickle.dumps([[np.zeros(n) for n in WIDTHS], [np.ones(n) for n in WIDTHS]], 2)
+    first = directions.getvalue()
+    second = pickle.dumps([[np.zeros(n) for n in WIDTHS], [np.ones(n) for n in WIDTHS]], 2)
     return [len(first).to_bytes(4, "little") + first + second]
