@@ -9,13 +9,16 @@ STAGES AND WHAT THEY NEED  (files are options: generator=FILE encoder=FILE ...; 
   identity     an identity embedder       nothing (portraits)
   encoder      picture -> latent (e4e)    generator=FILE  [images=PATH]
   directions   linear edits               generator=FILE encoder=FILE, and labels (portraits)
+  editor       DyStyle                    generator=FILE encoder=FILE attributes=FILE
   rectifier    what ReGANIE is about      generator=FILE encoder=FILE and an editor      (the default stage)
-  `--stages` lists all of them.
+  text, styleclip                         edits by text
+  restyle, hfgi, hyperstyle               other inversion methods, to compare with
+  `train.py STAGE --help` is the page of one stage, with all of its options; `--stages` lists the stages.
   PATH is a folder of pictures, a .zip, a .tar, or a pattern of tar shards ("data/ffhq-*.tar"). Pictures are cropped to
   their central square and brought to the resolution that is trained.
 
 OPTIONS come from the stage's defaults, then --config FILE (JSON), then key=value, for example
-  batch=8 lr=0.001 dtype=bfloat16.   `python trainer/train.py STAGE --options` lists a stage's options and defaults.
+  batch=8 lr=0.001 dtype=bfloat16.   Lists are written with commas: channels=64,32.
 
 A RUN lives in its --out folder: config.json, stats.jsonl, sample sheets, state.safetensors and state.previous (to
   --resume from), the exported network (and the best one so far), which the nodes and `rc.load_*` read.
@@ -43,9 +46,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
 if __name__ == "__main__" and not __package__:
     # Replace, not add: the modules of trainer/ must not shadow anything.
@@ -126,7 +131,12 @@ def train(args: argparse.Namespace, command: list[str]) -> None:
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if "-h" in argv or "--help" in argv:
-        parser().parse_args(argv)
+        if (stage := next((a for a in argv if a in STAGES), None)) is None:
+            parser().parse_args(argv)
+        from trainer.manual import manual
+
+        print(manual(stage))
+        return 0
     args = parser().parse_intermixed_args(split_arguments(argv))
     try:
         if args.stages:
@@ -151,6 +161,20 @@ def show_warning(message: Warning | str, *_: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
+def program(argv: list[str] | None = None) -> NoReturn:
+    """`main` as a process of its own.
+
+    One of several processes ends at once when all is written: the message threads of the process group may otherwise
+    wake up inside a Python that is half taken down, and abort a run that had succeeded.
+    """
+    code = main(argv)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)
+
+
 if __name__ == "__main__":
     warnings.showwarning = show_warning
-    raise SystemExit(main())
+    program()
