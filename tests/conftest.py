@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+os.environ.setdefault("REGANIE_PRECISION", "float32")   # the same numbers on every processor
 TINY_RESOLUTION = 32
 TINY_CONTROLS = [
     {"name": "yaw", "kind": "numeric", "minimum": -40.0, "maximum": 40.0, "unit": "degrees", "default": 0.0,

@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .ops import SQRT2, Fir, leaky
+from .ops import SQRT2, Fir, leaky, reflect_pad
+from .winograd import as_kernel, conv3x3
 
 __all__ = [
     "ACTIVATION_GAIN",
@@ -46,14 +47,14 @@ def unit_rms(x: Tensor, dim: int = 1) -> Tensor:
 def scale_in(x: Tensor, weight: Tensor, style: Tensor | None) -> tuple[Tensor, Tensor]:
     """Multiply ``style [B,in]`` onto ``x [B,in,H,W]``, or onto ``weight [out,in,k,k]`` where one picture allows it.
 
-    The weight comes back in the dtype of ``x``.
+    The weight keeps its dtype.
     """
     if style is not None:
         if x.shape[0] == 1 and x.numel() >= weight.numel():
             weight = weight * style[0][:, None, None]
         else:
             x = x * style.to(x.dtype)[:, :, None, None]
-    return x, weight.to(x.dtype)
+    return x, weight
 
 
 class EqualisedConv(nn.Module):
@@ -85,7 +86,7 @@ class EqualisedConv(nn.Module):
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         """``[B,in,H,W]``, scaled by ``style [B,in]`` where given, to ``[B,out,H',W']`` in the dtype of ``x``."""
         if self.padding:
-            x = F.pad(x, (self.padding,) * 4, mode="reflect")
+            x = reflect_pad(x, self.padding, self.padding)
         weight = self.weight
         if x.numel() < weight.numel():  # a wide layer on a small map: scale the map
             x = x * self.weight_gain
@@ -93,7 +94,13 @@ class EqualisedConv(nn.Module):
             weight = weight * self.weight_gain
         x, weight = scale_in(x, weight, style)
         bias = None if self.bias is None else (self.bias * self.bias_gain).to(x.dtype)
-        x = F.conv2d(x, weight, bias, stride=self.stride)
+        if weight.shape[-1] == 1 and self.stride == 1 and not torch.is_grad_enabled():
+            # A product over the channels; oneDNN's convolution is not used for it on one thread.
+            x = F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0].to(x.dtype), bias).permute(0, 3, 1, 2)
+        elif self.stride == 1:
+            x = conv3x3(x, weight, bias, padding=0)
+        else:
+            x = F.conv2d(x, as_kernel(weight, x), bias, stride=self.stride)
         return leaky(x) if self.activate else x
 
 
@@ -181,5 +188,5 @@ class UnitConv(nn.Module):
         x, weight = scale_in(x, weight, style)
         bias = (self.bias * self.gain).to(x.dtype)
         if self.fir is None:
-            return leaky(F.conv2d(x, weight, bias, padding=1))
-        return leaky(self.fir(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), bias))
+            return leaky(conv3x3(x, weight, bias))
+        return leaky(self.fir(F.conv_transpose2d(x, as_kernel(weight.transpose(0, 1), x), stride=2), bias))

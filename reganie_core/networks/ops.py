@@ -49,6 +49,28 @@ def activate(x: Tensor, bias: Tensor, clamp: float | None = None) -> Tensor:
     return leaky(x + bias if torch.is_grad_enabled() else x.add_(bias), clamp)
 
 
+def reflect_pad(x: Tensor, before: int, after: int) -> Tensor:
+    """``F.pad(..., mode="reflect")`` on both axes of ``x [B,C,H,W]``, each with ``before`` and ``after`` (0 to 2).
+
+    torch's own takes three times as long as a copy on a CPU in channels_last; without a graph the picture is copied
+    and its border set by hand.
+    """
+    if torch.is_grad_enabled() or x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
+        return F.pad(x, (before, after, before, after), mode="reflect")
+    batch, channels, height, width = x.shape
+    out = torch.empty((batch, channels, height + before + after, width + before + after), dtype=x.dtype,
+                      memory_format=torch.channels_last)
+    out[:, :, before : before + height, before : before + width] = x
+    for axis, size in ((3, width), (2, height)):  # columns of the picture's rows first, then whole rows
+        inner = out if axis == 2 else out[:, :, before : before + height]
+        for i in range(before):
+            inner.select(axis, i).copy_(inner.select(axis, 2 * before - i))
+        last = before + size - 1
+        for i in range(1, after + 1):
+            inner.select(axis, last + i).copy_(inner.select(axis, last - i))
+    return out
+
+
 class Fir(nn.Module):
     """Depthwise 4x4 FIR convolution with constant taps; optional stride for filtered downsampling.
 

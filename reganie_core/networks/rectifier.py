@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
 from .modulation import EqualisedConv, GlobalModulation, SpatialModulation, UnitConv
+from .precision import activation_dtype
 from .rectifier_encoders import DeltaCode, DeltaEncoder, PictureEncoder, PrimaryCode
 
 __all__ = ["MODULATIONS", "OUTPUTS", "PRESETS", "DeltaCode", "PrimaryCode", "Rectifier", "RectifierConfig"]
@@ -186,8 +187,9 @@ class Rectifier(nn.Module):
     K N, image-major (delta i serves ``edited[i K : (i + 1) K]``). Nothing is clamped in here: training needs the
     gradient outside [-1,1], and callers clamp the picture where it leaves the network.
 
-    ``compute_dtype`` (float32) is the dtype of the activations; weights are stored as they are and cast at use,
-    results come back in the dtype of the pictures. ``memory_format`` is channels_last, the faster one on CPU and GPU.
+    ``compute_dtype`` is the dtype of the activations (None: ``precision.activation_dtype`` chooses); weights are stored
+    as they are and cast at use, results come back in the dtype of the pictures. ``memory_format`` is channels_last, the
+    faster one on CPU and GPU.
     """
 
     def __init__(self, config: RectifierConfig) -> None:
@@ -199,7 +201,7 @@ class Rectifier(nn.Module):
         gl = c.gl_dim if "global" in c.modulation else None
         self.E_d = DeltaEncoder(c.encoder_channels, sp, c.gl_channels, gl)
         self.G_p = PictureDecoder(c)
-        self.compute_dtype = torch.float32
+        self.compute_dtype: torch.dtype | None = None
         self.memory_format = torch.channels_last
 
     @property
@@ -220,10 +222,13 @@ class Rectifier(nn.Module):
         return PrimaryCode(maps[-1], tuple(maps[:-1]))
 
     def decode(self, primary: PrimaryCode | Tensor, code: DeltaCode) -> Tensor:
-        """G_p alone, ``[B,3,R,R]`` in ``compute_dtype``; a code of N serves a primary code of K N, image-major."""
+        """G_p alone, ``[B,3,R,R]`` in the activations' dtype; a code of N serves a primary code of K N, image-major."""
         if isinstance(primary, Tensor):
             primary = PrimaryCode(primary)
-        return self.G_p(primary, self._repeat(code, primary.f_x.shape[0]))
+        code = self._repeat(code, primary.f_x.shape[0])
+        if code.sp is not None:
+            code = code._replace(sp=code.sp.to(primary.f_x.dtype))
+        return self.G_p(primary, code)
 
     def render(self, edited: Tensor, code: DeltaCode, strength: float = 1.0) -> Tensor:
         """The picture for a difference code, between ``edited`` (strength 0, bit for bit) and the network's (1)."""
@@ -253,7 +258,8 @@ class Rectifier(nn.Module):
 
     def _prepare(self, images: Tensor, what: str) -> Tensor:
         self._check(images, what)
-        return images.to(dtype=self.compute_dtype, memory_format=self.memory_format)
+        dtype = self.compute_dtype or activation_dtype(images.device, self.resolution)
+        return images.to(dtype=dtype, memory_format=self.memory_format)
 
     @staticmethod
     def _repeat(code: DeltaCode, batch: int) -> DeltaCode:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .modulation import ACTIVATION_GAIN, EqualisedConv, EqualisedLinear, unit_rms
+from .ops import reflect_pad
 
 __all__ = ["DeltaCode", "DeltaEncoder", "GlobalHead", "PictureEncoder", "PrimaryCode", "ResidualDown", "blur_down"]
 
@@ -38,7 +39,7 @@ class DeltaCode(NamedTuple):
 
 def blur_down(x: Tensor, kernel: Tensor, pad: tuple[int, int], stride: int) -> Tensor:
     """Depthwise [1,2,1] blur with reflected ``pad`` (before, after) on both axes and ``stride``."""
-    x = F.pad(x, (*pad, *pad), mode="reflect")
+    x = reflect_pad(x, *pad)
     weight = kernel.to(x.dtype).expand(x.shape[1], 1, 3, 3)
     if stride == 1 or not torch.is_grad_enabled():
         return F.conv2d(x, weight, stride=stride, groups=x.shape[1])

@@ -20,8 +20,11 @@ from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
 from .ops import SQRT2, EqualLinear, Fir, FirUpsample, leaky
+from .precision import activation_dtype
+from .winograd import as_kernel, conv3x3
 
 NOISE_MODES = ("const", "none", "random")
+ONE_BY_ONE = 64     # on a CPU: from here up a batch goes picture by picture
 
 
 @dataclass(frozen=True)
@@ -127,19 +130,19 @@ def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, up: F
         style = style / style.abs().amax(dim=1, keepdim=True)
     else:
         style = style * gain
-    demod = (style.square() @ weight.square().sum(dim=(2, 3)).t() + 1e-8).rsqrt() * SQRT2
+    energy = weight.square().flatten(2) @ weight.new_ones(weight[0, 0].numel())
+    demod = (style.square() @ energy.t() + 1e-8).rsqrt() * SQRT2
     bias = (bias * SQRT2).to(x.dtype)
     fold = x.shape[0] == 1 and x.numel() >= weight.numel()
     if fold:
         weight = weight * (demod[0, :, None] * style[0])[:, :, None, None]
     else:
         x = x * style.to(x.dtype)[:, :, None, None]
-    weight = weight.to(x.dtype)
     shift = bias if fold else None
     if up is None:
-        x = F.conv2d(x, weight, shift, padding=1)
+        x = conv3x3(x, weight, shift)
     else:
-        x = up(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), shift)
+        x = up(F.conv_transpose2d(x, as_kernel(weight.transpose(0, 1), x), stride=2), shift)
     return x if fold else torch.addcmul(bias[:, None, None], x, demod.to(x.dtype)[:, :, None, None])
 
 
@@ -219,7 +222,8 @@ class SynthesisBlock(nn.Module):
         self.conv1 = SynthesisLayer(out_channels, out_channels, config.w_dim, resolution, False, config.clamp)
         self.torgb = ToRGB(out_channels, config.w_dim, config.clamp)
         self.upsample = FirUpsample() if in_channels else None
-        self.dtype = torch.float32
+        self.dtype: torch.dtype | None = None       # None: see `precision.activation_dtype`
+        self.final_resolution = config.resolution
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -230,11 +234,12 @@ class SynthesisBlock(nn.Module):
                 generator: torch.Generator | None, features: Mapping[str, Tensor] | None = None
                 ) -> tuple[Tensor, Tensor]:
         styles, features = list(styles), features or {}
+        dtype = self.dtype or activation_dtype(styles[0].device, self.final_resolution)
         if x is None:
-            x = self.const.to(self.dtype)[None].expand(styles[0].shape[0], -1, -1, -1)
+            x = self.const.to(dtype)[None].expand(styles[0].shape[0], -1, -1, -1)
             x = x.contiguous(memory_format=torch.channels_last)
         else:
-            x = inject(self.conv0(x.to(self.dtype), styles.pop(0), noise, generator), features.get("conv0"))
+            x = inject(self.conv0(x.to(dtype), styles.pop(0), noise, generator), features.get("conv0"))
         x = inject(self.conv1(x, styles.pop(0), noise, generator), features.get("conv1"))
         y = self.torgb(x, styles.pop(0))
         return x, y if rgb is None else y + self.upsample(rgb)
@@ -258,6 +263,7 @@ class SynthesisNetwork(nn.Module):
     def set_precision(self, dtype: torch.dtype, num_resolutions: int = 4) -> None:
         """Run the `num_resolutions` highest resolutions in `dtype` (StyleGAN2-ADA's scheme), the rest in float32.
 
+        Without a call, `precision.activation_dtype` chooses for all of them.
         float16 should go with `clamp=256`; bfloat16 needs no clamp. Parameters stay float32.
         """
         blocks = self.blocks
@@ -301,12 +307,34 @@ class SynthesisNetwork(nn.Module):
             raise MismatchError(f"{len(styles)} style vectors of lengths {[s.shape[-1] for s in styles]} given, "
                                 f"this generator takes {self.style_dims()}.")
         by_block = self._by_block(features or {})
-        x = rgb = None
-        for i, block in enumerate(self.blocks):
+        batch, several = styles[0].shape[0], isinstance(generator, (list, tuple))
+        level = len(self.blocks)
+        if batch > 1 and styles[0].device.type == "cpu" and not torch.is_grad_enabled():
+            if noise != "random" or (several and len(generator) == batch):  # else the draws would change places
+                level = int(math.log2(ONE_BY_ONE)) - 2
+        x, rgb = self._run(0, level, None, None, styles, noise, generator, by_block)
+        if level >= len(self.blocks):
+            return rgb
+        # Large maps gain nothing from company: one at a time they stay in the cache, and memory does not grow.
+        out = rgb.new_empty(batch, 3, self.config.resolution, self.config.resolution)
+        for i in range(batch):
+            row = slice(i, i + 1)
+            maps = {name: {k: v[row] for k, v in layers.items()} for name, layers in by_block.items()}
+            out[row] = self._run(level, len(self.blocks), x[row], rgb[row], [s[row] for s in styles], noise,
+                                 generator[row] if several else generator, maps)[1]
+        return out
+
+    def _run(self, first: int, last: int, x: Tensor | None, rgb: Tensor | None, styles: list[Tensor], noise: str,
+             generator: torch.Generator | Sequence[torch.Generator] | None,
+             features: Mapping[str, Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Blocks `first` to `last` (exclusive) on features and the picture so far; `styles` of the whole network."""
+        at = 0
+        for i, block in enumerate(self.blocks[:last]):
             count = len(block.layers)
-            x, rgb = block(x, rgb, styles[:count], noise, generator, by_block.get(f"b{4 * 2**i}"))
-            styles = styles[count:]
-        return rgb
+            if i >= first:
+                x, rgb = block(x, rgb, styles[at : at + count], noise, generator, features.get(f"b{4 * 2**i}"))
+            at += count
+        return x, rgb
 
     def _by_block(self, features: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         found: dict[str, dict[str, Tensor]] = {}
