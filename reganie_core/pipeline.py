@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
@@ -13,12 +13,14 @@ from torch import Tensor
 
 from .domains import Domain, load_domain
 from .editing import EditValue, parse_edits
-from .editing.protocol import check_edits
+from .editing.protocol import Editor, check_edits, edit_latent
 from .errors import InputError, ReganieWarning
 from .images import Fit, check_image, from_pil, load_image
 from .images import fit as fit_square
-from .latents import Latent, concatenate
+from .latents import Latent, concatenate, synthesize
+from .networks.rectifier_encoders import DeltaCode
 from .rectify import Algorithm1, Output, algorithm1, paste
+from .rectify import rectify as paint_back
 
 __all__ = ["EditResult", "Picture", "edit", "prepare"]
 
@@ -38,6 +40,7 @@ class EditResult:
         latent: codes of the inversion.
         edited_latent: codes of the edit.
         image: X0, the prepared square picture.
+        code: E_d(dX), which the next edit of the same picture needs again; rectifier: fingerprint of whose it is.
     """
 
     inversion: Tensor
@@ -48,6 +51,8 @@ class EditResult:
     latent: Latent
     edited_latent: Latent
     image: Tensor
+    code: DeltaCode | None = None
+    rectifier: str | None = None
 
     @property
     def pasted(self) -> Tensor:
@@ -92,7 +97,7 @@ def _rows(edits: Mapping[str, EditValue], rows: slice, batch: int) -> dict[str, 
     return {name: pick(value) for name, value in edits.items()}
 
 
-def _join(parts: list[Algorithm1], image: Tensor) -> EditResult:
+def _join(parts: list[Algorithm1], image: Tensor, rectifier: str | None) -> EditResult:
     def cat(name: str) -> Tensor | None:
         pictures = [getattr(part, name) for part in parts]
         return None if pictures[0] is None else torch.cat(pictures)
@@ -100,18 +105,36 @@ def _join(parts: list[Algorithm1], image: Tensor) -> EditResult:
     return EditResult(
         inversion=cat("inversion"), edited=cat("edited"), delta=cat("delta"), reconstruction=cat("reconstruction"),
         rectified=cat("rectified"), latent=concatenate([part.latent for part in parts]),
-        edited_latent=concatenate([part.edited_latent for part in parts]), image=image,
+        edited_latent=concatenate([part.edited_latent for part in parts]), image=image, rectifier=rectifier,
+        code=None if parts[0].code is None else DeltaCode(*(
+            None if column[0] is None else torch.cat(column)
+            for column in zip(*(part.code for part in parts), strict=True)
+        )),
     )
 
 
-def edit(image: Picture | Sequence[Picture], edits: Mapping[str, EditValue] | str = "", *,
+def _again(previous: EditResult, domain: Domain, editor: Editor | None, changes: Mapping[str, EditValue],
+           rectify: bool, strength: float, output: Output) -> EditResult:
+    """Another edit of pictures that were inverted before: editor, G, E_p and G_p; neither E nor E_d."""
+    w_edit = edit_latent(editor, previous.latent, changes)
+    edited = synthesize(domain.generator, w_edit) if changes else previous.inversion
+    if not rectify:
+        return replace(previous, edited=edited, edited_latent=w_edit, rectified=None)
+    known = previous.rectifier is not None and previous.rectifier == getattr(domain.rectifier, "fingerprint", None)
+    code = previous.code if known else None
+    painted = paint_back(domain.rectifier, edited, previous.delta, strength, output, code=code)
+    return replace(previous, edited=edited, edited_latent=w_edit, rectified=painted)
+
+
+def edit(image: Picture | Sequence[Picture] | EditResult, edits: Mapping[str, EditValue] | str = "", *,
          domain: Domain | str | os.PathLike[str] = "portraits", rectify: bool = True, strength: float = 1.0,
          output: Output = "rectifier", fit: Fit = "error", device: torch.device | str | None = None,
          chunk: int = 8) -> EditResult:
     """Invert, edit and rectify pictures (ReGANIE, Algorithm 1 at inference).
 
     Args:
-        image: path, PIL image, tensor ``[3,H,W]`` / ``[B,3,H,W]`` in [-1,1], or a list of these.
+        image: path, PIL image, tensor ``[3,H,W]`` / ``[B,3,H,W]`` in [-1,1], or a list of these; or the result of an
+            edit of the same domain: its pictures are edited from the start, but not inverted again (a slider move).
         edits: ``{"age": 1.0, "yaw": rc.Target(-15.0)}`` or ``"age=+1, yaw=@-15"``; floats are changes. Empty: no edit.
         domain: a loaded :class:`Domain`, a packaged name or a folder. Load once and pass it for many calls.
         rectify: False stops after Y^; a domain without a rectifier then suffices.
@@ -133,6 +156,9 @@ def edit(image: Picture | Sequence[Picture], edits: Mapping[str, EditValue] | st
     editor = domain.editor_for(changes) if changes else None
     if editor is not None:
         check_edits(editor, changes)
+    if isinstance(image, EditResult):
+        with torch.inference_mode():
+            return _again(image, domain, editor, changes, rectify, strength, output)
     with torch.inference_mode():
         pictures = prepare(image, domain.generator.resolution, fit)
         pictures = pictures.to(next(domain.generator.parameters()).device)
@@ -141,7 +167,7 @@ def edit(image: Picture | Sequence[Picture], edits: Mapping[str, EditValue] | st
             rows = slice(start, start + max(1, chunk))
             parts.append(algorithm1(domain.generator, domain.encoder, editor, domain.rectifier if rectify else None,
                                     pictures[rows], _rows(changes, rows, pictures.shape[0]), strength, output))
-        result = _join(parts, pictures)
+        result = _join(parts, pictures, getattr(domain.rectifier, "fingerprint", None) if rectify else None)
     if float(result.delta.abs().mean()) > 0.6:
         warnings.warn("The inversion hardly resembles the picture; it is probably not of this domain, or not aligned.",
                       ReganieWarning, stacklevel=2)

@@ -18,8 +18,9 @@ from .errors import InputError, MismatchError
 from .images import area_downsample, check_image, clamp, resize
 from .inversion.e4e import encode
 from .latents import Latent, concatenate, synthesize
+from .networks.rectifier_encoders import DeltaCode
 
-__all__ = ["OUTPUTS", "Algorithm1", "algorithm1", "difference", "misfit", "paste", "rectify"]
+__all__ = ["OUTPUTS", "Algorithm1", "algorithm1", "difference", "encode_differences", "misfit", "paste", "rectify"]
 
 Output = Literal["rectifier", "edited"]
 OUTPUTS: tuple[str, ...] = ("rectifier", "edited")
@@ -35,6 +36,7 @@ class Algorithm1(NamedTuple):
     delta: Tensor
     reconstruction: Tensor | None
     rectified: Tensor | None
+    code: DeltaCode | None = None  # E_d(dX)
 
 
 def algorithm1(generator: nn.Module, encoder: nn.Module, editor: Editor | None, rectifier: nn.Module | None, x0: Tensor,
@@ -52,9 +54,10 @@ def algorithm1(generator: nn.Module, encoder: nn.Module, editor: Editor | None, 
     if rectifier is None:
         return Algorithm1(w, w_edit, x_hat, y_hat, delta, None, None)
     primary = torch.stack([x_hat, y_hat], 1).flatten(0, 1) if edits else x_hat  # image-major: X^0, Y^0, X^1, Y^1, ...
-    painted = rectify(rectifier, primary, delta, strength, output)  # G_p(E_p(.), E_d(dX))
+    code = encode_differences(rectifier, delta) if strength else None
+    painted = rectify(rectifier, primary, delta, strength, output, code=code)  # G_p(E_p(.), E_d(dX))
     x_r, y_r = (painted[0::2], painted[1::2]) if edits else (painted, painted)
-    return Algorithm1(w, w_edit, x_hat, y_hat, delta, x_r, y_r)
+    return Algorithm1(w, w_edit, x_hat, y_hat, delta, x_r, y_r, code)
 
 
 def difference(image: Tensor, inversion: Tensor) -> Tensor:
@@ -103,7 +106,7 @@ def paste(edited: Tensor, delta: Tensor) -> Tensor:
 
 
 def rectify(rectifier: nn.Module, edited: Tensor, delta: Tensor, strength: float = 1.0, output: Output = "rectifier",
-            chunk: int = 8) -> Tensor:
+            chunk: int | None = None, code: DeltaCode | None = None) -> Tensor:
     """Y_r = G_p(E_p(Y^), E_d(dX)), interpolated with Y^ by ``strength``.
 
     Args:
@@ -112,7 +115,9 @@ def rectify(rectifier: nn.Module, edited: Tensor, delta: Tensor, strength: float
         strength: 0 gives Y^ bit for bit at the output's size, 1 the network's picture, linear between.
         output: ``"rectifier"`` gives the network's resolution R; ``"edited"`` gives Y^'s own size:
             Y^ + strength * up(R(down Y^, down dX) - down Y^).
-        chunk: pictures in the network at a time.
+        chunk: pictures in the network at a time; by default 8, and 1 on a CPU from 256 px up, where company gains
+            nothing and memory would grow.
+        code: what :func:`encode_differences` gave for these differences; E_d does not run then.
 
     Raises:
         InputError: wrong shapes or ranges, strength outside 0..2, an unknown output.
@@ -130,18 +135,36 @@ def rectify(rectifier: nn.Module, edited: Tensor, delta: Tensor, strength: float
     if strength == 0.0:
         return base.clone()
     parts = []
+    chunk = _chunk(rectifier, edited) if chunk is None else chunk
     for start in range(0, delta.shape[0], max(1, chunk // repeats)):
         stop = min(start + max(1, chunk // repeats), delta.shape[0])
-        code = rectifier.encode_delta(small_delta[start:stop])
+        if code is None:
+            group = rectifier.encode_delta(small_delta[start:stop])
+        else:
+            group = DeltaCode(*(None if part is None else part[start:stop] for part in code))
         for k in range(0, (stop - start) * repeats, chunk):  # only one difference with many edits needs a second round
             rows = torch.arange(k, min(k + chunk, (stop - start) * repeats), device=edited.device)
-            picked = type(code)(*(None if part is None else part[rows // repeats] for part in code))
+            picked = type(group)(*(None if part is None else part[rows // repeats] for part in group))
             primary = small[start * repeats + rows]
             parts.append(clamp(rectifier.render(primary, picked, 1.0).float()))
     painted = torch.cat(parts)
     if output == "rectifier" or edited.shape[-1] == size:
         return clamp(torch.lerp(small, painted, float(strength)))
     return clamp(edited + float(strength) * resize(painted - small, tuple(edited.shape[-2:]), "bilinear"))
+
+
+def encode_differences(rectifier: nn.Module, delta: Tensor) -> DeltaCode:
+    """E_d(dX) of every difference ``[D,3,h,w]`` in [-2,2]: what stays the same while an edit changes.
+
+    Raises :class:`InputError` and :class:`MismatchError` as :func:`rectify` does.
+    """
+    small = _to_resolution(check_image(delta, "difference", limit=2.5), rectifier.resolution, "difference")
+    codes = [rectifier.encode_delta(part) for part in small.split(_chunk(rectifier, small))]
+    return DeltaCode(*(None if parts[0] is None else torch.cat(parts) for parts in zip(*codes, strict=True)))
+
+
+def _chunk(rectifier: nn.Module, pictures: Tensor) -> int:
+    return 1 if rectifier.resolution >= 256 and pictures.device.type == "cpu" else 8
 
 
 def _repeats(edited: Tensor, delta: Tensor) -> int:

@@ -7,6 +7,7 @@ tensors, names and sizes.
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from ..errors import CorruptCheckpointError, UnsupportedCheckpointError
 MAX_DIMENSIONS = 8
 # A view that repeats its storage (stride 0) may be this large; more would let a tiny file ask for any amount of memory.
 MAX_EXPANDED = 1 << 16
+COPY_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,25 @@ class TensorRecord:
         size = self.dtype.itemsize
         part = view[self.offset * size : (self.offset + self.extent) * size]
         raw = torch.empty(len(part), dtype=torch.uint8)
-        raw.numpy()[:] = np.frombuffer(part, dtype=np.uint8)
+        target = raw.numpy()
+        for start in range(0, len(part), COPY_BYTES):
+            block = np.frombuffer(part[start : start + COPY_BYTES], dtype=np.uint8)
+            target[start : start + len(block)] = block
+            forget(part.obj, block)
         items = raw.ne(0) if self.dtype is torch.bool else raw.view(self.dtype)
         return items.as_strided(self.shape, self.stride).contiguous()
+
+
+def forget(owner: Any, block: np.ndarray) -> None:
+    """Take the pages of a mapped file out of memory again; they have been copied, and both would count.
+
+    They are clean pages of a read-only mapping: whoever needs a neighbour on the same page has it read once more.
+    """
+    if not isinstance(owner, mmap.mmap) or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    first = block.ctypes.data - np.frombuffer(owner, dtype=np.uint8).ctypes.data
+    page = first // mmap.PAGESIZE * mmap.PAGESIZE
+    owner.madvise(mmap.MADV_DONTNEED, page, first + len(block) - page)
 
 
 @dataclass(eq=False)
