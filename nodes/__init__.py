@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import _host, _routes
+from . import _guard, _host, _routes
 from .compare import BeforeAfter
 from .edit import DirectionEdit, DyStyleEdit
 from .examples import PhotoExample, PortraitExample
@@ -58,6 +58,9 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "SaveLatent": SaveLatent,
     "LoadLatent": LoadLatent,
 }
+
+for _node in NODE_CLASS_MAPPINGS.values():
+    _guard.guard(_node)
 
 # No names for SaveLatent and LoadLatent: they would rename ComfyUI's own nodes.
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {

@@ -47,8 +47,7 @@ def given(value: Any, *kinds: str) -> Any:
     if isinstance(value, Missing):
         raise value.error()
     found = getattr(value, "kind", None)
-    if found is not None and found not in kinds:
-        raise MismatchError(
-            f"This input takes one {' or '.join(kinds)}; found {found} ({value.label}). Connect the matching loader."
-        )
+    if found not in kinds:
+        what = f"{found} ({value.label})" if isinstance(found, str) else f"a {type(value).__name__}"
+        raise MismatchError(f"This input takes one {' or '.join(kinds)}; found {what}. Connect the matching loader.")
     return value

@@ -24,10 +24,19 @@ REMEMBERED = 64
 
 
 def add_offsets(latent: Latent, offsets: Mapping[int, Tensor]) -> Latent:
-    """The latent with StyleSpace offsets ``{vector: [C] or [B,C]}`` added to those it has."""
+    """The latent with StyleSpace offsets ``{vector: [C] or [B,C]}`` added to those it has.
+
+    Raises:
+        MismatchError: it has offsets of other lengths, of another generator.
+    """
     joined = dict(latent.offsets)
     for index, offset in offsets.items():
         moved = offset.to(latent.ws).expand(latent.batch, -1)
+        if index in joined and joined[index].shape != moved.shape:
+            raise MismatchError(
+                f"The latent has StyleSpace offsets of {joined[index].shape[1]} channels for vector {index}, this "
+                f"editor has {moved.shape[1]}: they were made for another generator. Invert the picture again."
+            )
         joined[index] = joined[index] + moved if index in joined else moved.clone()
     return replace(latent, offsets=joined)
 
