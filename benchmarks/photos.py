@@ -129,8 +129,9 @@ def document(trips: list[dict[str, object]], results: dict[str, list[Errors]], p
     yield "## Nothing edited\n"
     yield ("PSNR inside the square, over the range of the picture. `auto` is Paste Face's own mode: an unchanged crop "
            "changes nothing. `replace` covers the photo with the crop whatever it holds, so its figure is what two "
-           "resamplings lose, and at a photo's border the soft continuation of the published alignment as well. *Inverted, not edited*: align, invert, no edit, no rectifier, and paste with the "
-           "inversion as reference. A crop of 1 has as many pixels across as the largest square in the photo.\n")
+           "resamplings lose, and at a photo's border the soft continuation of the published alignment as well. "
+           "*Inverted, not edited*: align, invert, no edit, no rectifier, and paste with the inversion "
+           "as reference. A crop of 1 has as many pixels across as the largest square in the photo.\n")
     yield from round_trip.table(trips)
     yield "\n## Edited\n"
     told = rc.editing.format_edits(edits)

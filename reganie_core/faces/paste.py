@@ -37,9 +37,9 @@ __all__ = ["PASTE_MODES", "PasteMode", "Pasted", "paste_faces"]
 PasteMode = Literal["auto", "residual", "replace"]
 PASTE_MODES: tuple[str, ...] = ("auto", "residual", "replace")
 #: Mean change, of a range of 2, at which detail of the photo fades (to 37 %) in mode "auto".
-CHANGE = 0.12
+CHANGE = 0.06
 #: Width over which changes are averaged for that, as a share of the crop.
-SMOOTH = 0.015
+SMOOTH = 0.04
 #: Width of the frame of the crop that tells a change of tone, as a share of the crop; the largest tone corrected.
 RING, LARGEST_TONE = 0.06, 0.25
 
