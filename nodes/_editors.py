@@ -12,8 +12,12 @@ from . import _choices, _host, _models, _notices, _pictures
 from ._sockets import given
 
 
-def change(editor: _models.Model, latent: Any, edits: Mapping[str, Any], **more: Any) -> Any:
+def change(
+    editor: _models.Model, latent: Any, edits: Mapping[str, Any], generator: _models.Model | None = None, **more: Any
+) -> Any:
     """The edited latent on the device for results; no edits give the same latent back.
+
+    ``generator`` goes to editors that work on its style vectors, ``more`` to linear directions.
 
     Raises:
         ReganieError: unknown controls, by name with what there is; values or codes that do not fit.
@@ -21,10 +25,15 @@ def change(editor: _models.Model, latent: Any, edits: Mapping[str, Any], **more:
     rc.editing.check_edits(editor.value, edits)
     if not edits:
         return latent
-    with _notices.shown(editor.label):
+
+    def work() -> Any:
+        if generator is not None and getattr(editor.value, "in_stylespace", False):
+            (editor.value.generator,) = _models.on_device(0, generator)
         codes = latent.to(_host.device())
-        edited = rc.editing.edit_latent(on_device(editor), codes, edits, **more).to(_host.results_device())
-    return edited
+        return rc.editing.edit_latent(on_device(editor), codes, edits, **more).to(_host.results_device())
+
+    with _notices.shown(editor.label):
+        return _host.falling_back(work)
 
 
 def on_device(editor: _models.Model) -> Any:

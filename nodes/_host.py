@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -177,9 +179,36 @@ def temp_pictures(pictures: list[Tensor], prefix: str) -> list[dict[str, str]]:
 
 
 # ---------------------------------------------------------------------------------------------------- devices, memory
+class _Fallback(threading.local):
+    """Whether this thread works on the CPU because the memory of the device was too small."""
+
+    active = False
+
+
+_fallback = _Fallback()
+
+
 def device() -> torch.device:
     """Where networks compute."""
-    return mm.get_torch_device()
+    return torch.device("cpu") if _fallback.active else mm.get_torch_device()
+
+
+def can_fall_back() -> bool:
+    """Whether there is another memory than the one that was just too small."""
+    return device().type != "cpu"
+
+
+@contextmanager
+def on_cpu() -> Iterator[None]:
+    """Everything off the device, and what is done meanwhile is done on the CPU."""
+    with torch.inference_mode(False):
+        mm.unload_all_models()
+    mm.soft_empty_cache()
+    _fallback.active = True
+    try:
+        yield
+    finally:
+        _fallback.active = False
 
 
 def results_device() -> torch.device:
@@ -217,6 +246,10 @@ def to_device(residents: list[Resident], memory: int) -> None:
     A full load, because layers here hold weights beside child modules and a partial load would skip those.
     """
     with torch.inference_mode(False):  # moved weights must not become inference tensors: other nodes may optimise
+        if _fallback.active:
+            for item in residents:
+                item.module.to("cpu")
+            return
         mm.load_models_gpu([item.patcher for item in residents], memory_required=memory, force_full_load=True)
 
 
@@ -258,15 +291,34 @@ class Progress:
 
 
 def halving(size: int, work: Callable[[int], Result]) -> tuple[Result, int]:
-    """``work(size)`` and the size that went through: halved while the device runs out of memory, down to one image."""
-    while True:
+    """``work(size)`` and the size that went through; a notice says when that is not the first one.
+
+    The size is halved while the device runs out of memory, down to one image; where even that is too much it is done
+    on the CPU. That is size 0, with which the next call goes there at once.
+    """
+    first = size
+    while size:
         try:
-            return work(size), size
+            result = work(size)
         except mm.OOM_EXCEPTION:
-            if size <= 1:
+            if size == 1 and not can_fall_back():
                 raise
-            size //= 2
+        else:
+            if size < first:
+                notice("Memory", f"{first} at a time were too much for {device()}; {size} went through.")
+            return result, size
+        size //= 2
         mm.soft_empty_cache()  # outside the handler, whose traceback would keep the tensors alive
+    if first:
+        notice("Memory", f"Not even one picture at a time fits into the memory of {device()}: it is computed on the "
+               "CPU, which takes longer. Close other programs that use the GPU, or take a smaller generator.")
+    with on_cpu():
+        return work(1), 0
+
+
+def falling_back(work: Callable[[], Result]) -> Result:
+    """``work()``, on the CPU where the device's memory is too small for it."""
+    return halving(1, lambda _: work())[0]
 
 
 def in_chunks(
@@ -278,7 +330,7 @@ def in_chunks(
     """
     progress, parts, start = Progress(total), [], 0
     while start < total:
-        rows = slice(start, min(total, start + size))
+        rows = slice(start, min(total, start + max(1, size)))
         results, size = halving(size, partial(work, rows))  # what was too much once is not tried again
         parts.append(tuple(item.to(results_device()) for item in results))
         progress.step(rows.stop - start, parts[-1][0][0] if show else None)

@@ -33,10 +33,16 @@ def sample(
     generator: _models.Model, count: int, seed: int, truncation_psi: float, truncation_cutoff: int | None
 ) -> Any:
     """``count`` random codes on the device for results; drawn on the CPU, so a seed means the same everywhere."""
-    (network,) = _models.on_device(0, generator)
-    z = torch.randn(count, network.z_dim, generator=torch.Generator().manual_seed(seed)).to(_host.device())
-    ws = network.mapping(z, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
-    return rc.Latent(ws.float(), generator=getattr(network, "fingerprint", None)).to(_host.results_device())
+    z = torch.randn(count, generator.value.z_dim, generator=torch.Generator().manual_seed(seed))
+
+    def work() -> Any:
+        (network,) = _models.on_device(0, generator)
+        ws = network.mapping(
+            z.to(_host.device()), truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
+        )
+        return rc.Latent(ws.float(), generator=getattr(network, "fingerprint", None)).to(_host.results_device())
+
+    return _host.falling_back(work)
 
 
 def sheet(

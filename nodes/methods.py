@@ -105,7 +105,7 @@ class InvertImage:
         latents, inversions, prepared, start = [], [], [], 0
 
         def work(chunk: int) -> Any:
-            part = pictures[start : start + chunk]
+            part = pictures[start : start + chunk]  # a smaller one where memory was short
             needed = [model for model in self.networks.values() if model is not None]
             network, *_ = _models.on_device(_host.activation_bytes(size, len(part)), generator, *needed)
             inverter = _inverter(method, self.networks, int(iterations), effort)
@@ -121,7 +121,7 @@ class InvertImage:
                 latents.append(found.latent.to(_host.results_device()))
                 inversions.append(rc.images.to_comfy(found.inversion).to(_host.results_device()))
                 prepared.append(rc.images.to_comfy(found.image).to(_host.results_device()))
-                start += chunk
+                start += max(1, chunk)
         return rc.latents.concatenate(latents), torch.cat(inversions), torch.cat(prepared)
 
     def _load(self, method: str, wire: Any, encoder_name: str, network_name: str) -> dict[str, _models.Model | None]:

@@ -188,7 +188,7 @@ class Rectify:
     ) -> tuple[Tensor]:
         rectifier = _choices.chosen(self, "rectifier", rectifier, rectifier_name)
         pictures = rc.images.from_comfy(edited, "edited picture")
-        size, where = rectifier.value.resolution, _host.device()
+        size = rectifier.value.resolution
         repeats, uneven = divmod(len(pictures), len(delta))
         progress, chunk = _host.Progress(len(pictures)), _host.chunk_size(size)
         codes = self.codes.use(delta, rectifier)
@@ -197,6 +197,7 @@ class Rectify:
 
         def work(start: int, chunk: int) -> Tensor:
             (network,) = _models.on_device(_host.activation_bytes(size, chunk), rectifier)
+            where = _host.device()
             edits = pictures if step == len(delta) else pictures[start * repeats : (start + step) * repeats]
             painted = rc.rectify.rectify(
                 _Watched(network, progress, codes, start),

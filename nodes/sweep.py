@@ -104,8 +104,13 @@ class EditSweep:
         editor = _editors.of_sliders(self, editor, editor_name, control)
         latent.check(generator.value)
         values = strips.steps(float(start), float(stop), int(steps))
-        many = strips.sweep(_editors.on_device(editor), latent.to(_host.device()), control, values, mode == "absolute")
-        many, edited = _editors.picture(generator, many.to(_host.results_device()))
+
+        def work() -> Any:
+            codes = latent.to(_host.device())
+            many = strips.sweep(_editors.on_device(editor), codes, control, values, mode == "absolute")
+            return many.to(_host.results_device())
+
+        many, edited = _editors.picture(generator, _host.falling_back(work))
         known = next(item for item in editor.value.controls if item.name == control)
         labels = [strips.label(known, value, mode == "absolute") for value in values]
         return many, edited, _pictures.sheet(edited, len(values), labels, cell=cell), "\n".join(labels)

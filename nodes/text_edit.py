@@ -104,11 +104,9 @@ class StyleCLIPEdit:
         generator = given(generator, "generator")
         editor = _choices.chosen(self, "styleclip", editor, editor_name)
         latent.check(generator.value)
-        if getattr(editor.value, "in_stylespace", False):
-            (editor.value.generator,) = _models.on_device(0, generator)
         own = None if threshold < 0 else float(threshold)
         edits = _edits(editor.value.controls, target.strip(), neutral.strip(), float(strength), own)
-        return _editors.picture(generator, _editors.change(editor, latent, edits))
+        return _editors.picture(generator, _editors.change(editor, latent, edits, generator))
 
 
 def _edits(controls: Any, target: str, neutral: str, strength: float, threshold: float | None) -> dict[str, Any]:

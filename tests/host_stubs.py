@@ -98,6 +98,7 @@ def host_modules(base: Path) -> SimpleNamespace:
         unet_offload_device=lambda: cpu,
         load_models_gpu=load_models_gpu,
         soft_empty_cache=lambda: None,
+        unload_all_models=lambda: None,
         throw_exception_if_processing_interrupted=check_cancel,
         OOM_EXCEPTION=torch.OutOfMemoryError,
     )
