@@ -10,8 +10,8 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 help:
 	@echo "make demo   invert, edit and rectify eight pictures the generator has never seen -> out/demo.png"
 	@echo "make test   run the tests        make lint   run ruff"
-	@echo "make soak   the long tests: full-size networks, fifty kills of a training run"
-	@echo "make bench  time the networks    make clean  remove what these targets made"
+	@echo "make soak   the long tests: full-size networks, kills, fuzzing, bad inputs, memory -> docs/promises.md"
+	@echo "make bench  docs/performance.md  make clean  remove what these targets made"
 
 venv: $(STAMP)
 
@@ -29,15 +29,13 @@ test: $(STAMP)
 	$(PY) -m pytest -q
 
 soak: $(STAMP)
-	$(PY) -m pytest -q -m soak
-	$(PY) -m tests.kill_soak --json out/soak/kills.json
+	$(PY) -m tests.soak
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
 
 bench: $(STAMP)
-	$(PY) -m benchmarks
-	$(PY) -m benchmarks.training
+	$(PY) -m benchmarks --document docs/performance.md
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .ruff_cache

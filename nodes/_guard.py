@@ -73,7 +73,7 @@ def _list(cls: type) -> Iterator[tuple[str, str, dict[str, Any], bool]]:
 
 
 def _shown(value: Any) -> str:
-    text = ascii(value) if isinstance(value, str | int | float | bool) else f"a {type(value).__name__}"
+    text = ascii(value) if isinstance(value, str | int | float | bool) else f"something of type {type(value).__name__}"
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 

@@ -48,6 +48,6 @@ def given(value: Any, *kinds: str) -> Any:
         raise value.error()
     found = getattr(value, "kind", None)
     if found not in kinds:
-        what = f"{found} ({value.label})" if isinstance(found, str) else f"a {type(value).__name__}"
+        what = f"{found} ({value.label})" if isinstance(found, str) else f"something of type {type(value).__name__}"
         raise MismatchError(f"This input takes one {' or '.join(kinds)}; found {what}. Connect the matching loader.")
     return value

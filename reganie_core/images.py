@@ -79,8 +79,8 @@ def check_image(images: Tensor, what: str = "image", limit: float = 1.5) -> Tens
         raise InputError(f"The {what} contains NaN or infinite values; look at the step that made it.")
     if max(-low, high) > limit:
         raise InputError(
-            f"The {what} has values from {low:.3g} to {high:.3g}; expected [-1,1]. Divide 0..255 data "
-            "first."
+            f"The {what} has values from {low:.3g} to {high:.3g}; expected "
+            f"[-{int(limit)},{int(limit)}]. Divide 0..255 data first."
         )
     return images
 

@@ -32,6 +32,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from tests.soak_about import about  # noqa: E402
 from trainer import state  # noqa: E402
 
 PROGRAM = Path(__file__).resolve().parent / "toy_stage.py"
@@ -233,7 +234,7 @@ def report(met: list[Kill], seed: int, seconds: float) -> dict[str, Any]:
     names = dict.fromkeys(kill.stage for kill in met)
     return {"kills": len(met), "lost": 0, "seed": seed, "seconds": round(seconds),
             "stages": {name: dict(Counter(k.phase for k in met if k.stage == name)) for name in names},
-            "phases": dict(Counter(k.phase for k in met)), "each": [asdict(k) for k in met]}
+            "phases": dict(Counter(k.phase for k in met)), "about": about(), "each": [asdict(k) for k in met]}
 
 
 def main(argv: list[str] | None = None) -> int:

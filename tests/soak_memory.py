@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from tests.host_stubs import Interrupted, host_modules, load_pack, picture
+from tests.soak_about import about
 
 ALLOWED = 64 << 20
 WARM = 10
@@ -116,7 +117,7 @@ def measure(runs: int, tiny: bool, seed: int = 0) -> dict[str, Any]:
     return {"runs": runs, "cancelled": cancelled, "start_mb": start >> 20, "after_runs_mb": (whole - start) / 2**20,
             "after_cancel_mb": (end - start) / 2**20, "most_mb": (most - start) / 2**20, "allowed_mb": ALLOWED >> 20,
             "results_alive": alive, "looks_for_cancel": min(looks), "tiny": tiny,
-            "seconds": round(time.monotonic() - begin)}
+            "seconds": round(time.monotonic() - begin), "about": about()}
 
 
 def problem(found: dict[str, Any]) -> str:

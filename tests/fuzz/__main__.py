@@ -11,6 +11,7 @@ import torch
 
 from tests.fuzz.engine import Tally, run
 from tests.fuzz.targets import TARGETS
+from tests.soak_about import about
 
 
 def fuzz(names: list[str], cases: int, seed: int, finds: Path | None) -> dict[str, Tally]:
@@ -37,7 +38,7 @@ def report(tallies: dict[str, Tally], seed: int) -> dict[str, object]:
                for name, t in tallies.items()}
     return {"cases": sum(t.cases for t in tallies.values()), "seed": seed,
             "seconds": round(sum(t.seconds for t in tallies.values())),
-            "finds": sum(len(t.finds) for t in tallies.values()), "targets": targets}
+            "finds": sum(len(t.finds) for t in tallies.values()), "targets": targets, "about": about()}
 
 
 def main() -> int:
