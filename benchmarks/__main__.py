@@ -1,83 +1,44 @@
-"""Time, FLOPs, roof and memory of the networks beside a textbook path on the same weights.
+"""Time, FLOPs, roof and memory of everything that takes long, beside a textbook path on the same weights.
 
-    python -m benchmarks [--only NAME ...] [--rounds N] [--threads N] [--device cpu|cuda] [--dtype float32|bfloat16]
+    python -m benchmarks [ROW ...] [--rounds 7] [--threads N] [--public FOLDER] [--again]
+    python -m benchmarks --document docs/performance.md
 
-Writes ``out/bench.json`` and ``out/bench.md``. Figures of one run may be compared with each other, not with those of
-another: the three paths take turns within every round, so that a loaded machine slows all of them, and the medians
-over the rounds are reported.
+Writes one ``out/bench/ROW.json`` per row. A row that the same commit has measured with as many threads is not measured
+again unless ``--again``, so that the table can be made in pieces; ``--list`` names the rows. All of them take about 20
+minutes on two free cores. ``--document`` puts the rows and the list of targets into one Markdown file; ``--clock cpu``
+does so with processor time, for a machine that others use. ``--public`` names a checkout of stylegan2-ada-pytorch.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
+import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from .cases import CASES, make_case
-from .memory import peak_mib
-from .roof import bare_convolutions
+from . import public
+from .cases import BUILDERS, make_case
+from .document import document
+from .files import FILE_ROWS
+from .measure import CLOCKS, measure, say
+from .routes import automatic
 
-
-def clock(run: Callable[[], object], device: str) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    run()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+ORDER = [*(n for n in BUILDERS if not n.startswith("train-")), *FILE_ROWS, *(n for n in BUILDERS if "train-" in n)]
+ROOT = Path(__file__).resolve().parents[1]
+# What a row's figures depend on; a commit that touches none of it does not make them old.
+SOURCES = ("reganie_core", "nodes", "trainer", "benchmarks", "__init__.py")
 
 
-def measure(name: str, device: str, dtype: torch.dtype, rounds: int, threads: int) -> dict[str, object]:
-    """All figures of one case."""
-    case = make_case(name, device, dtype)
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        ours = case.ours()
-    with torch.inference_mode():
-        expected = case.textbook()
-        error = ((ours - expected).abs().max() / expected.abs().max()).item()
-        tolerance = 1e-4 if dtype == torch.float32 else 0.05
-        if not error <= tolerance:
-            raise SystemExit(f"{name}: the two paths differ by {error:.2e} of the largest value.")
-        roof = bare_convolutions(case.ours)
-        paths = {"ours": case.ours, "textbook": case.textbook, "roof": roof}
-        times: dict[str, list[float]] = {path: [] for path in paths}
-        for path in paths.values():
-            clock(path, device)
-        for _ in range(rounds):
-            for path, run in paths.items():
-                times[path].append(clock(run, device))
-    medians = {path: statistics.median(values) for path, values in times.items()}
-    ratios = [a / b for a, b in zip(times["textbook"], times["ours"], strict=True)]
-    return {
-        "name": name,
-        "ours_ms": 1e3 * medians["ours"],
-        "textbook_ms": 1e3 * medians["textbook"],
-        "speedup": statistics.median(ratios),
-        "roof_ms": 1e3 * medians["roof"],
-        "fraction_of_roof": statistics.median(b / a for a, b in zip(times["ours"], times["roof"], strict=True)),
-        "gflop": counter.get_total_flops() / 1e9,
-        "gflop_per_s": counter.get_total_flops() / 1e9 / medians["ours"],
-        "peak_mib": peak_mib(name, "ours", device, dtype, threads),
-        "textbook_peak_mib": peak_mib(name, "textbook", device, dtype, threads),
-        "relative_difference": error,
-        "all_ms": {path: [round(1e3 * t, 1) for t in values] for path, values in times.items()},
-    }
-
-
-def processor(device: str) -> str:
+def processor() -> str:
     """The name of what computes."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -85,67 +46,118 @@ def processor(device: str) -> str:
         return platform.processor() or platform.machine()
 
 
-def commit() -> str:
-    """Short hash of the checkout, or "unknown"."""
+def git(*arguments: str) -> str:
+    """Output of git, or "unknown"."""
     try:
-        run = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
+        run = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, cwd=ROOT)
         return run.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def markdown(machine: dict[str, object], rows: list[dict[str, object]]) -> str:
-    """The table that people read."""
-    lines = [
-        "# Speed",
-        "",
-        "; ".join(f"{key}: {value}" for key, value in machine.items()),
-        "",
-        "Batch 1; medians of interleaved rounds. Roof: the network's own dense convolutions and matrix products, bare. "
-        "Memory: on top of the loaded network. FLOP = 2 x multiply-add.",
-        "",
-        "| network | ms | textbook ms | times faster | roof ms | of the roof | GFLOP | GFLOP/s | MiB | textbook MiB |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        memory = ["-" if row[key] is None else f"{row[key]:.0f}" for key in ("peak_mib", "textbook_peak_mib")]
-        lines.append(
-            f"| {row['name']} | {row['ours_ms']:.0f} | {row['textbook_ms']:.0f} | {row['speedup']:.2f} "
-            f"| {row['roof_ms']:.0f} | {row['fraction_of_roof']:.0%} | {row['gflop']:.0f} | {row['gflop_per_s']:.0f} "
-            f"| {memory[0]} | {memory[1]} |"
-        )
-    return "\n".join(lines) + "\n"
+def commit() -> str:
+    """Short hash of the last commit that touched the sources, with "+" when there is more than that."""
+    dirty = git("status", "--porcelain", "--untracked-files=no", "--", *SOURCES)
+    return git("log", "-1", "--format=%h", "--", *SOURCES) + ("+" if dirty else "")
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """Stated with every row."""
+    return {"processor": processor(), "cores": os.cpu_count(), "threads": threads, "torch": torch.__version__,
+            "commit": commit(), "dtype by itself": automatic(), "date": str(datetime.date.today()),
+            "load": round(os.getloadavg()[0], 1)}
+
+
+def known(path: Path, threads: int) -> bool:
+    """Whether a row has been measured from these sources with as many threads."""
+    if not path.exists():
+        return False
+    about = json.loads(path.read_text()).get("machine", {})
+    return about.get("threads") == threads and about.get("commit") == commit()
+
+
+def run_row(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Measure and write."""
+    about = machine(args.threads)
+    if name in FILE_ROWS:
+        row = FILE_ROWS[name](args.rounds, args.threads)
+    else:
+        row = measure(name, make_case(name), args.rounds, args.threads, args.budget, not args.no_memory)
+    row["machine"] = about
+    args.out.mkdir(parents=True, exist_ok=True)
+    temporary = args.out / f".{name}.json"
+    temporary.write_text(json.dumps(row, indent=1))
+    temporary.replace(args.out / f"{name}.json")
+    return row
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("rows", nargs="*", metavar="ROW", help="default: all; a prefix with a star takes all that fit")
+    p.add_argument("--list", action="store_true", help="name the rows")
+    p.add_argument("--rounds", type=int, default=7)
+    p.add_argument("--threads", type=int, default=torch.get_num_threads())
+    p.add_argument("--budget", type=float, default=30.0, help="seconds for a route, after three rounds (30)")
+    p.add_argument("--public", metavar="FOLDER", help="a checkout of stylegan2-ada-pytorch to measure as well")
+    p.add_argument("--no-memory", action="store_true", help="leave the processes out that measure memory")
+    p.add_argument("--again", action="store_true", help="measure what is known, too")
+    p.add_argument("--out", type=Path, default=ROOT / "out" / "bench")
+    p.add_argument("--document", type=Path, metavar="FILE", help="write the Markdown file from the rows so far")
+    p.add_argument("--clock", choices=CLOCKS, default="wall", help="whose time the document states")
+    return p
+
+
+def chosen(patterns: list[str]) -> list[str]:
+    """Names of rows, in order. Raises SystemExit for one that does not exist."""
+    if not patterns:
+        return ORDER
+    wanted = []
+    for pattern in patterns:
+        fitting = [n for n in ORDER if n == pattern or (pattern.endswith("*") and n.startswith(pattern[:-1]))]
+        if not fitting:
+            raise SystemExit(f"There is no row {pattern!r}; rows: {', '.join(ORDER)}.")
+        wanted += fitting
+    return wanted
 
 
 def main() -> int:
-    """Run the cases; exit status 1 where ours is the slower path."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of our path")
-    parser.add_argument("--out", type=Path, default=Path("out"))
-    args = parser.parse_args()
+    """Measure rows, or write the document; exit status 1 where a row has failed."""
+    args = parser().parse_args()
+    if args.list:
+        print("\n".join(ORDER))
+        return 0
+    if args.document and not args.rows:
+        args.document.write_text(document(args.out, ORDER, args.clock))
+        return 0
+    if args.public:
+        os.environ[public.VARIABLE] = str(Path(args.public).resolve())
     torch.set_num_threads(args.threads)
-    dtype = getattr(torch, args.dtype)
-    machine = {
-        "processor": processor(args.device), "threads": args.threads, "torch": torch.__version__, "commit": commit(),
-        "dtype": args.dtype, "rounds": args.rounds,
-    }
-    rows = []
-    for name in args.only:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        rows.append(measure(name, args.device, dtype, args.rounds, args.threads))
-    text = markdown(machine, rows)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "bench.json").write_text(json.dumps({"machine": machine, "cases": rows}, indent=1))
-    (args.out / "bench.md").write_text(text)
-    print(text)
-    slower = [row["name"] for row in rows if row["speedup"] < 1]
-    if slower:
-        print(f"Slower than the textbook path: {', '.join(slower)}.", file=sys.stderr)
-    return 1 if slower else 0
+    failed = []
+    for name in chosen(args.rows):
+        if not args.again and known(args.out / f"{name}.json", args.threads):
+            say(f"{name}: known")
+            continue
+        start = time.perf_counter()
+        # A process per row: its memory is gone when it ends, and what fails fails alone.
+        if len(chosen(args.rows)) == 1:
+            run_row(name, args)
+        else:
+            again = [sys.executable, "-m", "benchmarks", name, "--again", *passed_on(args)]
+            if subprocess.run(again, cwd=ROOT).returncode:
+                failed.append(name)
+        say(f"{name}: {time.perf_counter() - start:.0f} s" + (" FAILED" if name in failed else ""))
+    if args.document:
+        args.document.write_text(document(args.out, ORDER, args.clock))
+    return 1 if failed else 0
+
+
+def passed_on(args: argparse.Namespace) -> list[str]:
+    """The options of the process of one row."""
+    more = ["--no-memory"] if args.no_memory else []
+    return ["--rounds", str(args.rounds), "--threads", str(args.threads), "--budget", str(args.budget), "--out",
+            str(args.out), *more]
 
 
 if __name__ == "__main__":

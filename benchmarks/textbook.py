@@ -2,7 +2,7 @@
 
 Modulation scales the weights of every sample (grouped convolution); every FIR is an ``upfirdn``: zero insertion,
 padding, one-channel convolution, subsampling; the rectifier's spatial style is interpolated first and projected
-afterwards. NCHW, nothing folded, nothing in place. It is what `run.py` compares with and checks against.
+afterwards. NCHW, nothing folded, nothing in place. It is what `python -m benchmarks` compares with and checks against.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reganie_core.networks.encoders import Encoder4Editing
+from reganie_core.networks.irse import BottleneckIRSE
 from reganie_core.networks.modulation import EqualisedConv, GlobalModulation, SpatialModulation, UnitConv
 from reganie_core.networks.rectifier import DecoderBlock, Rectifier
 from reganie_core.networks.rectifier_encoders import PictureEncoder, ResidualDown
@@ -170,3 +172,28 @@ def rectify(network: Rectifier, edited: Tensor, delta: Tensor) -> Tensor:
     weight = rgb.weight[None] / math.sqrt(rgb.weight.shape[1]) * style[:, None, :, None, None]
     x = grouped(x, weight) + rgb.bias[:, None, None]
     return edited + x if network.config.output == "residual" else x
+
+
+def bottleneck(unit: BottleneckIRSE, x: Tensor) -> Tensor:
+    """BN, 3x3, PReLU, 3x3 with stride, BN, squeeze and excitation, shortcut: one operation a line."""
+    stride = unit.stride
+    shortcut = F.max_pool2d(x, 1, stride) if unit.shortcut_layer is None else unit.shortcut_layer(x)
+    first, conv1, prelu, conv2, last, gate = unit.res_layer
+    x = last(conv2(prelu(conv1(first(x)))))
+    weight = torch.sigmoid(gate.fc2(F.relu(gate.fc1(F.adaptive_avg_pool2d(x, 1)))))
+    return x * weight + shortcut
+
+
+def encode_e4e(network: Encoder4Editing, images: Tensor) -> Tensor:
+    """Trunk, feature pyramid and one head per style vector, NCHW; pictures of the input size."""
+    x, taps = network.input_layer(images.contiguous()), {}
+    for i, unit in enumerate(network.body):
+        x = bottleneck(unit, x)
+        taps[i] = x
+    maps = [taps[23]]
+    for lateral, finer in ((network.latlayer1, taps[20]), (network.latlayer2, taps[6])):
+        coarser = F.interpolate(maps[-1], size=finer.shape[-2:], mode="bilinear", align_corners=True)
+        maps.append(coarser + lateral(finer))
+    codes = [head(maps[0 if i < 3 else 1 if i < 7 else 2]) for i, head in enumerate(network.styles)]
+    rows = [codes[0], *(codes[0] + offset for offset in codes[1:])]
+    return torch.stack(rows, 1) + network.latent_avg
