@@ -3,7 +3,9 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
 let wanted = false;
-let busy = false;
+let busy = false; // a run of ours is queued or computing
+let submitting = false;
+let ended = 0;
 
 export function requestRun() {
   wanted = true;
@@ -12,18 +14,48 @@ export function requestRun() {
 
 async function pump() {
   if (busy || !wanted) return;
-  wanted = false;
-  busy = true;
+  [wanted, busy, submitting] = [false, true, true];
+  const before = ended;
   try {
-    if ((await app.queuePrompt(0, 1)) === false) busy = false; // refused: the page shows why
+    // What queuePrompt answers means different things in different pages, so the server is asked instead: a run that was
+    // refused, and one that is over already, are not in its queue.
+    await app.queuePrompt(0, 1);
+    const queue = await (await api.fetchApi("/queue")).json();
+    busy = queue.queue_running.length + queue.queue_pending.length > 0 && ended === before;
   } catch {
     busy = false;
   }
+  submitting = false;
+  pump();
 }
 
 function done() {
+  ended += 1;
+  if (submitting) return;
   busy = false;
   pump();
 }
 
 for (const event of ["execution_success", "execution_error", "execution_interrupted"]) api.addEventListener(event, done);
+
+// The one switch of a graph: "run while moving", which DyStyle Edit shows.
+const isLive = (graph) => Boolean(graph?._nodes?.some((node) => node.properties?.reganie_live));
+
+// Other sliders follow it: the strength of Rectify, of one direction, of a text.
+const SLIDERS = { Rectify: ["strength"], DirectionEdit: ["strength"], StyleCLIPEdit: ["strength", "threshold"], PasteFace: ["strength", "feather"] };
+
+app.registerExtension({
+  name: "reganie.live",
+  nodeCreated(node) {
+    for (const name of SLIDERS[node.comfyClass] ?? []) {
+      const widget = node.widgets?.find((item) => item.name === name);
+      if (!widget) continue;
+      const before = widget.callback;
+      widget.callback = function (...values) {
+        const result = before?.apply(this, values);
+        if (isLive(node.graph)) requestRun();
+        return result;
+      };
+    }
+  },
+});

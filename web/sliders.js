@@ -64,7 +64,7 @@ function build(node, state) {
   state.rows = new Map();
   const live = make("input", { type: "checkbox", checked: Boolean(node.properties?.reganie_live) });
   live.addEventListener("change", () => { node.properties.reganie_live = live.checked; });
-  const label = make("label", { title: "Run the graph again while a slider moves. Only what depends on it is computed." },
+  const label = make("label", { title: "Run the graph again while a slider moves, here or on Rectify. Only what depends on it is computed." },
     { display: "flex", gap: "4px", alignItems: "center", flex: "1" });
   label.append(live, make("span", { textContent: "run while moving" }));
   const reset = make("button", { type: "button", textContent: "reset", title: "Set everything back to no change." }, { font: "inherit" });
