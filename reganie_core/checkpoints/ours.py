@@ -14,7 +14,7 @@ import torch
 
 from ..errors import CorruptCheckpointError, InputError, UnsupportedCheckpointError, WrongKindError
 from .files import open_regular, write_atomically
-from .safetensors_file import NAMES, read_header, read_tensor, write_tensors
+from .safetensors_file import NAMES, plain_json, read_header, read_tensor, write_tensors
 from .sums import check_sum
 
 FORMAT_VERSION = 1
@@ -57,7 +57,7 @@ def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach()
-        digest.update(f"{name}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(f"{name}\0{tuple(tensor.shape)}\0".encode("utf-8", "surrogatepass"))  # of a foreign pickle
         flat = tensor.to(device="cpu", dtype=torch.float32).contiguous().reshape(-1)
         if flat.numel():
             digest.update(memoryview(flat.numpy()))
@@ -125,7 +125,9 @@ def save_checkpoint(
 
 def _to_json(value: Mapping[str, Any], what: str) -> str:
     try:
-        return json.dumps(dict(value), allow_nan=False, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(dict(value), allow_nan=False, sort_keys=True, ensure_ascii=False)
+        text.encode("utf-8")
+        return text
     except (TypeError, ValueError) as error:
         raise InputError(f"The {what} holds what JSON cannot: {error}. Use numbers, texts and lists.") from None
 
@@ -154,7 +156,7 @@ def describe(metadata: Mapping[str, str], name: str) -> tuple[str, dict[str, Any
 
 def _from_json(metadata: Mapping[str, str], key: str, name: str) -> dict[str, Any]:
     try:
-        value = json.loads(metadata.get(key, "{}"))
+        value = plain_json(metadata.get(key, "{}"))
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

@@ -68,7 +68,7 @@ def read_header(handle: BinaryIO, size: int) -> Header:
         text = read_exact(handle, length, "the header")
         if text.count(b"[") + text.count(b"{") > MAX_BRACKETS:
             raise ValueError("more tables than any file has tensors")
-        raw = json.loads(text.decode("utf-8"))
+        raw = plain_json(text.decode("utf-8"))
     except (UnicodeDecodeError, ValueError, RecursionError):
         raise CorruptCheckpointError(
             "The safetensors header is not valid JSON. The file is damaged: get it again."
@@ -86,6 +86,14 @@ def read_header(handle: BinaryIO, size: int) -> Header:
     entries = {name: _entry(name, value, size - data_start) for name, value in raw.items()}
     _check_ranges(entries, size - data_start)
     return Header(metadata, entries, data_start)
+
+
+def plain_json(text: str) -> Any:
+    """A JSON text's value; ValueError also for halves of surrogate pairs, which no file name or text can hold."""
+    value = json.loads(text)
+    if "\\ud" in text.lower():  # only an escape brings them in, and most escapes are whole pairs
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
 
 
 def _entry(name: str, value: Any, available: int) -> Entry:

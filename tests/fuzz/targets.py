@@ -13,6 +13,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch
+
 import reganie_core as rc
 from reganie_core.checkpoints import inspect, load_directions, load_encoder, load_generator, load_rectifier
 from reganie_core.checkpoints.loading import load_method, load_text_image
@@ -61,6 +63,40 @@ def model_file(name: str) -> Callable[[bytes], None]:
             list(LOADERS.values())[mark // 16 % len(LOADERS)](path)
 
     return read
+
+
+def read_and_use(data: bytes) -> None:
+    """One of our files, loaded and then used as a node would: what loads must work or say why it does not."""
+    use(put("used.safetensors", data))
+
+
+def convert_and_use(data: bytes) -> None:
+    """A public file made one of ours, which then must load and work."""
+    source, target = put("source", data), scratch() / "converted.safetensors"
+    target.unlink(missing_ok=True)
+    rc.checkpoints.convert(source, target)
+    use(target)
+
+
+def use(path: Path) -> None:
+    """Load a file as what it says it is, and run it once."""
+    kind = inspect(path)["kind"]
+    network = LOADERS.get(kind, read_checkpoint)(path)
+    with torch.inference_mode():
+        if kind == "generator":
+            network.synthesis(network.mapping(torch.zeros(1, network.z_dim)))
+        elif kind == "encoder":
+            network(torch.zeros(1, 3, seeds.SIDE, seeds.SIDE))
+        elif kind == "rectifier":
+            picture = torch.zeros(1, 3, network.resolution, network.resolution)
+            rc.rectify.rectify(network, picture, picture)
+        elif kind in ("directions", "dystyle", "styleclip"):
+            latent = rc.Latent(torch.zeros(1, 6, 16 if kind == "directions" else 8))
+            if getattr(network, "in_stylespace", False):
+                return  # needs a generator
+            edits = {control.name: 0.5 for control in network.controls[:3] if control.kind == "numeric"}
+            rc.editing.check_edits(network, edits)
+            rc.editing.edit_latent(network, latent, edits)
 
 
 def read_array(data: bytes) -> None:
@@ -293,6 +329,9 @@ _POINTS = ("100,120 160,118 110,190 150,191", "1 2 3 4 5 6 7 8 9 10\n\n11 12 13 
 
 TARGETS: dict[str, Target] = {target.name: target for target in (
     Target("safetensors", seeds.own_files, model_file("ours.safetensors"), mutate.safetensors, 0.15),
+    Target("used", seeds.own_files, read_and_use, mutate.safetensors, 0.015),
+    Target("convert", lambda: [*seeds.archives(), *seeds.pickles()[:2], seeds.arrays()[0]], convert_and_use,
+           mutate.either(mutate.flip, mutate.inside_zip(mutate.flip)), 0.015),
     Target("pickle", seeds.pickles, model_file("foreign.pkl"), mutate.flip, 0.10),
     Target("zip", seeds.archives, model_file("foreign.pt"), mutate.inside_zip(mutate.flip), 0.08),
     Target("legacy", lambda: seeds.archives(True), model_file("foreign.pth"), mutate.flip, 0.08),
