@@ -8,8 +8,47 @@ from typing import Any
 from torch import Tensor
 
 from .. import reganie_core as rc
-from . import _choices, _host, _models, _notices, _pictures
-from ._sockets import given
+from . import _choices, _host, _inputs, _models, _notices, _pictures
+from ._sockets import LATENT, given
+
+
+class EditNode:
+    """What the edit nodes share: their wires and outputs, which file stands in for the editor, and how they end.
+
+    A node has its own widgets between the two, its own check of them, and its own ``edit``.
+    """
+
+    CATEGORY = "ReGANIE/3 Edit"
+    FUNCTION = "edit"
+    RETURN_TYPES = (LATENT, "IMAGE")
+    RETURN_NAMES = ("latent", "edited")
+    OUTPUT_TOOLTIPS = (
+        "The edited latent code; chain edit nodes to combine them.",
+        "The generator's picture of the edited code, for Rectify.",
+    )
+    KIND = ""  # of editor
+
+    @classmethod
+    def inputs(cls, loader: str, own: dict[str, Any]) -> dict[str, Any]:
+        """INPUT_TYPES with a node's own widgets in their place."""
+        return {
+            "required": {"generator": _inputs.generator(), "latent": _inputs.latent(), **own},
+            "optional": {
+                "editor": _inputs.socket(f"REGANIE_{cls.KIND.upper()}", loader),
+                "editor_name": _inputs.name(_choices.files(cls.KIND)),
+            },
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, editor_name: str = _choices.PACKAGED, **_: Any) -> str:
+        return _choices.state(cls.KIND, editor_name)
+
+    def chosen(self, generator: _models.Model, latent: Any, editor: Any, editor_name: str) -> tuple[Any, Any]:
+        """The generator, which must be the latent's, and the editor: the one on the wire, else the named one."""
+        generator = given(generator, "generator")
+        editor = _choices.chosen(self, self.KIND, editor, editor_name)
+        latent.check(generator.value)
+        return generator, editor
 
 
 def change(

@@ -277,17 +277,17 @@ class Progress:
         mm.throw_exception_if_processing_interrupted()
         self._move(self._bar.current + count, picture)
 
-    def at(self, share: float) -> None:
-        """Move to a share of the work."""
+    def at(self, share: float, picture: Tensor | None = None) -> None:
+        """Move to a share of the work; ``picture`` as in :meth:`step`."""
         mm.throw_exception_if_processing_interrupted()
-        self._bar.update_absolute(round(1000 * share), 1000)
+        self._move(round(1000 * share), picture, 1000)
 
-    def _move(self, value: int, picture: Tensor | None) -> None:
+    def _move(self, value: int, picture: Tensor | None, total: int | None = None) -> None:
         preview = None
         if picture is not None and time.monotonic() - self._shown > PREVIEW_SECONDS:
             pixels = (picture.detach().float().clamp(0, 1) * 255).round().byte().cpu().numpy()
             preview, self._shown = ("JPEG", Image.fromarray(pixels), PREVIEW_PIXELS), time.monotonic()
-        self._bar.update_absolute(value, preview=preview)
+        self._bar.update_absolute(value, total, preview=preview)
 
 
 def halving(size: int, work: Callable[[int], Result]) -> tuple[Result, int]:

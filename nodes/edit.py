@@ -8,34 +8,21 @@ from torch import Tensor
 
 from .. import reganie_core as rc
 from . import _choices, _editors, _inputs, _models
-from ._sockets import DIRECTIONS, DYSTYLE, GENERATOR, LATENT, given
-
-CATEGORY = "ReGANIE/3 Edit"
-MAX_EDITS = 4096  # characters
-OUTPUT_TOOLTIPS = (
-    "The edited latent code; chain edit nodes to combine them.",
-    "The generator's picture of the edited code, for Rectify.",
-)
 
 
-class DyStyleEdit:
-    CATEGORY = CATEGORY
-    FUNCTION = "edit"
+class DyStyleEdit(_editors.EditNode):
+    KIND = "dystyle"
     DESCRIPTION = (
         "Change several attributes at once (yaw, smile, age, glasses ...) with a DyStyle editor. The page shows one "
         "slider for each attribute of the editor in use."
     )
     SEARCH_ALIASES = ["dystyle", "sliders", "attributes", "age", "smile", "pose", "yaw", "glasses", "beard", "reganie"]
-    RETURN_TYPES = (LATENT, "IMAGE")
-    RETURN_NAMES = ("latent", "edited")
-    OUTPUT_TOOLTIPS = OUTPUT_TOOLTIPS
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "generator": _inputs.generator(),
-                "latent": _inputs.latent(),
+        return cls.inputs(
+            "Load DyStyle",
+            {
                 "edits": (
                     "STRING",
                     {
@@ -46,11 +33,7 @@ class DyStyleEdit:
                     },
                 ),
             },
-            "optional": {
-                "editor": _inputs.socket(DYSTYLE, "Load DyStyle"),
-                "editor_name": _inputs.name(_choices.files("dystyle")),
-            },
-        }
+        )
 
     @classmethod
     def VALIDATE_INPUTS(cls, edits: str | None = None, editor_name: str = _choices.PACKAGED) -> bool | str:
@@ -61,10 +44,6 @@ class DyStyleEdit:
             return str(error)
         return _choices.name_problem("dystyle", editor_name)
 
-    @classmethod
-    def IS_CHANGED(cls, editor_name: str = _choices.PACKAGED, **_: Any) -> str:
-        return _choices.state("dystyle", editor_name)
-
     def edit(
         self,
         generator: _models.Model,
@@ -73,30 +52,24 @@ class DyStyleEdit:
         editor: _models.Model | None = None,
         editor_name: str = _choices.PACKAGED,
     ) -> tuple[Any, Tensor]:
-        generator, changes = given(generator, "generator"), rc.parse_edits(edits)
-        editor = _choices.chosen(self, "dystyle", editor, editor_name)
-        latent.check(generator.value)
+        changes = rc.parse_edits(edits)
+        generator, editor = self.chosen(generator, latent, editor, editor_name)
         return _editors.picture(generator, _editors.change(editor, latent, changes), show=True)
 
 
-class DirectionEdit:
-    CATEGORY = CATEGORY
-    FUNCTION = "edit"
+class DirectionEdit(_editors.EditNode):
+    KIND = "directions"
     DESCRIPTION = (
         "Change one attribute (yaw, smile, age, glasses ...) by moving the latent code along a known direction."
     )
     SEARCH_ALIASES = ["interfacegan", "sefa", "ganspace", "age", "smile", "pose", "yaw", "attribute slider", "reganie"]
-    RETURN_TYPES = (LATENT, "IMAGE")
-    RETURN_NAMES = ("latent", "edited")
-    OUTPUT_TOOLTIPS = OUTPUT_TOOLTIPS
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         directions = _choices.controls()
-        return {
-            "required": {
-                "generator": (GENERATOR, {"tooltip": "The generator the latent belongs to."}),
-                "latent": _inputs.latent(),
+        return cls.inputs(
+            "Load Directions",
+            {
                 "direction": (
                     "COMBO",
                     {
@@ -121,20 +94,12 @@ class DirectionEdit:
                 ),
                 "layers": _inputs.layers(),
             },
-            "optional": {
-                "editor": _inputs.socket(DIRECTIONS, "Load Directions"),
-                "editor_name": _inputs.name(_choices.files("directions")),
-            },
-        }
+        )
 
     @classmethod
     def VALIDATE_INPUTS(cls, direction: str = "", editor_name: str = _choices.PACKAGED) -> bool | str:
         # Which directions exist depends on the editor on the wire, so the name itself is checked when the node runs.
         return _inputs.text(direction, "A direction", 64) or _choices.name_problem("directions", editor_name)
-
-    @classmethod
-    def IS_CHANGED(cls, editor_name: str = _choices.PACKAGED, **_: Any) -> str:
-        return _choices.state("directions", editor_name)
 
     def edit(
         self,
@@ -146,8 +111,6 @@ class DirectionEdit:
         editor: _models.Model | None = None,
         editor_name: str = _choices.PACKAGED,
     ) -> tuple[Any, Tensor]:
-        generator = given(generator, "generator")
-        editor = _choices.chosen(self, "directions", editor, editor_name)
-        latent.check(generator.value)
+        generator, editor = self.chosen(generator, latent, editor, editor_name)
         edited = _editors.change(editor, latent, {direction: float(strength)}, layers=layers)
-        return _editors.picture(generator, edited)
+        return _editors.picture(generator, edited, show=True)

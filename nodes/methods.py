@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -110,10 +112,12 @@ class InvertImage:
             network, *_ = _models.on_device(_host.activation_bytes(size, len(part)), generator, *needed)
             inverter = _inverter(method, self.networks, int(iterations), effort)
 
-            def tick(done: int, total: int) -> None:
-                progress.at((start + len(part) * done / total) / len(pictures))
+            with _latest(network) as drawn:
 
-            return inverter(network, part.to(_host.device()), fit=fit, chunk=chunk, progress=tick)
+                def tick(done: int, total: int) -> None:
+                    progress.at((start + len(part) * done / total) / len(pictures), drawn())
+
+                return inverter(network, part.to(_host.device()), fit=fit, chunk=chunk, progress=tick)
 
         with _notices.shown("Invert Image"):
             while start < len(pictures):
@@ -137,6 +141,21 @@ class InvertImage:
         return {"network": network, "encoder": encoder}
 
 
+@contextmanager
+def _latest(generator: torch.nn.Module) -> Iterator[Callable[[], Tensor | None]]:
+    """While a method runs: what its generator drew last, as ``[H,W,3]`` in [0,1], to be shown on the node."""
+    last: list[Tensor] = []
+
+    def keep(_: Any, __: Any, picture: Tensor) -> None:
+        last[:] = [picture.detach()]
+
+    handle = generator.synthesis.register_forward_hook(keep)
+    try:
+        yield lambda: rc.images.to_comfy(last[0][:1].float().clamp(-1, 1))[0] if last else None
+    finally:
+        handle.remove()
+
+
 def _method() -> dict[str, Any]:
     """Which method, and how long it may take."""
     return {
@@ -146,7 +165,8 @@ def _method() -> dict[str, Any]:
                 "options": list(rc.inversion.METHODS),
                 "default": "e4e",
                 "tooltip": "e4e: fast, edits best. restyle: several passes. hfgi, hyperstyle: closer, with a "
-                "generator changed for each picture. w, w+, pti: optimisation, slow; pti is closest.",
+                "generator changed for each picture. w, w+, pti: optimisation, slow; pti is closest. w+ with "
+                "an encoder and few iterations refines what the encoder found.",
             },
         ),
         "iterations": (

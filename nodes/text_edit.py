@@ -8,28 +8,21 @@ from torch import Tensor
 
 from .. import reganie_core as rc
 from . import _choices, _editors, _inputs, _models
-from ._sockets import LATENT, STYLECLIP, given
-from .edit import CATEGORY, OUTPUT_TOOLTIPS
 
 MAX_TEXT = 300
 OWN = -1.0  # a threshold nobody means
 
 
-class StyleCLIPEdit:
-    CATEGORY = CATEGORY
-    FUNCTION = "edit"
+class StyleCLIPEdit(_editors.EditNode):
+    KIND = "styleclip"
     DESCRIPTION = "Change a picture by describing it: 'a smiling old woman with glasses'."
     SEARCH_ALIASES = ["styleclip", "text edit", "prompt edit", "clip", "global direction", "mapper", "reganie"]
-    RETURN_TYPES = (LATENT, "IMAGE")
-    RETURN_NAMES = ("latent", "edited")
-    OUTPUT_TOOLTIPS = OUTPUT_TOOLTIPS
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "generator": _inputs.generator(),
-                "latent": _inputs.latent(),
+        return cls.inputs(
+            "Load StyleCLIP",
+            {
                 "target": (
                     "STRING",
                     {
@@ -70,11 +63,7 @@ class StyleCLIPEdit:
                     },
                 ),
             },
-            "optional": {
-                "editor": _inputs.socket(STYLECLIP, "Load StyleCLIP"),
-                "editor_name": _inputs.name(_choices.files("styleclip")),
-            },
-        }
+        )
 
     @classmethod
     def VALIDATE_INPUTS(
@@ -85,10 +74,6 @@ class StyleCLIPEdit:
             or _inputs.text(neutral, "The neutral text", MAX_TEXT)
             or _choices.name_problem("styleclip", editor_name)
         )
-
-    @classmethod
-    def IS_CHANGED(cls, editor_name: str = _choices.PACKAGED, **_: Any) -> str:
-        return _choices.state("styleclip", editor_name)
 
     def edit(
         self,
@@ -101,9 +86,7 @@ class StyleCLIPEdit:
         editor: _models.Model | None = None,
         editor_name: str = _choices.PACKAGED,
     ) -> tuple[Any, Tensor]:
-        generator = given(generator, "generator")
-        editor = _choices.chosen(self, "styleclip", editor, editor_name)
-        latent.check(generator.value)
+        generator, editor = self.chosen(generator, latent, editor, editor_name)
         own = None if threshold < 0 else float(threshold)
         edits = _edits(editor.value.controls, target.strip(), neutral.strip(), float(strength), own)
         return _editors.picture(generator, _editors.change(editor, latent, edits, generator))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -118,13 +119,26 @@ def test_optimising_methods_run_inside_inference_mode(pack, wires, method, monke
     assert edited.changes.keys() == latent.changes.keys()
 
 
+def test_an_optimisation_shows_its_picture_meanwhile(pack, wires, monkeypatch):
+    """A refinement in a few steps: the node shows what the generator draws now, and leaves no hook behind."""
+    monkeypatch.setattr(pack.sub("_host"), "PREVIEW_SECONDS", -1.0)
+    pack.host.state.previews.clear()
+    synthesis = wires.generator.value.synthesis
+    hooks = len(synthesis._forward_hooks)
+    call(pack, "InvertImage", generator=wires.generator, image=picture(), method="w+", iterations=3,
+         encoder=wires.encoder)
+    shown = [np.asarray(preview[1]) for preview in pack.host.state.previews]
+    assert len(shown) == 3 and all(one.shape == (32, 32, 3) for one in shown)
+    assert not np.array_equal(shown[0], shown[2]) and len(synthesis._forward_hooks) == hooks
+
+
 def test_cancel_stops_an_optimisation_within_a_step(pack, wires, monkeypatch):
     real, seen = pack.sub("_host").Progress.at, []
 
-    def press(self, share):
+    def press(self, share, picture=None):
         seen.append(share)
         pack.host.state.cancel = len(seen) >= 3
-        real(self, share)
+        real(self, share, picture)
 
     monkeypatch.setattr(pack.sub("_host").Progress, "at", press)
     with pytest.raises(Interrupted):
