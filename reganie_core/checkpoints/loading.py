@@ -26,6 +26,9 @@ MAX_COUNT = 64  # of what is repeated in a network: building thousands of module
 METHODS = ("restyle", "hfgi", "hyperstyle", "encoder")
 _COUNTS = ("num_ws", "mapping_layers", "body_blocks")
 _FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
+# Done to a tensor without values these change nothing.
+_SCALINGS = frozenset(getattr(torch.Tensor, name) for name in (
+    "div", "mul", "div_", "mul_", "fill_", "zero_", "__truediv__", "__mul__", "__rmul__", "__imul__", "__itruediv__"))
 
 
 @torch.inference_mode(False)
@@ -284,12 +287,21 @@ def mean_latent(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) 
 
 
 class _Shapes(TorchFunctionMode):
-    """Large tensors are made without memory or values while a network is built; its small constants stay real."""
+    """Large tensors are made without memory or values while a network is built; its small constants stay real.
+
+    Only ``torch.empty`` is asked for such tensors and nothing is computed with them: the first random or scaled one
+    makes torch import its whole compiler, which takes seconds and changes environment variables and warning filters.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if func in _SCALINGS and args[0].is_meta and not any(isinstance(a, torch.Tensor) for a in args[1:]):
+            return args[0]
         if func in _FACTORIES and kwargs.get("device") is None:
-            kwargs["device"] = "meta"
+            value = kwargs.pop("fill_value", args[-1]) if func is torch.full else 0.0
+            kwargs = {"dtype": None if type(value) is float else torch.tensor(value).dtype, **kwargs, "device": "meta"}
+            kwargs.pop("generator", None)
+            return torch.empty(*(args[:1] if func is torch.full else args), **kwargs)
         return func(*args, **kwargs)
 
 
