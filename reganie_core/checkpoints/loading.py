@@ -28,7 +28,8 @@ _COUNTS = ("num_ws", "mapping_layers", "body_blocks")
 _FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
 # Done to a tensor without values these change nothing.
 _SCALINGS = frozenset(getattr(torch.Tensor, name) for name in (
-    "div", "mul", "div_", "mul_", "fill_", "zero_", "__truediv__", "__mul__", "__rmul__", "__imul__", "__itruediv__"))
+    "div", "mul", "div_", "mul_", "fill_", "zero_", "normal_", "uniform_", "__truediv__", "__mul__", "__rmul__",
+    "__imul__", "__itruediv__"))
 
 
 @torch.inference_mode(False)
@@ -295,8 +296,11 @@ class _Shapes(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        if func in _SCALINGS and args[0].is_meta and not any(isinstance(a, torch.Tensor) for a in args[1:]):
-            return args[0]
+        given = args[0] if args else kwargs.get("tensor")
+        changing = func in _SCALINGS or getattr(func, "__module__", None) == "torch.nn.init"
+        if changing and isinstance(given, torch.Tensor) and given.is_meta:
+            if not any(isinstance(other, torch.Tensor) for other in args[1:]):
+                return given
         if func in _FACTORIES and kwargs.get("device") is None:
             value = kwargs.pop("fill_value", args[-1]) if func is torch.full else 0.0
             kwargs = {"dtype": None if type(value) is float else torch.tensor(value).dtype, **kwargs, "device": "meta"}
