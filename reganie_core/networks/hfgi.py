@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
+from .irse import BottleneckIR, irse_input
 from .ops import EqualConv2d
 
 __all__ = ["HFGI", "HFGIConfig"]
@@ -50,39 +51,10 @@ class HFGIConfig:
             raise InputError("HFGI's feature_channels and feature_resolution are 1 or more.")
 
 
-class ResidualUnit(nn.Module):
-    """BN, 3x3, PReLU, 3x3 with stride, BN; the shortcut subsamples, or projects where channels change."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
-        super().__init__()
-        self.stride = stride
-        self.shortcut_layer: nn.Module | None = None
-        if in_channels != out_channels:
-            self.shortcut_layer = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
-            )
-        self.res_layer = nn.Sequential(
-            nn.BatchNorm2d(in_channels),
-            nn.Conv2d(in_channels, out_channels, 3, 1, 1, bias=False),
-            nn.PReLU(out_channels),
-            nn.Conv2d(out_channels, out_channels, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B,in,H,W]`` to ``[B,out,H/stride,W/stride]``."""
-        shortcut = x[:, :, :: self.stride, :: self.stride] if self.shortcut_layer is None else self.shortcut_layer(x)
-        return self.res_layer(x) + shortcut
-
-
 def _units(*widths: int, stride: int = 1) -> nn.Sequential:
     """Units between consecutive widths; the first one has the stride."""
     pairs = list(zip(widths, widths[1:], strict=False))
-    return nn.Sequential(*(ResidualUnit(a, b, stride if i == 0 else 1) for i, (a, b) in enumerate(pairs)))
-
-
-def _first(in_channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(in_channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width))
+    return nn.Sequential(*(BottleneckIR(a, b, stride if i == 0 else 1) for i, (a, b) in enumerate(pairs)))
 
 
 class _Leaky(nn.Module):
@@ -99,7 +71,7 @@ class ConsultationEncoder(nn.Module):
         super().__init__()
         a, b, c = config.channels
         self.size = config.feature_resolution
-        self.conv_layer1 = _first(3, a)
+        self.conv_layer1 = irse_input(3, a)
         self.conv_layer2 = _units(a, b, b, b, stride=2)
         self.conv_layer3 = _units(b, c, c, c, stride=2)
         self.condition_scale3 = self._head(c, config.feature_channels)
@@ -122,7 +94,7 @@ class DistortionAlignment(nn.Module):
     def __init__(self, config: HFGIConfig) -> None:
         super().__init__()
         a, b, c, d = config.align_channels
-        self.conv_layer1 = _first(6, a)
+        self.conv_layer1 = irse_input(6, a)
         self.conv_layer2 = _units(a, b, b, b, stride=2)
         self.conv_layer3 = _units(b, c, c, c, stride=2)
         self.conv_layer4 = _units(c, d, d, d, stride=2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-__all__ = ["IRSE50", "BottleneckIRSE"]
+__all__ = ["IRSE50", "BottleneckIR", "BottleneckIRSE"]
 
 # (in, out, units) of the four stages; the first unit of each halves the size, also the very first one.
 STAGES = ((64, 64, 3), (64, 128, 4), (128, 256, 14), (256, 512, 3))
@@ -28,10 +28,10 @@ class SqueezeExcitation(nn.Module):
         return x * gate.sigmoid_()
 
 
-class BottleneckIRSE(nn.Module):
-    """BN, 3x3, PReLU, 3x3 with stride, BN, SE; plus a shortcut that subsamples, or projects where channels change."""
+class BottleneckIR(nn.Module):
+    """BN, 3x3, PReLU, 3x3 with stride, BN; plus a shortcut that subsamples, or projects where channels change."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
         self.stride = stride
         self.shortcut_layer: nn.Module | None = None
@@ -45,7 +45,6 @@ class BottleneckIRSE(nn.Module):
             nn.PReLU(out_channels),
             nn.Conv2d(out_channels, out_channels, 3, stride, 1, bias=False),
             nn.BatchNorm2d(out_channels),
-            SqueezeExcitation(out_channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,9 +56,17 @@ class BottleneckIRSE(nn.Module):
         return self.res_layer(x) + shortcut
 
 
-def irse_input(channels: int = 3) -> nn.Sequential:
-    """``input_layer``: 3x3 convolution to 64 channels, BN, PReLU."""
-    return nn.Sequential(nn.Conv2d(channels, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64))
+class BottleneckIRSE(BottleneckIR):
+    """The same with squeeze-and-excitation at the end of its residual branch."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__(in_channels, out_channels, stride)
+        self.res_layer.append(SqueezeExcitation(out_channels))
+
+
+def irse_input(channels: int = 3, width: int = 64) -> nn.Sequential:
+    """``input_layer``: 3x3 convolution to ``width`` channels, BN, PReLU."""
+    return nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width))
 
 
 def irse_body() -> nn.Sequential:
