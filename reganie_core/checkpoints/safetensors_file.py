@@ -68,7 +68,7 @@ def read_header(handle: BinaryIO, size: int) -> Header:
         text = read_exact(handle, length, "the header")
         if text.count(b"[") + text.count(b"{") > MAX_BRACKETS:
             raise ValueError("more tables than any file has tensors")
-        raw = plain_json(text.decode("utf-8"))
+        raw = json.loads(text.decode("utf-8"))
     except (UnicodeDecodeError, ValueError, RecursionError):
         raise CorruptCheckpointError(
             "The safetensors header is not valid JSON. The file is damaged: get it again."

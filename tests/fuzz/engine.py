@@ -147,7 +147,7 @@ def _where(error: BaseException, depth: int = 3) -> str:
 
 
 def run(target: Target, cases: int, seed: int, say: Callable[[str], None] = lambda text: None) -> Tally:
-    """``cases`` mutations of a target's seeds, every one a function of ``seed``; the seeds themselves come first."""
+    """``cases`` mutations of a target's seeds, which come first; they follow from ``seed`` and the seeds' bytes."""
     dice, tally, seen = random.Random(f"{seed} {target.name}"), Tally(), set()
     seeds = list(target.seeds())
     honest, begin = len(seeds), time.monotonic()

@@ -70,7 +70,7 @@ def own_files() -> list[bytes]:
         if kind == "styleclip":
             full |= {"mode": "mapper", "prompt": "a smiling person", "name": "smiling"}
         found.append(ours(kind, full, network.state_dict()))
-    statistics = {"directions": torch.randn(6, 4), "mean": torch.zeros(6), "std": torch.ones(6)}
+    statistics = {"directions": torch.linspace(-1, 1, 24).view(6, 4), "mean": torch.zeros(6), "std": torch.ones(6)}
     config = {"widths": [4, 2], "neutral": "a person", "method": "relevance", "text_encoder": "text.safetensors"}
     found.append(ours("styleclip", config, statistics))
     counters = json.dumps({"seen": 8})
@@ -82,7 +82,7 @@ def latents() -> list[bytes]:
     """Saved latents with and without everything that may belong to them."""
     from reganie_core.latents import Latent, save_latent
 
-    ws = torch.randn(2, 6, 8)
+    ws = torch.linspace(-1, 1, 96).view(2, 6, 8)
     full = Latent(ws, {1: torch.zeros(2, 4)}, {"synthesis.b4.conv1.weight": torch.zeros(2, 1, 1)}, "0" * 16,
                   {"b8.conv0": torch.zeros(2, 2, 4, 2, 2)}, torch.zeros(2, 3, 4, 4))
     return [written(lambda path, one=one: save_latent(one, path, {})) for one in (Latent(ws), full)]
