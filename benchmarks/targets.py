@@ -100,8 +100,7 @@ def edits(rows: Rows, clock: str) -> list[Checked]:
 def loading(rows: Rows) -> list[Checked]:
     """Memory of loading by the file's size."""
     found = []
-    for route, what in (("ours", "e4e .pt of 1 GB"), ("our file", "the same as our safetensors"),
-                        ("generator", "generator of 120 MB")):
+    for route, what in (("ours", "e4e .pt of 1 GB"), ("our file", "the same as our safetensors")):
         entry = rows.get("load", {}).get("routes", {}).get(route, {})
         peak = entry.get("peak_mib")
         found.append(judge(f"Loading: {what}: memory at most 1.2 x its size",

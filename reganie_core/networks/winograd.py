@@ -23,7 +23,7 @@ __all__ = ["as_kernel", "conv3x3", "direct_only"]
 
 MIN_CHANNELS = 128
 MIN_TILES = 256     # 64 x 64 outputs: fewer do not repay the transform of the weight
-STRIP_TILES = 256   # tiles transformed at a time: what they need stays in the cache, and memory does not grow
+STRIP_TILES = 128   # tiles transformed at a time: what they need stays in the cache, and memory does not grow
 _DIRECT = ContextVar("direct", default=False)
 
 _B = ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0), (0, 4, -4, -1, 1, 0),
@@ -65,6 +65,19 @@ def _pays(x: Tensor, weight: Tensor, padding: int) -> bool:
     )
 
 
+def _framed(rows: Tensor, padding: int) -> Tensor:
+    """``rows [B,H,W,C]`` contiguous with a border of zeros; ``F.pad`` fills the whole picture first."""
+    if not padding:
+        return rows.contiguous()
+    batch, height, width, channels = rows.shape
+    out = rows.new_empty((batch, height + 2 * padding, width + 2 * padding, channels))
+    inner = slice(padding, -padding)
+    for border in (out[:, :padding], out[:, -padding:], out[:, inner, :padding], out[:, inner, -padding:]):
+        border.zero_()
+    out[:, inner, inner] = rows
+    return out
+
+
 def as_kernel(weight: Tensor, x: Tensor) -> Tensor:
     """``weight`` in the dtype of ``x`` and, without a graph, in channels_last: cast and reordered at once."""
     if torch.is_grad_enabled():
@@ -83,8 +96,7 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int 
     into, prepare, out_of = _transforms()
     channels, outputs = weight.shape[1], weight.shape[0]
     kernel = (prepare @ weight.reshape(outputs * channels, 9).t()).view(36, outputs, channels).transpose(1, 2)
-    rows_of = x.permute(0, 2, 3, 1)
-    rows_of = F.pad(rows_of, (0, 0, *(padding,) * 4)) if padding else rows_of.contiguous()
+    rows_of = _framed(x.permute(0, 2, 3, 1), padding)
     batch, height, width = x.shape[0], rows_of.shape[1] - 2, rows_of.shape[2] - 2
     down, across = height // 4, width // 4
     step = max(1, STRIP_TILES // across)
