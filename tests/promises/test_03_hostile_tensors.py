@@ -17,15 +17,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 import reganie_core as rc
 from reganie_core.checkpoints import loading, save_checkpoint
 from reganie_core.errors import CheckpointError, CorruptCheckpointError
 from reganie_core.networks import describe
 from tests import hostile
-from tests.hostile_headers import header_cases
 from tests.host_stubs import ROOT
+from tests.hostile_headers import header_cases
 
 MEMORY = 256 << 20
 ABSURD = 10**12
@@ -63,7 +62,7 @@ def test_sizes_beyond_reason_cost_nothing(tmp_path: Path) -> None:
                         network.state_dict(), {})
     for name, content in hostile.bomb_cases(tmp_path):
         (tmp_path / name).write_bytes(content)
-    code = ("import json,resource,sys,torch; torch.set_num_threads(1); from pathlib import Path; from tests import hostile;"
+    code = ("import json,sys,torch; torch.set_num_threads(1); from pathlib import Path; from tests import hostile;"
             "from reganie_core.checkpoints import inspect, load_generator; hostile.tiny_generator();"
             "peak = hostile.peak_memory; before = peak(); found = {}\n"
             "for path in sorted(Path(sys.argv[1]).iterdir()):\n"
