@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from reganie_core.errors import ReganieWarning
 from reganie_core.networks import precision
 from reganie_core.networks.winograd import direct_only
 
@@ -44,7 +46,8 @@ def quiet(run: Callable[[], Any], dtype: str = "auto") -> Callable[[], Any]:
     """``run`` without gradients, with the dtype of activations that ``precision.use`` knows."""
 
     def wrapped() -> Any:
-        with torch.inference_mode(), precision.use(dtype):
+        with torch.inference_mode(), precision.use(dtype), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReganieWarning)  # random networks invert nothing
             return run()
 
     return wrapped
