@@ -6,6 +6,7 @@ in [0,1]. Files hold 8 or 16 bits.
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Literal
@@ -41,6 +42,7 @@ Fit = Literal["error", "crop", "pad"]
 FIT_MODES: tuple[str, ...] = ("error", "crop", "pad")
 SMALLEST_SIDE = 16
 LARGEST_SIDE = 16384
+LARGEST_FILE = 512 << 20  # bytes
 LARGEST_PICTURE = 50_000_000  # pixels; reading one takes about 1 GB
 # What is read, by content. Everything else stays with its own programs (PIL would start one for PostScript).
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
@@ -177,13 +179,17 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
 
     Raises:
         NotFoundError: there is no such file.
-        InputError: not a picture, truncated, larger than 16384 pixels on a side, or than 50 million pixels in all.
+        InputError: not a picture, truncated, larger than 16384 pixels on a side, than 50 million pixels in all, or
+            than 512 MiB as a file.
     """
     source = Path(path)
     if not is_file(source):
         raise NotFoundError(f"There is no picture at {source}.")
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        if source.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{source.name} is larger than {LARGEST_FILE >> 20} MiB; give a smaller picture.")
+        # From memory, because a decoder asks a file for as many bytes as its header claims to have.
+        with Image.open(io.BytesIO(source.read_bytes()), formats=FORMATS) as image:
             if max(image.size) > LARGEST_SIDE or image.width * image.height > LARGEST_PICTURE:
                 raise InputError(
                     f"{source.name} is {image.width}x{image.height}; at most {LARGEST_SIDE} pixels on a side and "

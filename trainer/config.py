@@ -61,23 +61,26 @@ def _convert(text: str, kind: Any, key: str) -> Any:
             inner = typing.get_args(kind)[0]
             return tuple(_convert(part.strip(), inner, key) for part in text.split(",") if part.strip())
         if origin is dict:
-            return json.loads(text)
-    except ValueError as error:
+            return _from_json(json.loads(text), kind, key)
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{key}={text}: expected {kind if origin else kind.__name__}.") from error
     raise InputError(f"{key} cannot be given on the command line; put it into a JSON file and use --config.")
 
 
 def _from_json(value: Any, kind: Any, key: str) -> Any:
     """A JSON value checked against the type of the dataclass field."""
-    origin = typing.get_origin(kind)
-    if origin is tuple and isinstance(value, list):
-        inner = typing.get_args(kind)[0]
-        return tuple(_from_json(v, inner, key) for v in value)
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (tuple, list) and isinstance(value, list):
+        return origin(_from_json(v, inner[0], key) for v in value)
+    if origin is dict and isinstance(value, dict):
+        return {name: _from_json(v, inner[1], key) for name, v in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, origin or kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    raise InputError(f"{key} is {value!r} in the config file, expected {kind if origin else kind.__name__}.")
+    raise InputError(f"{key} is {ascii(value)[:200]}, expected {kind if origin else kind.__name__}.")
 
 
 def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:

@@ -315,7 +315,8 @@ def _config_seeds() -> list[bytes]:
     from trainer.stages.editor import EditorStageConfig
     from trainer.stages.rectifier import RectifierStageConfig
 
-    return [json.dumps(to_dict(cls())).encode() for cls in (EditorStageConfig, RectifierStageConfig)]
+    editor = {**to_dict(EditorStageConfig()), "ranges": {"yaw": [-10, 10.0]}, "controls": ["yaw", "age"]}
+    return [json.dumps(config).encode() for config in (editor, to_dict(RectifierStageConfig()))]
 
 
 _FACE = {"format_version": 1, "quad": [[0, 0], [0, 9], [9, 9], [9, 0]], "size": 32, "photo_size": [40, 40],

@@ -44,7 +44,7 @@ class ZipPictures(Pictures):
         self.path = path
         try:
             self.file = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except Exception as error:  # damaged archives raise BadZipFile, OSError, NotImplementedError, ValueError ...
             raise InputError(f"{path} cannot be read as a zip file: {error}. Copy it again, or unpack it.") from error
         self.entries = sorted((i for i in self.file.infolist() if is_picture(i.filename)), key=lambda i: i.filename)
         if not self.entries:
