@@ -108,7 +108,7 @@ def test_rectifier_in_two_processes(files: list[str], tmp_path: Path) -> None:
     program = ("import sys; sys.path[:0] = [sys.argv[1]]\n"
                "from trainer import train\nfrom trainer.stages.rectifier import RectifierStage as S\n"
                "S.sheet, S.validate = lambda self, path: None, lambda self: {}\n"
-               "raise SystemExit(train.main(sys.argv[2:]))\n")
+               "train.program(sys.argv[2:])\n")
     (tmp_path / "program.py").write_text(program)
     run = subprocess.run([*TORCHRUN, "--nproc-per-node", "2", str(tmp_path / "program.py"), str(ROOT), "rectifier",
                           "--out", str(tmp_path / "two"), *RECTIFIER, *files, "threads=1"],

@@ -107,4 +107,4 @@ if __name__ == "__main__":
     stages.STAGES["toy"] = ("toy", "ToyStage")
     stages.stage_class = train.stage_class = lambda name: ToyStage
     torch.set_num_threads(1)
-    raise SystemExit(train.main(["toy", *sys.argv[1:]]))
+    train.program(["toy", *sys.argv[1:]])

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from .controls import CONTROLS, PortraitControl, attributes, edit
 from .identity import variants
-from .parameters import ITEMS, STYLES, Portraits, concat, mirror, sample
+from .parameters import ITEMS, STYLES, Portraits, concat, mirror, sample, scores
 from .render import render
 
 __all__ = ["CONTROLS", "ITEMS", "STYLES", "PortraitControl", "Portraits", "attributes", "concat", "edit", "mirror",
-           "render", "sample", "variants"]
+           "render", "sample", "scores", "variants"]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import InputError, MismatchError
 
-__all__ = ["ITEMS", "STYLES", "Portraits", "concat", "mirror", "sample"]
+__all__ = ["ITEMS", "STYLES", "Portraits", "concat", "mirror", "sample", "scores"]
 
 #: Long-tail items. Training sets never contain them.
 ITEMS: tuple[str, ...] = ("hat", "earrings", "paint", "hand", "pattern")
@@ -58,6 +58,12 @@ BINARY: dict[str, float] = {"glasses": 0.3, "bun": 0.12}
 #: Parameters that change sign when the picture is flipped left to right.
 MIRRORED: tuple[str, ...] = ("yaw", "light_azimuth", "part", "background_tilt", "paint_side", "hand_side",
                              "pattern_angle")
+#: Draws with a distribution of their own, see `sample`.
+SPECIAL: tuple[str, ...] = ("eye_openness", "bearded", "beard", "hair_warmth")
+#: Everything that is drawn for a portrait without long-tail items, in the order of `scores`.
+DRAWN: tuple[str, ...] = tuple(sorted(
+    name for name in (*UNIFORM, *NORMAL, *BINARY, *SPECIAL) if not name.startswith(("hat_", "earring_", "paint_",
+                                                                                  "hand_", "pattern_"))))
 
 
 @dataclass(frozen=True)
@@ -183,3 +189,13 @@ def sample(n: int, seed: int, items: Sequence[str] = (), style: str = "default")
     for item in ITEMS:
         values[item] = torch.full((n,), float(item in items))
     return Portraits({name: value.float() for name, value in sorted(values.items())}, style)
+
+
+def scores(n: int, seed: int) -> Tensor:
+    """Standard normal scores [n,len(DRAWN)], float64, of what `sample(n, seed)` draws: they determine the portraits.
+
+    A score is the quantile of the draw, so scores of different names are independent, and those of the MIRRORED names
+    change sign when the picture is flipped.
+    """
+    seeds = np.array([int(seed) % 2**64], dtype=np.uint64) + np.arange(n, dtype=np.uint64)
+    return torch.stack([torch.special.ndtri(torch.from_numpy(uniforms(seeds, name))) for name in DRAWN], dim=1)

@@ -2,6 +2,9 @@
 
 Non-saturating loss, lazy R1, style mixing, moving average. One set of fakes serves both phases: D learns on the
 detached pictures, then G through the same graph, which saves a synthesis pass per step.
+
+Where pictures are rendered and their codes therefore known (`pairs`, see trainer/pairs.py), the fakes are made from the
+codes of the batch's own pictures and also have to resemble them. That is ours, not StyleGAN2's.
 """
 
 from __future__ import annotations
@@ -15,13 +18,17 @@ import torch
 from torch import Tensor
 
 from reganie_core.checkpoints import save_checkpoint
+from reganie_core.errors import InputError
+from reganie_core.images import area_downsample
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
 from .. import distributed
 from ..config import StageConfig
 from ..ema import make_average, update_average
+from ..frozen import load_attributes
 from ..losses import discriminator_loss, generator_loss, r1_penalty
+from ..pairs import PortraitCodes
 from ..randomness import Draws, generator_at
 from ..sheets import grid
 from ..sources.training import training_pictures
@@ -36,17 +43,32 @@ class GeneratorStageConfig(StageConfig):
     channels: tuple[int, ...] = (128, 128, 128, 64, 32)   # at 4, 8, ... resolution
     w_dim: int = 128
     mapping_layers: int = 4
+    mapping_lr: float = 0.01         # learning rate of the mapping network, relative to the rest
     r1_gamma: float = 0.4
     r1_interval: int = 16
     mixing: float = 0.3              # probability of style mixing
     mirror: bool = True              # the domain is symmetric
     grow_from: str = ""              # run folder of a generator of half the resolution, to start from
     grow_warmup_kimg: float = 1.0    # then D alone learns for so long
+    adversarial: float = 1.0         # weight of the adversarial loss; with 0 (pairs only) there is no discriminator
+    pairs: float = 0.0               # portraits only: weight of L1 between a picture and the one made from its code
+    perceptual: float = 0.0          # weight of the perceptual distance of such pairs
+    attributes: str = ""             # attribute network with the features of that distance
     noise: bool = True               # noise inputs; off for a domain without random detail, as in StyleGAN3
     images: str = ""                 # your pictures: a folder, .zip, .tar or pattern of shards; empty: portraits
     data: str = "runs/data"
     data_count: int = 20000
     data_seed: int = 0
+
+    def validate(self) -> None:
+        super().validate()
+        if self.pairs > 0 and self.images:
+            raise InputError("pairs needs pictures with known codes, which only the rendered portraits have; train on "
+                             "your own pictures with pairs=0.")
+        if self.pairs <= 0 and (self.perceptual > 0 or self.adversarial <= 0):
+            raise InputError("adversarial=0 and perceptual > 0 are for training with pairs; set pairs=1.")
+        if self.perceptual > 0 and not self.attributes:
+            raise InputError("perceptual > 0 needs attributes=FILE, the network whose features are compared.")
 
 
 class GeneratorStage:
@@ -58,7 +80,8 @@ class GeneratorStage:
         self.config = config
         torch.manual_seed(config.seed)
         self.network_config = GeneratorConfig(config.resolution, config.channels, config.w_dim, config.w_dim,
-                                              mapping_layers=config.mapping_layers)
+                                              mapping_layers=config.mapping_layers,
+                                              mapping_lr_multiplier=config.mapping_lr)
         self.G = Generator(self.network_config).to(config.device)
         self.D = Discriminator(DiscriminatorConfig(config.resolution, config.channels)).to(config.device)
         init_from(self.G, config.init_from, "generator")
@@ -72,6 +95,9 @@ class GeneratorStage:
         self.modules = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
         self.optimizers = {"G": adam(self.G, config), "D": adam(self.D, config, config.r1_interval)}
         self.data = training_pictures(config, config.resolution, self.group)
+        self.codes = PortraitCodes(config.data_count, config.data_seed, config.w_dim) if config.pairs > 0 else None
+        self.features = load_attributes(config.attributes, config.device, dtype_of(config)) \
+            if config.perceptual > 0 else None
 
     def draw_ws(self, random: torch.Generator | Draws) -> Tensor:
         """Latents of a batch; with probability `mixing` the later layers come from a second z."""
@@ -86,27 +112,34 @@ class GeneratorStage:
         return ws
 
     def pair(self, seen: int, rows: Tensor, graph: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-        """Training pictures, generated ones and the first codes of these rows of the batch."""
+        """Training pictures, generated ones and the first codes of these rows of the batch.
+
+        With `pairs`, row i of the generated ones is made from the code of training picture i.
+        """
         config, draws = self.config, Draws(generator_at(self.config.seed, seen), self.config.batch, rows)
         with timed(self, "data"):
             indices = draws.numbers(self.data, seen)
             mirror = draws.rand() < 0.5 if config.mirror else None
             real = self.data.batch(indices, mirror).to(config.device)
         with timed(self, "fakes"), torch.set_grad_enabled(graph):
-            ws = self.draw_ws(draws)
+            if self.codes is not None:
+                z = self.codes.batch(indices, mirror, draws.randn(1, self.G.z_dim)[:, 0])
+                ws = self.G.mapping(z.to(config.device))
+            else:
+                ws = self.draw_ws(draws)
             noise = [generator_at(config.seed, seen + row, "noise") for row in rows.tolist()] if config.noise else None
             fake = self.G.synthesis(ws, noise="random" if noise else "none", generator=noise)
         return real, fake, ws[:, 0].detach()
 
-    def losses_d(self, seen: int, parts: list[Tensor], fakes: list[Tensor], terms: list[dict[str, Tensor]],
-                 w: list[Tensor]) -> Iterator[Tensor]:
+    def losses_d(self, seen: int, parts: list[Tensor], kept: list[tuple[Tensor, Tensor]],
+                 terms: list[dict[str, Tensor]], w: list[Tensor]) -> Iterator[Tensor]:
         """The discriminator's loss per micro-batch. A single one keeps its fakes, graph and all, for the generator."""
         config = self.config
         for rows in parts:
             real, fake, codes = self.pair(seen, rows, graph=len(parts) == 1)
             w.append(codes)
             if len(parts) == 1:
-                fakes.append(fake)
+                kept.append((real, fake))
             loss = discriminator_loss(self.D(real), self.D(fake.detach()))
             terms.append({"D": loss.detach()})
             if (seen // config.batch) % config.r1_interval == 0:
@@ -115,33 +148,55 @@ class GeneratorStage:
                 terms[-1]["r1"] = r1.detach()
             yield loss
 
-    def losses_g(self, seen: int, parts: list[Tensor], fakes: list[Tensor],
-                 terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
+    def losses_g(self, seen: int, parts: list[Tensor], kept: list[tuple[Tensor, Tensor]],
+                 terms: list[dict[str, Tensor]], w: list[Tensor]) -> Iterator[Tensor]:
         """The generator's loss per micro-batch; fakes that were not kept are made again."""
+        config = self.config
         for rows in parts:
-            loss = generator_loss(self.D(fakes.pop() if fakes else self.pair(seen, rows)[1]))
-            terms.append({"G": loss.detach()})
+            if kept:
+                real, fake = kept.pop()
+            else:
+                real, fake, codes = self.pair(seen, rows)
+                if config.adversarial <= 0:
+                    w.append(codes)
+            found: dict[str, Tensor] = {}
+            loss = torch.zeros((), device=fake.device)
+            if config.adversarial > 0:
+                found["G"] = generator_loss(self.D(fake))
+                loss = loss + config.adversarial * found["G"]
+            if config.pairs > 0:
+                found["l1"] = (fake - real).abs().mean()
+                loss = loss + config.pairs * found["l1"]
+            if self.features is not None:
+                size = self.features.net.resolution
+                found["perceptual"] = self.features.distance(*(area_downsample(x, size) for x in (fake, real))).mean()
+                loss = loss + config.perceptual * found["perceptual"]
+            terms.append({k: v.detach() for k, v in found.items()})
             yield loss
 
     def step(self, seen: int) -> dict[str, Tensor]:
         config = self.config
         parts = shares(config, group=self.group)
-        fakes: list[Tensor] = []
+        kept: list[tuple[Tensor, Tensor]] = []
         w: list[Tensor] = []
         terms_d: list[dict[str, Tensor]] = []
         terms_g: list[dict[str, Tensor]] = []
-        with timed(self, "D"):
-            gradient_d = descend(self, "D", self.losses_d(seen, parts, fakes, terms_d, w))
+        out: dict[str, Tensor] = {}
+        if config.adversarial > 0:
+            with timed(self, "D"):
+                gradient = descend(self, "D", self.losses_d(seen, parts, kept, terms_d, w))
+            out = {**mean_terms(terms_d), "gradient_D": gradient}
+        learns = not (config.grow_from and config.adversarial > 0 and seen < config.grow_warmup_kimg * 1000)
+        if learns:
+            self.D.requires_grad_(False)
+            with timed(self, "G"):
+                out["gradient_G"] = descend(self, "G", self.losses_g(seen, parts, kept, terms_g, w))
+            self.D.requires_grad_(True)
+            out.update(mean_terms(terms_g))
         self.G.w_avg.lerp_(distributed.mean(torch.cat(w).mean(dim=0)), 0.002)
-        out = {**mean_terms(terms_d), "gradient_D": gradient_d}
-        if config.grow_from and seen < config.grow_warmup_kimg * 1000:
-            return out
-        self.D.requires_grad_(False)
-        with timed(self, "G"):
-            gradient_g = descend(self, "G", self.losses_g(seen, parts, fakes, terms_g))
-        self.D.requires_grad_(True)
-        update_average(self.G_ema, self.G, config.batch, config.ema_kimg, seen + config.batch)
-        return {**mean_terms(terms_g), **out, "gradient_G": gradient_g}
+        if learns:
+            update_average(self.G_ema, self.G, config.batch, config.ema_kimg, seen + config.batch)
+        return out
 
     @torch.inference_mode()
     def samples(self, count: int, seed: int) -> Tensor:
