@@ -155,7 +155,8 @@ def check(kill: Kill, folder: Path, before: int) -> None:
     if not kill.reported - batch <= max(kill.left, 0) <= kill.reported:
         raise Lost(f"{kill.stage}: the state has {kill.left} images, but {kill.reported} were reported.")
     # A state under its first name is whole, is what a resumed run reads, and is replaced by the next save.
-    if len([name for name in kill.orphans if name.startswith(".")]) > 1:
+    data = [path for path in folder.with_suffix(folder.suffix + ".data").glob("*") if ".part" in path.name]
+    if len([name for name in kill.orphans if name.startswith(".")]) > 1 or len(data) > 2:
         raise Lost(f"{kill.stage}: leftovers pile up: {kill.orphans}")
     for path in folder.glob("*.safetensors"):
         if not path.name.startswith("."):

@@ -75,7 +75,8 @@ def rows() -> list[tuple[str, str, str]]:
     if counts := re.search(r"^(\d+) cases: (.*)$", TABLE.read_text() if TABLE.is_file() else "", re.MULTILINE):
         made.append(("Bad inputs", f"{counts[1]} cases over every node: {counts[2]} [The table](bad-inputs.md).", ""))
     if memory := load("memory"):
-        made.append(("Memory", f"After {memory['runs']} runs of the whole graph {memory['after_runs_mb']:+.1f} MB, "
+        made.append(("Memory", "Resident memory of the process, on a CPU; a GPU's has not been measured. "
+                     f"After {memory['runs']} runs of the whole graph {memory['after_runs_mb']:+.1f} MB, "
                      f"after {memory['cancelled']} more that were cancelled at random moments "
                      f"{memory['after_cancel_mb']:+.1f} MB, at most {memory['most_mb']:+.1f} MB between (start "
                      f"{memory['start_mb']} MB, allowed {memory['allowed_mb']} MB).", _when(memory)))

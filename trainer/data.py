@@ -13,7 +13,6 @@ from torch import Tensor
 
 from reganie_core import portraits
 from reganie_core.errors import InputError
-from reganie_core.paths import atomic_write
 
 FIRST_RESERVED_SEED = 10**9   # never used for training, tuning or choosing anything
 # What changes sign when a portrait is mirrored; every other attribute stays.
@@ -106,8 +105,9 @@ def _render(image_file: Path, label_file: Path, count: int, resolution: int, see
             print(f"rendering {start}/{count} portraits at {resolution} px", flush=True)
     images.flush()
     temporary.replace(image_file)
-    with atomic_write(label_file) as written:       # its presence says that the set is whole
-        written.write_text(json.dumps(labels))
+    written = label_file.with_suffix(".part.json")      # one name, so that kills leave no pile
+    written.write_text(json.dumps(labels))
+    written.replace(label_file)                         # its presence says that the set is whole
 
 
 def _renderer_fingerprint() -> str:
