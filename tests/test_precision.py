@@ -85,6 +85,12 @@ def test_bfloat16_picture_is_the_picture(generator: Generator) -> None:
     assert 10 * torch.log10(spread.square() / (half - exact).square().mean()) > 45
 
 
+def test_bfloat16_batch_is_its_pictures_bit_for_bit(generator: Generator) -> None:
+    ws = torch.randn(2, generator.num_ws, 16, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad(), precision.use("bfloat16"):
+        assert torch.equal(generator.synthesis(ws)[1:], generator.synthesis(ws[1:]))
+
+
 @pytest.mark.parametrize("noise", ["const", "none", "random"])
 def test_batch_is_its_pictures(generator: Generator, noise: str) -> None:
     """On a CPU a batch goes picture by picture from 64 px up; no picture depends on its company."""

@@ -11,7 +11,7 @@ can be compared tensor by tensor; the FIR filters are constants and not stored.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -301,28 +301,47 @@ class SynthesisNetwork(nn.Module):
             raise InputError(f"Unknown noise mode {noise!r}; choose one of {', '.join(NOISE_MODES)}.")
         if (ws is None) == (styles is None):
             raise InputError("Give either ws or styles to synthesis, not both and not neither.")
+        batch, several = (styles[0] if ws is None else ws).shape[0], isinstance(generator, (list, tuple))
+        level = len(self.blocks) if noise == "random" and not (several and len(generator) == batch) \
+            else self._first_alone(batch, (styles[0] if ws is None else ws).device)
+        if level == 0:
+            return self._each(batch, lambda row: self(
+                None if ws is None else ws[row], noise, generator[row] if several else generator,
+                None if styles is None else [s[row] for s in styles],
+                {name: maps[row] for name, maps in (features or {}).items()}))
         if styles is None:
             styles = self.styles(ws)
         elif [s.shape[-1] for s in styles] != self.style_dims():
             raise MismatchError(f"{len(styles)} style vectors of lengths {[s.shape[-1] for s in styles]} given, "
                                 f"this generator takes {self.style_dims()}.")
         by_block = self._by_block(features or {})
-        batch, several = styles[0].shape[0], isinstance(generator, (list, tuple))
-        level = len(self.blocks)
-        if batch > 1 and styles[0].device.type == "cpu" and not torch.is_grad_enabled():
-            if noise != "random" or (several and len(generator) == batch):  # else the draws would change places
-                level = int(math.log2(ONE_BY_ONE)) - 2
         x, rgb = self._run(0, level, None, None, styles, noise, generator, by_block)
         if level >= len(self.blocks):
             return rgb
         # Large maps gain nothing from company: one at a time they stay in the cache, and memory does not grow.
-        out = rgb.new_empty(batch, 3, self.config.resolution, self.config.resolution)
-        for i in range(batch):
-            row = slice(i, i + 1)
-            maps = {name: {k: v[row] for k, v in layers.items()} for name, layers in by_block.items()}
-            out[row] = self._run(level, len(self.blocks), x[row], rgb[row], [s[row] for s in styles], noise,
-                                 generator[row] if several else generator, maps)[1]
+        return self._each(batch, lambda row: self._run(
+            level, len(self.blocks), x[row], rgb[row], [s[row] for s in styles], noise,
+            generator[row] if several else generator,
+            {name: {k: v[row] for k, v in layers.items()} for name, layers in by_block.items()})[1])
+
+    def _each(self, batch: int, paint: Callable[[slice], Tensor]) -> Tensor:
+        """Pictures one at a time into one tensor."""
+        first = paint(slice(0, 1))
+        out = first.new_empty(batch, *first.shape[1:])
+        out[:1] = first
+        for i in range(1, batch):
+            out[i : i + 1] = paint(slice(i, i + 1))
         return out
+
+    def _first_alone(self, batch: int, device: torch.device) -> int:
+        """The block from which on a batch goes picture by picture (on a CPU without gradients), else their number.
+
+        In bfloat16 the first: there another order of sums is 1e-2 of a picture, and none may depend on its company.
+        """
+        if batch < 2 or device.type != "cpu" or torch.is_grad_enabled():
+            return len(self.blocks)
+        dtype = self.blocks[0].dtype or activation_dtype(device, self.config.resolution)
+        return 0 if dtype == torch.bfloat16 else min(int(math.log2(ONE_BY_ONE)) - 2, len(self.blocks))
 
     def _run(self, first: int, last: int, x: Tensor | None, rgb: Tensor | None, styles: list[Tensor], noise: str,
              generator: torch.Generator | Sequence[torch.Generator] | None,
