@@ -11,7 +11,7 @@ Neither StyleGAN2 nor ReGANIE do this; it is possible only because the domain's 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reganie_core import portraits
 from reganie_core.errors import InputError
@@ -43,3 +43,10 @@ class PortraitCodes:
         free = free[:, scores.shape[1]:]
         room = (self.z_dim - scores.square().sum(dim=1)).clamp_min(1.0)
         return torch.cat([scores, free * (room / free.square().sum(dim=1)).sqrt()[:, None]], dim=1)
+
+    @staticmethod
+    @torch.no_grad()
+    def look_only_at_scores(mapping: nn.Module) -> None:
+        """Let the first layer start with no weight on the random entries. They outnumber the scores, and what a score
+        says about a small thing (a collar, the eyes' colour) would have to be found under their noise."""
+        mapping.fc0.weight[:, len(DRAWN):] = 0.0

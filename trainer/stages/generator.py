@@ -87,6 +87,8 @@ class GeneratorStage:
         init_from(self.G, config.init_from, "generator")
         if config.grow_from:
             grow(self.G, self.D, config.grow_from)
+        if config.pairs > 0:
+            PortraitCodes.look_only_at_scores(self.G.mapping)
         for net in (self.G, self.D):
             net.to(memory_format=torch.channels_last)
         self.G.synthesis.set_precision(dtype_of(config), len(config.channels))

@@ -1,0 +1,86 @@
+"""Pairs: the code of a portrait says everything about it, and a generator learns from such pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reganie_core import portraits
+from reganie_core.errors import InputError
+from reganie_core.portraits.parameters import BINARY, DRAWN, NORMAL, UNIFORM
+from trainer.config import build
+from trainer.pairs import PortraitCodes
+from trainer.stages.generator import GeneratorStage
+
+
+def test_scores_are_what_sample_draws() -> None:
+    p, scores = portraits.sample(500, 123), portraits.scores(500, 123)
+    quantiles = {name: torch.special.ndtr(scores[:, i]) for i, name in enumerate(DRAWN)}
+    for name, (low, high) in UNIFORM.items():
+        if name in quantiles:
+            torch.testing.assert_close(p.values[name], (low + (high - low) * quantiles[name]).float(),
+                                       rtol=1e-5, atol=1e-5)
+    for name, (deviation, limit) in NORMAL.items():
+        expected = (scores[:, DRAWN.index(name)] * deviation).clamp(-limit, limit)
+        torch.testing.assert_close(p.values[name], expected.float(), rtol=1e-5, atol=1e-4)
+    for name, probability in BINARY.items():
+        assert torch.equal(p.values[name].bool(), quantiles[name] < probability)
+
+
+def test_every_number_of_a_portrait_without_items_has_a_score() -> None:
+    """Portraits that agree in their scores agree in their pictures: nothing else is drawn."""
+    items = ("hat_", "earring_", "paint_", "hand_", "pattern_", *portraits.ITEMS)
+    free = {name for name in portraits.sample(1, 0).values if not name.startswith(items)}
+    assert free <= set(DRAWN)
+
+
+def test_codes_have_the_norm_the_mapping_network_expects_and_know_mirrors() -> None:
+    codes = PortraitCodes(50, 7, 128)
+    free = torch.randn(50, 128, generator=torch.Generator().manual_seed(0))
+    z, flipped = (codes.batch(torch.arange(50), m, free) for m in (None, torch.ones(50, dtype=torch.bool)))
+    torch.testing.assert_close(z.square().mean(dim=1), torch.ones(50))
+    torch.testing.assert_close(z[:, :len(DRAWN)], portraits.scores(50, 7).float())
+    yaw, age = DRAWN.index("yaw"), DRAWN.index("age")
+    assert torch.equal(flipped[:, yaw], -z[:, yaw])
+    assert torch.equal(flipped[:, age], z[:, age])
+
+
+def stage(tmp_path: Path, *options: str) -> GeneratorStage:
+    return GeneratorStage(build(GeneratorStage.config_class, None, [
+        "resolution=16", "channels=8,8,8", "w_dim=80", "mapping_layers=2", "batch=8", "data_count=16", "noise=false",
+        "device=cpu", f"data={tmp_path}", *options]))
+
+
+def test_regression_needs_no_discriminator_and_learns(tmp_path: Path) -> None:
+    learner = stage(tmp_path, "adversarial=0", "pairs=1", "lr=0.01", "beta1=0.9", "mapping_lr=1")
+    before = {k: v.clone() for k, v in learner.D.state_dict().items()}
+    losses = [float(learner.step(8 * i)["l1"]) for i in range(60)]
+    assert sum(losses[-5:]) < 0.75 * sum(losses[:5])
+    assert all(torch.equal(before[k], v) for k, v in learner.D.state_dict().items())
+
+
+def test_pairs_and_the_discriminator_together(tmp_path: Path) -> None:
+    terms = stage(tmp_path, "pairs=1", "adversarial=0.5").step(0)
+    assert {"l1", "G", "D", "r1", "gradient_D", "gradient_G"} <= set(terms)
+
+
+def test_the_free_entries_start_without_a_say(tmp_path: Path) -> None:
+    G = stage(tmp_path, "adversarial=0", "pairs=1").G
+    codes, first, second = PortraitCodes(4, 0, 80), *torch.randn(2, 4, 80)
+    ws = [G.mapping(codes.batch(torch.arange(4), None, free)) for free in (first, second)]
+    torch.testing.assert_close(ws[0], ws[1])
+
+
+@pytest.mark.parametrize(("options", "word"), [
+    (["pairs=1", "images=somewhere"], "your own pictures"), (["adversarial=0"], "pairs=1"),
+    (["pairs=1", "perceptual=1"], "attributes=FILE")])
+def test_settings_that_cannot_train(options: list[str], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        build(GeneratorStage.config_class, None, options)
+
+
+def test_too_short_codes_are_refused() -> None:
+    with pytest.raises(InputError, match="z_dim"):
+        PortraitCodes(4, 0, 32)
