@@ -36,6 +36,7 @@ LOADERS: dict[str, str] = {
     "training": "read_checkpoint",
 }
 KINDS = frozenset(LOADERS)
+SUM_ITEMS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ def check_finite(tensors: Mapping[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.numel():
             continue
-        # A float64 sum of float32 values cannot overflow and needs no temporary; only a hit is looked at closely.
-        if not torch.isfinite(tensor.sum(dtype=torch.float64)) and not torch.isfinite(tensor).all():
+        # A float64 sum of float32 values cannot overflow; only a hit is looked at closely. In pieces: torch casts first.
+        sums = [part.sum(dtype=torch.float64) for part in tensor.reshape(-1).split(SUM_ITEMS)]
+        if not torch.isfinite(torch.stack(sums)).all() and not torch.isfinite(tensor).all():
             count = int((~torch.isfinite(tensor)).sum())
             raise CorruptCheckpointError(
                 f"Tensor '{name[:80]}' holds {count} non-finite values (NaN or infinity). "
