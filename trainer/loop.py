@@ -262,8 +262,13 @@ class Run:
         self.report.tick(self.seen / 1000, self.elapsed / 3600, seconds, images, self.clock.read(), terms)
 
     def _sheet(self, name: str = "") -> None:
-        if self.main:
-            self.stage.sheet(self.folder / (name or f"sheet_{self.seen // 1000:06d}.png"))
+        if not self.main:
+            return
+        path = self.folder / (name or f"sheet_{self.seen // 1000:06d}.png")
+        try:
+            self.stage.sheet(path)
+        except (OSError, InputError) as error:      # a picture is nothing to end a run for
+            self.say(f"{path.name} cannot be written: {getattr(error, 'strerror', None) or error}")
 
     def _validate(self) -> dict[str, float]:
         """Metrics; the file of the best ones so far is kept beside the last."""

@@ -24,6 +24,7 @@ class Report:
         self.folder, self.total, self.loud = folder, total_kimg, loud
         self.bar: Any = None
         self.board: Any = None
+        self._torn = False
 
     def open(self, kimg: float) -> None:
         """A progress bar on a terminal, a TensorBoard log when that is installed."""
@@ -63,8 +64,13 @@ class Report:
         """One line of stats.jsonl, numbers to TensorBoard as well."""
         if not self.loud:
             return
-        with (self.folder / "stats.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with (self.folder / "stats.jsonl").open("a") as file:
+                file.write("\n" * self._torn + json.dumps(record) + "\n")
+            self._torn = False
+        except OSError as error:            # a full disk must not end a run; the state has its own retries
+            self._torn = True               # a part of the line may be there
+            self.say(f"stats.jsonl lacks a line, it cannot be written: {error.strerror}")
         if self.board is not None:
             for name, value in record.items():
                 if isinstance(value, float):
