@@ -70,7 +70,7 @@ def check_finite(tensors: Mapping[str, torch.Tensor]) -> None:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.numel():
             continue
-        # A float64 sum of float32 values cannot overflow; only a hit is looked at closely. In pieces: torch casts first.
+        # A float64 sum of float32 values cannot overflow; only a hit is looked at closely. In pieces: it is cast first.
         sums = [part.sum(dtype=torch.float64) for part in tensor.reshape(-1).split(SUM_ITEMS)]
         if not torch.isfinite(torch.stack(sums)).all() and not torch.isfinite(tensor).all():
             count = int((~torch.isfinite(tensor)).sum())
