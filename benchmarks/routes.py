@@ -54,9 +54,16 @@ def quiet(run: Callable[[], Any], dtype: str = "auto") -> Callable[[], Any]:
 
 
 def roof_of(run: Callable[[], Any], dtype: str) -> Route:
-    """The bare direct convolutions and matrix products of ``run``."""
-    with precision.use(dtype), direct_only():
-        return Route(bare_convolutions(run), dtype=dtype)
+    """The bare direct convolutions and matrix products of ``run``, written down at the first call (the warm-up)."""
+    made: list[Callable[[], None]] = []
+
+    def replay() -> None:
+        if not made:
+            with precision.use(dtype), direct_only():
+                made.append(bare_convolutions(run))
+        made[0]()
+
+    return Route(replay, dtype=dtype)
 
 
 def automatic() -> str:
