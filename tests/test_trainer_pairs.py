@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from reganie_core import portraits
-from reganie_core.errors import InputError
+from reganie_core.errors import InputError, MismatchError
+from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
 from reganie_core.portraits.parameters import BINARY, DRAWN, NORMAL, UNIFORM
 from trainer.config import build
 from trainer.pairs import PortraitCodes
@@ -84,3 +85,12 @@ def test_settings_that_cannot_train(options: list[str], word: str) -> None:
 def test_too_short_codes_are_refused() -> None:
     with pytest.raises(InputError, match="z_dim"):
         PortraitCodes(4, 0, 32)
+
+
+def test_a_small_reader_looks_at_larger_pictures() -> None:
+    net = AttributeNet(AttributeNetConfig(16, (4, 4), ("age",), (), (0.0,), (1.0,), 8))
+    small = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    large = small.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    torch.testing.assert_close(net(large)["age"], net(small)["age"])
+    with pytest.raises(MismatchError, match="16 px"):
+        net(torch.zeros(1, 3, 24, 24))

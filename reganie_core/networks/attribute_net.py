@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
+from ..images import area_downsample
 from .ops import EqualConv2d, EqualLinear
 
 
@@ -52,10 +53,16 @@ class ConvTrunk(nn.Module):
         self.flat_features = channels[-1] * size * size
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Feature maps, finest first: [B,C_i,R/2^i,R/2^i], in the network's dtype."""
-        if images.shape[-1] != self.resolution or images.shape[-2] != self.resolution:
-            raise MismatchError(f"This network reads {self.resolution} px pictures, found "
-                                f"{images.shape[-1]}x{images.shape[-2]}; resize them first.")
+        """Feature maps, finest first: [B,C_i,R/2^i,R/2^i], in the network's dtype.
+
+        Pictures 2, 3, ... times as large are shrunk first, by averaging: a network of a small resolution also reads,
+        and compares, the pictures of a larger generator.
+        """
+        height, width = images.shape[-2:]
+        if height != width or width % self.resolution:
+            raise MismatchError(f"This network reads {self.resolution} px pictures, or a whole multiple of that; found "
+                                f"{width}x{height}. Resize them first.")
+        images = area_downsample(images, self.resolution)
         x = self.stem(images.to(self.dtype).contiguous(memory_format=torch.channels_last))
         out = []
         for conv, down in zip(self.convs, self.downs, strict=True):

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import InputError
-from reganie_core.images import area_downsample
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
@@ -170,8 +169,7 @@ class GeneratorStage:
                 found["l1"] = (fake - real).abs().mean()
                 loss = loss + config.pairs * found["l1"]
             if self.features is not None:
-                size = self.features.net.resolution
-                found["perceptual"] = self.features.distance(*(area_downsample(x, size) for x in (fake, real))).mean()
+                found["perceptual"] = self.features.distance(fake, real).mean()
                 loss = loss + config.perceptual * found["perceptual"]
             terms.append({k: v.detach() for k, v in found.items()})
             yield loss
