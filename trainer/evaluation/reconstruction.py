@@ -75,6 +75,7 @@ def reconstruction(bench: Bench, people: People | Photos, limits: Mapping[str, f
     slow = [method.label for method in bench.methods if method.slow]
     if slow:
         chosen = subset(len(people), bench.slow_count)
+        result["slow"] = {"rows": slow, "count": len(chosen)}
         result["subset"] = {n: {m: mean(values[f"{n}|{m}"][chosen]) for m in metrics} for n in names}
     result |= timing(bench, people)
     for label in (*(method.label for method in bench.methods), *bench.rectifiers):

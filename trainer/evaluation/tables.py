@@ -50,7 +50,9 @@ def _generator(r: Mapping[str, Any]) -> list[str]:
 
 
 def _reconstruction(r: Mapping[str, Any]) -> list[str]:
-    whole = {name: {m: groups["all"] for m, groups in row.items()} for name, row in r["rows"].items()}
+    slow = r.get("slow", {"rows": [], "count": 0})
+    whole = {f"{name}, on {slow['count']} of them" if name in slow["rows"] else name:
+             {m: groups["all"] for m, groups in row.items()} for name, row in r["rows"].items()}
     by_group = {group: {m: cells[group] for m, cells in r["ratios"].items()} for group in next(iter(
         r["ratios"].values()))}
     memory = r.get("mebibytes", {})
