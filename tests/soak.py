@@ -68,7 +68,7 @@ def rows() -> list[tuple[str, str, str]]:
                      "every time the state of the last or last but one step was whole, every file under its own name "
                      "was, at most one leftover was there and went with the next start; every stage's run then went "
                      "on and ended with the same bits as one that was left alone.", _when(kills)))
-    if fuzz := load("fuzz"):
+    for fuzz in filter(None, (load("fuzz"), load("fuzz_again"))):
         each = ", ".join(f"{name} {target['cases']:,}" for name, target in fuzz["targets"].items())
         made.append(("Fuzzing", f"{fuzz['cases']:,} cases over {len(fuzz['targets'])} readers, {fuzz['finds']} finds "
                      f"in this run ({each}).", _when(fuzz)))
