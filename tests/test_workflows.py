@@ -64,7 +64,8 @@ def test_the_graphs_are_there():
 def test_the_design_card_is_a_graph(pack, name):
     graph: Graph = BUILDERS[name][0](pack)
     edit = "DyStyleEdit" if name == "quick_edit" else "StyleCLIPEdit"
-    types = [node["type"] for node in graph.nodes if node["type"] not in ("MarkdownNote", "PreviewImage")]
+    shown = ("MarkdownNote", "PreviewImage", "BeforeAfter")
+    types = [node["type"] for node in graph.nodes if node["type"] not in shown]
     card = ["LoadStyleGAN", "PortraitExample", "E4EInvert", edit, "ComputeDelta", "Rectify"]
     assert types == card
     assert _as_api(pack, graph.page()).keys() == graph.api().keys()

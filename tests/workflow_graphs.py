@@ -35,8 +35,13 @@ def _card(pack: Any, number: int, title: str, note: str, edit: str, height: int,
 def quick_edit(pack: Any) -> Graph:
     """Sliders."""
     note = ("A picture the generator cannot express, turned without losing what makes it special.\n\n1. Press "
-            "**Run**.\n2. Move the sliders of **DyStyle Edit** and run again, or tick *run while moving*.\n\n" + OWN)
-    return _card(pack, 1, "quick edit", note, "DyStyleEdit", 720, edits="yaw=+15")
+            "**Run**.\n2. Move the sliders of **DyStyle Edit** and run again, or tick *run while moving*.\n3. Move the "
+            "pointer over **Before and After**.\n\n" + OWN)
+    graph = _card(pack, 1, "quick edit", note, "DyStyleEdit", 720, edits="yaw=+15")
+    kinds = {node["type"]: node["id"] for node in graph.nodes}
+    graph.add("BeforeAfter", 4, 0, 480, width=440, before=(kinds["E4EInvert"], "image"),
+              after=(kinds["Rectify"], "image"))
+    return graph
 
 
 def text_edit(pack: Any) -> Graph:
