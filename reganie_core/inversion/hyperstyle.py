@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..latents import Latent, render
+from ..networks.winograd import direct_only
 from .e4e import check_pair, encode
 from .protocol import MethodInverter
 from .restyle import pooled
@@ -46,7 +47,8 @@ def paint_each(generator: nn.Module, ws: Tensor, changes: dict[str, Tensor]) -> 
         parameters = {name: own[name] + extra for name, extra in change.items()}
         return torch.func.functional_call(generator.synthesis, parameters, (w[None],), {"noise": "const"})[0]
 
-    return torch.vmap(one)(ws, named)
+    with direct_only():  # the other form writes into a tensor of its own, which vmap does not follow
+        return torch.vmap(one)(ws, named)
 
 
 class HyperStyleInverter(MethodInverter):

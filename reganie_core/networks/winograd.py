@@ -79,10 +79,9 @@ def _framed(rows: Tensor, padding: int) -> Tensor:
 
 
 def as_kernel(weight: Tensor, x: Tensor) -> Tensor:
-    """``weight`` in the dtype of ``x`` and, without a graph, in channels_last: cast and reordered at once."""
-    if torch.is_grad_enabled():
-        return weight.to(x.dtype)
-    return weight.to(x.dtype, memory_format=torch.channels_last)
+    """``weight`` in the dtype of ``x`` and, without a graph, in channels_last (written so that ``vmap`` takes it)."""
+    weight = weight.to(x.dtype)
+    return weight if torch.is_grad_enabled() else weight.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int = 1) -> Tensor:
