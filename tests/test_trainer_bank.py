@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from reganie_core.errors import InputError
+from tests.trainer_files import SMALL_RECTIFIER
 from trainer.bank import Bank, key_of
 from trainer.config import build as build_config
 from trainer.stages.rectifier import RectifierStage, RectifierStageConfig
 
-OPTIONS = ["batch=4", "encoder_channels=8,12,16", "body_channels=16", "body_blocks=1", "decoder_channels=12,8",
-           "sp_channels=8", "gl_channels=16", "gl_dim=16", "gan_weight=0", "attributes=", "device=cpu", "ema_kimg=0.01"]
+OPTIONS = ["batch=4", *SMALL_RECTIFIER, "gan_weight=0", "attributes=", "device=cpu", "ema_kimg=0.01"]
 SLOT = 4 * 9 * 8 * 8 * 2 / 2**30          # GiB of four triplets at 8 px
 
 
@@ -78,7 +79,7 @@ def test_what_lies_in_the_folder_changes_nothing(tmp_path: Path) -> None:
     assert calls                                                             # other ages and the torn slot were made
 
 
-def test_micro_batches_share_slots_and_other_keys_do_not(tmp_path: Path) -> None:
+def test_micro_batches_share_slots_and_other_keys_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = [torch.tensor([0, 2]), torch.tensor([1, 3])]
     calls: list[int] = []
     whole = bank(tmp_path).triplets(16, [torch.arange(4)], "cpu", fresh(calls))[0]
@@ -90,6 +91,10 @@ def test_micro_batches_share_slots_and_other_keys_do_not(tmp_path: Path) -> None
     assert other.folder != bank(tmp_path).folder
     with pytest.raises(InputError, match="holds no batch"):
         bank(tmp_path, slots=0)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2 * SLOT * 2**30 + 1))
+    assert bank(tmp_path, slots=9, steps=2).slots == 9            # a short run needs room for its own steps only
+    with pytest.raises(InputError, match="smaller bank_gib"):
+        bank(tmp_path, slots=9, steps=3)
 
 
 def options_of(folder: Path) -> list[str]:

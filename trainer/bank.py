@@ -58,13 +58,13 @@ class Bank:
     Args:
         folder: the bank's place; every key has a folder of its own in it, and every process one in that.
         gib: the most that it takes in all. key: see `key_of`. own: this process's rows of a batch, ascending.
-        refresh: rounds after which a slot is made again; 0: never.
+        refresh: rounds after which a slot is made again; 0: never. steps: of the run, for the room it needs.
 
     Raises InputError when not even one batch fits, or the disk has no room.
     """
 
     def __init__(self, folder: Path, gib: float, refresh: int, key: Mapping[str, Any], own: Tensor, batch: int,
-                 resolution: int, seed: int) -> None:
+                 resolution: int, seed: int, steps: int | None = None) -> None:
         self.batch_size, self.seed, self.refresh, self.own = batch, seed, refresh, own.tolist()
         self.shape = (3, len(own), 3, resolution, resolution)
         whole, mine = (2 * 9 * n * resolution**2 for n in (batch, len(own)))
@@ -83,7 +83,8 @@ class Bank:
                 Path(temporary).write_text(text)
         except OSError as error:
             raise InputError(f"The bank {folder} cannot be written: {error.strerror}.") from error
-        missing = int((np.asarray(self.marks[:, 0]) == 0).sum()) * mine
+        empty = int((np.asarray(self.marks[:, 0]) == 0).sum())
+        missing = mine * (empty if steps is None else min(empty, steps))
         free = shutil.disk_usage(self.folder).free
         if free < missing:
             raise InputError(f"The bank in {folder} grows by up to {missing / 2**30:.2f} GiB, its disk has "
@@ -146,4 +147,4 @@ def bank_of(config: Any, fingerprints: Mapping[str, Any], rows: Sequence[Tensor]
     """The bank that a rectifier's options describe."""
     own = torch.cat(list(rows)).sort().values
     return Bank(Path(config.bank), config.bank_gib, config.bank_refresh, key_of(config, fingerprints), own,
-                config.batch, resolution, config.seed)
+                config.batch, resolution, config.seed, int(config.total_kimg * 1000 / config.batch) + 1)
