@@ -35,7 +35,7 @@ def options(stage: str, root: Path, folder: Path, steps: int) -> list[str]:
     batch = next(int(o.partition("=")[2]) for o in given if o.startswith("batch="))
     skipped = ("total_kimg", "save_minutes", "sheet_kimg")
     kept = [o for o in given if o.partition("=")[0] not in skipped]
-    return [*kept, f"total_kimg={steps * batch / 1000}", "save_minutes=60", "sheet_kimg=100", f"seed=7"]
+    return [*kept, f"total_kimg={steps * batch / 1000}", "save_minutes=60", "sheet_kimg=100", "seed=7"]
 
 
 def same(one: Path, other: Path) -> None:
