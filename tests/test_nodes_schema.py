@@ -73,6 +73,9 @@ def test_every_node_explains_itself(pack):
         )
         for word in (*keys, *cls.RETURN_NAMES):
             assert f"**{word}**" in page, f"{name}: the help page does not explain {word}"
+        for picture in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page):  # the page looks for them beside the help pages
+            assert (ROOT / "web" / "docs" / picture).stat().st_size < 65536, f"{name}: {picture}"
+        assert f"](pictures/{name}.jpg)" in page or name.startswith(("Load", "ReGANIE_")), f"{name} has no picture"
     pages = {path.stem for path in (ROOT / "web" / "docs").glob("*.md")}
     assert pages == set(ours)
 

@@ -1,0 +1,228 @@
+"""Pictures of every template in a real ComfyUI, for docs/screenshots: one command makes them all again.
+
+    COMFYUI_PATH=<checkout> COMFYUI_PYTHON=<its interpreter> $COMFYUI_PYTHON tests/screenshots.py [NAME ...]
+
+Starts that ComfyUI with a copy of this pack (as git would publish it) in a temporary folder, opens every graph of
+workflows/ in a headless Chromium (``CHROMIUM`` names another one), runs it to the end and takes its picture in both
+renderings: ``NAME.jpg`` and, with ``--both``, ``NAME.nodes2.jpg``. Run it with ComfyUI's interpreter: it has the
+packages needed here, aiohttp and pillow. Exit status 1 when a graph does not run or the page reports an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZE, WIDTH = (1920, 1080), 1400
+READY = ("!!(window.app?.graph && app.canvas && app.extensionManager && window.LiteGraph && "
+         "Object.keys(LiteGraph.registered_node_types).length > 100)")
+LOAD = """(async (graph, name) => {{
+  window.shot = {{done: null}};
+  const api = app.api ?? window.comfyAPI.api.api;
+  if (!window.shotListens) for (const kind of ['execution_success', 'execution_error', 'execution_interrupted'])
+    api.addEventListener(kind, (event) => {{
+      Object.assign(window.shot, {{done: kind, error: event.detail?.exception_message}});
+    }});
+  window.shotListens = true;
+  await app.loadGraphData(graph, true, true, name);
+}})({graph}, {name})"""
+RUN = "app.queuePrompt(0, 1).then(() => 0)"
+FIT = "app.extensionManager.command.execute('Comfy.Canvas.FitView').then(() => app.canvas.setDirty(true, true))"
+QUIET = "document.querySelectorAll('.p-toast-close-button').forEach((button) => button.click())"
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def ended(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
+    """A process that does not outlive its block."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, **options)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def publish(target: Path) -> None:
+    """What git tracks, or would, copied to ``target``."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True,
+                            capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+
+
+@contextlib.contextmanager
+def comfyui(base: Path) -> Iterator[str]:
+    """The address of a running ComfyUI that has the pack."""
+    publish(base / "custom_nodes" / "reganie")
+    for name in ("models", "input", "output", "temp", "user/default"):
+        (base / name).mkdir(parents=True, exist_ok=True)
+    (base / "user/default/comfy.settings.json").write_text(json.dumps({"Comfy.TutorialCompleted": True}))
+    port, python = free_port(), os.environ.get("COMFYUI_PYTHON", sys.executable)
+    command = [python, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
+               "--database-url", f"sqlite:///{base}/user/comfyui.db", "--disable-auto-launch", "--disable-api-nodes"]
+    hidden = ("PYTHONPATH", "VIRTUAL_ENV")
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    with open(base / "log.txt", "wb") as log, ended(command, cwd=os.environ["COMFYUI_PATH"], stdout=log,
+                                                    env=environment):
+        yield f"http://127.0.0.1:{port}"
+
+
+class Page:
+    """A tab of a headless Chromium, over its DevTools protocol."""
+
+    def __init__(self, socket_: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket, self.number, self.errors = socket_, 0, []
+
+    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One command; what the page reports meanwhile is kept where it is an error."""
+        self.number += 1
+        await self.socket.send_json({"id": self.number, "method": method, "params": parameters})
+        while True:
+            message = await self.socket.receive_json(timeout=120)
+            if message.get("id") == self.number:
+                if "error" in message:
+                    raise RuntimeError(f"{method}: {message['error']['message']}")
+                return message.get("result", {})
+            if message.get("method") == "Runtime.exceptionThrown":
+                self.errors.append(json.dumps(message["params"]["exceptionDetails"])[:400])
+
+    async def run(self, script: str) -> Any:
+        """The value of an expression, awaited."""
+        found = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in found:
+            raise RuntimeError(json.dumps(found["exceptionDetails"])[:600])
+        return found["result"].get("value")
+
+    async def until(self, script: str, seconds: float, what: str) -> None:
+        """Wait for an expression to become true."""
+        end = asyncio.get_running_loop().time() + seconds
+        while not await self.run(script):
+            if asyncio.get_running_loop().time() > end:
+                raise RuntimeError(f"{what} did not happen within {seconds:.0f} s")
+            await asyncio.sleep(0.3)
+
+    async def picture(self) -> Image.Image:
+        """What is seen."""
+        data = (await self.call("Page.captureScreenshot", format="png"))["data"]
+        return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+
+
+@contextlib.asynccontextmanager
+async def browser(folder: Path) -> AsyncIterator[Page]:
+    """A page of a Chromium of its own."""
+    names = (os.environ.get("CHROMIUM"), "chromium", "google-chrome", "chromium-browser")
+    program = next((found for name in names if name and (found := shutil.which(name))), None)
+    if program is None:
+        raise SystemExit("No Chromium was found; install one, or name it in CHROMIUM.")
+    port = free_port()
+    command = [program, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--mute-audio",
+               "--no-first-run", f"--window-size={SIZE[0]},{SIZE[1]}", f"--remote-debugging-port={port}",
+               "--remote-allow-origins=*", f"--user-data-dir={folder}", "about:blank"]
+    with ended(command, stdout=subprocess.DEVNULL):
+        async with aiohttp.ClientSession() as session:
+            pages: list[dict[str, Any]] = []
+            for _ in range(200):
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+                        pages = [page for page in await answer.json() if page.get("type") == "page"]
+                if pages:
+                    break
+                await asyncio.sleep(0.2)
+            async with session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0) as connection:
+                page = Page(connection)
+                await page.call("Runtime.enable")
+                await page.call("Emulation.setDeviceMetricsOverride", width=SIZE[0], height=SIZE[1],
+                                deviceScaleFactor=1, mobile=False)
+                yield page
+
+
+async def serve_until_ready(address: str, log: Path) -> None:
+    """Wait until ComfyUI answers."""
+    async with aiohttp.ClientSession() as session:
+        for _ in range(600):
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(address + "/system_stats"):
+                    return
+            await asyncio.sleep(0.5)
+    raise SystemExit("ComfyUI did not start:\n" + log.read_text(errors="replace")[-2000:])
+
+
+async def shoot(page: Page, address: str, path: Path, target: Path, nodes2: bool) -> None:
+    """Open, run and picture one graph."""
+    async with aiohttp.ClientSession() as session:
+        await session.post(address + "/api/settings", json={"Comfy.VueNodes.Enabled": nodes2})
+    await page.call("Page.navigate", url=address)
+    await asyncio.sleep(1)
+    await page.until(READY, 180, "the start of the page")
+    await page.run(LOAD.format(graph=path.read_text(encoding="utf-8"), name=json.dumps(path.stem)))
+    await asyncio.sleep(1)
+    await page.run(RUN)
+    await page.until("window.shot.done", 900, f"the end of {path.stem}")
+    state = await page.run("window.shot")
+    if state["done"] != "execution_success":
+        page.errors.append(f"{path.stem}: {state['done']}: {state.get('error')}")
+    await asyncio.sleep(1.5)
+    await page.run(QUIET)
+    await page.run(FIT)
+    await asyncio.sleep(1.5)
+    picture = await page.picture()
+    height = round(picture.height * WIDTH / picture.width)
+    picture.resize((WIDTH, height), Image.LANCZOS).save(target, quality=80, optimize=True)
+
+
+async def main() -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="which graphs (default: all)")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
+    parser.add_argument("--both", action="store_true", help="also NAME.nodes2.jpg, in the newer rendering of nodes")
+    options = parser.parse_args()
+    if not os.environ.get("COMFYUI_PATH"):
+        parser.error("set COMFYUI_PATH to a ComfyUI checkout and COMFYUI_PYTHON to its interpreter")
+    options.out.mkdir(parents=True, exist_ok=True)
+    graphs = [path for path in sorted((ROOT / "workflows").glob("*.json"))
+              if not options.names or path.stem in options.names]
+    with tempfile.TemporaryDirectory() as folder, comfyui(Path(folder)) as address:
+        await serve_until_ready(address, Path(folder) / "log.txt")
+        async with browser(Path(folder) / "browser") as page:
+            for path in graphs:
+                for nodes2 in (False, True) if options.both else (False,):
+                    target = options.out / f"{path.stem}{'.nodes2' if nodes2 else ''}.jpg"
+                    await shoot(page, address, path, target, nodes2)
+                    print(f"{target.name}: {target.stat().st_size // 1024} KiB", flush=True)
+            for error in page.errors:
+                print("PROBLEM", error)
+            return 1 if page.errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
