@@ -66,7 +66,8 @@ def refuse(folder: Path, calm: dict[str, torch.Tensor], disk: Disk, monkeypatch:
         status = run(folder)
     said = "".join(capsys.readouterr())
     where = f"operation {disk.fails_at} for {disk.lasts}"
-    assert os.strerror(disk.code) in said, f"{where}: {said[-400:]}"
+    got_over = disk.lasts == 1 and status == 0  # one refusal of a trial file is nothing to speak of
+    assert got_over or os.strerror(disk.code) in said, f"{where}: {said[-400:]}"
     assert "Traceback" not in said and status in (0, 1), where
     left = [path for path in folder.glob(".*") if path.suffix == ".tmp"]
     assert left == [], where

@@ -61,11 +61,11 @@ def test_out_of_memory_means_smaller_pieces_then_the_cpu(pack: SimpleNamespace,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     on, image, sizes = wires_of(pack), picture(8), []
     whole = chain(pack, image, wires=on).inversion
-    invert, room = pack.rc.inversion.invert, {"pictures": 2}
+    invert, host, room = pack.rc.inversion.invert, pack.sub("_host"), {"pictures": 2}
 
     def short_of_memory(generator: Any, encoder: Any, images: torch.Tensor, **more: Any) -> Any:
         sizes.append(len(images))
-        if more["chunk"] > room["pictures"] and not room.get("cpu"):
+        if more["chunk"] > room["pictures"] and not host._fallback.active:
             raise torch.OutOfMemoryError("no memory")
         return invert(generator, encoder, images, **more)
 
@@ -74,6 +74,10 @@ def test_out_of_memory_means_smaller_pieces_then_the_cpu(pack: SimpleNamespace,
     assert len(sizes) > 1
     texts = [notice["text"] for _, notice in pack.host.state.notices]
     assert any("too much" in text for text in texts), "it must be said"
+    room["pictures"] = 0
+    monkeypatch.setattr(host, "can_fall_back", lambda: True)
+    torch.testing.assert_close(chain(pack, image, wires=on).inversion, whole, atol=1e-5, rtol=0)
+    assert any("computed on the CPU" in notice["text"] for _, notice in pack.host.state.notices)
 
 
 def test_cancel_answers_within_a_layer(pack: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
