@@ -10,14 +10,18 @@ Neither StyleGAN2 nor ReGANIE do this; it is possible only because the domain's 
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
 from reganie_core import portraits
 from reganie_core.errors import InputError
-from reganie_core.portraits.parameters import DRAWN, MIRRORED
+from reganie_core.portraits.parameters import BINARY, DRAWN, MIRRORED
 
-__all__ = ["PortraitCodes"]
+from .randomness import generator_at
+
+__all__ = ["PortraitCodes", "teach"]
 
 
 class PortraitCodes:
@@ -50,3 +54,57 @@ class PortraitCodes:
         """Let the first layer start with no weight on the random entries. They outnumber the scores, and what a score
         says about a small thing (a collar, the eyes' colour) would have to be found under their noise."""
         mapping.fc0.weight[:, len(DRAWN):] = 0.0
+
+
+def contents(scores: Tensor) -> Tensor:
+    """What these scores [B,len(DRAWN)] say, in terms that a picture depends on smoothly: hues as points on a circle,
+    yes or no as 1 or -1, everything else as it is. [B,T], about standard normal."""
+    columns = []
+    for name, score in zip(DRAWN, scores.unbind(dim=1), strict=True):
+        quantile = torch.special.ndtr(score)
+        if name.endswith("_hue"):
+            columns += [(2 * torch.pi * quantile).sin() * 2**0.5, (2 * torch.pi * quantile).cos() * 2**0.5]
+        elif name in BINARY or name == "bearded":
+            share = BINARY.get(name, 0.42)
+            columns.append(((quantile < share).float() - share) / (share * (1 - share)) ** 0.5)
+        else:
+            columns.append(score)
+    return torch.stack(columns, dim=1)
+
+
+def teach(mapping: nn.Module, steps: int, seed: int = 0, keep: float = 0.0, batch: int = 512) -> float:
+    """Let a mapping network say linearly, in w, what a portrait is made of; returns the share that w does not say.
+
+    By pictures alone it learns this last where it matters least: the hue of a collar is a circle in the picture and a
+    line in z, and as long as w does not tell hues apart the best collar is grey. A linear reader with small weights is
+    trained along, so that every content has a size in w that the synthesis network notices.
+
+    Args:
+        keep: weight of staying where the network was, in units of w's variance, for one that has learned already.
+    """
+    device = mapping.w_avg.device
+    before = copy.deepcopy(mapping).requires_grad_(False)
+    random = generator_at(seed, 0, "teach")
+    width = contents(torch.zeros(1, len(DRAWN))).shape[1]
+    reader = nn.Linear(mapping.w_avg.shape[0], width).to(device)
+    nn.init.zeros_(reader.weight), nn.init.zeros_(reader.bias)
+    z_dim = mapping.fc0.weight.shape[1]
+    codes = PortraitCodes(0, 0, z_dim)
+    optimizer = torch.optim.Adam([*mapping.parameters(), *reader.parameters()], lr=3e-3)
+    error = torch.zeros(())
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-3 * (1 - step / steps)
+        codes.scores = torch.randn(batch, len(DRAWN), generator=random)
+        z = codes.batch(torch.arange(batch), None, torch.randn(batch, z_dim, generator=random)).to(device)
+        w = mapping.w(z)
+        error = (reader(w) - contents(codes.scores).to(device)).square().mean()
+        loss = error + 0.02 * reader.weight.square().sum(dim=1).mean()
+        if keep > 0:
+            with torch.no_grad():
+                old = before.w(z)
+            loss = loss + keep * (w - old).square().mean() / old.var(dim=0).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return float(error.detach())

@@ -27,7 +27,7 @@ from ..config import StageConfig
 from ..ema import make_average, update_average
 from ..frozen import load_attributes
 from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..pairs import PortraitCodes
+from ..pairs import PortraitCodes, teach
 from ..randomness import Draws, generator_at
 from ..sheets import grid
 from ..sources.training import training_pictures
@@ -51,6 +51,7 @@ class GeneratorStageConfig(StageConfig):
     grow_warmup_kimg: float = 1.0    # then D alone learns for so long
     adversarial: float = 1.0         # weight of the adversarial loss; with 0 (pairs only) there is no discriminator
     pairs: float = 0.0               # portraits only: weight of L1 between a picture and the one made from its code
+    teach: int = 0                   # steps that prepare the mapping network for pairs, before the first picture
     perceptual: float = 0.0          # weight of the perceptual distance of such pairs
     attributes: str = ""             # attribute network with the features of that distance
     noise: bool = True               # noise inputs; off for a domain without random detail, as in StyleGAN3
@@ -88,6 +89,9 @@ class GeneratorStage:
             grow(self.G, self.D, config.grow_from)
         if config.pairs > 0:
             PortraitCodes.look_only_at_scores(self.G.mapping)
+            if config.teach > 0:
+                left = teach(self.G.mapping, config.teach, config.seed, keep=0.3 if config.init_from else 0.0)
+                print(f"the mapping network says all but {left:.0%} of a portrait")
         for net in (self.G, self.D):
             net.to(memory_format=torch.channels_last)
         self.G.synthesis.set_precision(dtype_of(config), len(config.channels))
