@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 tomllib = pytest.importorskip("tomllib", reason="tomllib is part of Python from 3.11 on")
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +57,10 @@ def test_registry_metadata():
     project, comfy = PROJECT["project"], PROJECT["tool"]["comfy"]
     assert re.fullmatch(r"[a-z][a-z0-9-]*", project["name"]) and "comfyui" not in project["name"]
     assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
-    assert {"Repository", "Documentation", "Bug Tracker"} <= set(project["urls"])
+    # Addresses are complete, or there are none: an invented one would send people somewhere else.
+    assert "urls" not in project or {"Repository", "Documentation", "Bug Tracker"} <= set(project["urls"])
+    with Image.open(ROOT / "docs" / "icon.png") as icon:
+        assert icon.size == (400, 400)  # the registry takes at most 800 x 400
     assert comfy["PublisherId"] and comfy["DisplayName"] and "web" not in comfy
     assert (ROOT / project["license"]["file"]).read_text().lstrip().startswith("Apache License")
     init = (ROOT / "reganie_core" / "__init__.py").read_text()
