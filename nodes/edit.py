@@ -113,4 +113,4 @@ class DirectionEdit(_editors.EditNode):
     ) -> tuple[Any, Tensor]:
         generator, editor = self.chosen(generator, latent, editor, editor_name)
         edited = _editors.change(editor, latent, {direction: float(strength)}, layers=layers)
-        return _editors.picture(generator, edited, show=True)
+        return _editors.picture(generator, edited)

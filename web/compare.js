@@ -3,7 +3,7 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
 const NODE = "BeforeAfter";
-const HEIGHT = 260;
+const HEIGHT = 360;
 
 const address = (file) => api.apiURL(`/view?${new URLSearchParams(file)}`);
 
