@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from reganie_core.editing import Control
 from reganie_core.images import save_image
 from reganie_core.networks import build, describe
 from tests import checkpoint_files as files
+from tests.trainer_files import one_thread  # noqa: F401
 from trainer import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:No editor")
@@ -28,13 +28,6 @@ SMALL = {"encoder": ["encoder_type=light", "channels=8,8,8,8,8", "tap_channels=8
                      "batch=4"],
          "rectifier": ["resolution=64", "encoder_channels=8,12,16", "body_channels=16", "body_blocks=1", "gl_dim=16",
                        "decoder_channels=12,8", "sp_channels=8", "gl_channels=16", "d_channels=8,8,8,8,8", "batch=4"]}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    count = torch.get_num_threads()
-    yield
-    torch.set_num_threads(count)
 
 
 def write_pictures(folder: Path, size: int) -> None:

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import torch
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import InputError, MismatchError
 from reganie_core.networks.discriminator import minibatch_std
+from tests.trainer_files import one_thread  # noqa: F401
 from trainer import distributed
 from trainer.config import build
 from trainer.loop import Run
@@ -25,15 +25,6 @@ from .toy_stage import ToyConfig, ToyStage
 ROOT = Path(__file__).resolve().parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny networks lose more than they win with threads, most of all on a busy machine."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
 
 
 def toy(out: Path, *options: str, resume: bool = False) -> Run:

@@ -12,6 +12,7 @@ import reganie_core as rc
 from reganie_core.checkpoints import read_checkpoint, save_checkpoint
 from reganie_core.errors import InputError, MismatchError
 from reganie_core.networks import build, describe
+from tests.trainer_files import write_attributes
 from trainer.config import build as build_config
 from trainer.loop import Run
 from trainer.stages import editor_report, stage_class
@@ -26,11 +27,7 @@ SMALL = ["device=cpu", "batch=4", "reader=8", "trunk=8", "expert=4", "bank=2", "
 @pytest.fixture
 def paths(tiny_domain: Path, tmp_path: Path) -> list[str]:
     """Options naming the files of the tiny domain, an attribute network and an identity network."""
-    torch.manual_seed(0)
-    net = build("attributes", {"type": "AttributeNet", "resolution": 32, "channels": [8, 8], "hidden": 8,
-                               "numeric": NUMERIC, "binary": BINARY, "mean": [0.0, 0.1, 3.0],
-                               "std": [15.0, 0.5, 2.0]})
-    save_checkpoint(tmp_path / "attributes.safetensors", "attributes", describe(net), net.state_dict(), {})
+    write_attributes(tmp_path / "attributes.safetensors", NUMERIC, BINARY, (0.0, 0.1, 3.0), (15.0, 0.5, 2.0))
     person = build("identity", {"type": "IdentityNet", "resolution": 32, "channels": [8, 8], "dim": 8})
     save_checkpoint(tmp_path / "identity.safetensors", "identity", describe(person), person.state_dict(), {})
     return [f"generator={tiny_domain / 'generator.safetensors'}", f"encoder={tiny_domain / 'encoder.safetensors'}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import reganie_core as rc
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import InputError, MismatchError, ReganieWarning
 from reganie_core.images import save_image
+from tests.trainer_files import SMALL_RECTIFIER, one_thread  # noqa: F401
 from trainer import preflight, train
 from trainer.config import build
 from trainer.foreign import Pyramid, left_out, sefa_editor
@@ -21,15 +21,6 @@ from trainer.stages.rectifier import RectifierStageConfig
 
 QUICK = ["batch=4", "total_kimg=0.008", "tick_kimg=0.004", "threads=1", "device=cpu"]
 ENCODER = ["channels=8,8,8,8", "tap_channels=8", "features=8"]
-RECTIFIER = ["encoder_channels=8,12,16", "body_channels=16", "body_blocks=1", "decoder_channels=12,8", "sp_channels=8",
-             "gl_channels=16", "gl_dim=16", "d_channels=8,8,8,8"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    count = torch.get_num_threads()
-    yield
-    torch.set_num_threads(count)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +42,7 @@ def test_own_pictures_and_a_generator_are_enough(tiny_domain: Path, pictures: Pa
     encoder = tmp_path / "e" / "encoder.safetensors"
     with pytest.warns(ReganieWarning, match="No editor|No perceptual"):
         assert train.main([generator, f"encoder={encoder}", f"images={pictures}", "--out", str(tmp_path / "r"), *QUICK,
-                           *RECTIFIER]) == 0
+                           *SMALL_RECTIFIER]) == 0
     text = capsys.readouterr().out
     assert text.count("preflight: ") == 2 and "l2_reconstruction" in text and "l2_images" in text
     assert rc.load_rectifier(tmp_path / "r" / "rectifier.safetensors").resolution == 32

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 import reganie_core as rc
-from reganie_core.checkpoints import save_checkpoint
 from reganie_core.inversion import load_inverter
-from reganie_core.networks import build, describe
+from tests.trainer_files import write_attributes
 from trainer.config import build as build_config
 from trainer.stages import stage_class
 from trainer.stages.hfgi import bent
@@ -28,10 +27,7 @@ SMALL = {
 @pytest.fixture
 def options(tiny_domain: Any, tmp_path: Path) -> list[str]:
     """Options naming the files of the tiny domain, a small attribute network and a few pictures."""
-    torch.manual_seed(0)
-    net = build("attributes", {"type": "AttributeNet", "resolution": 32, "channels": [8, 8], "hidden": 8,
-                               "numeric": ["yaw"], "mean": [0.0], "std": [1.0]})
-    save_checkpoint(tmp_path / "attributes.safetensors", "attributes", describe(net), net.state_dict(), {})
+    write_attributes(tmp_path / "attributes.safetensors")
     return [f"generator={Path(tiny_domain) / 'generator.safetensors'}", f"data={tmp_path / 'data'}",
             f"encoder={Path(tiny_domain) / 'encoder.safetensors'}", "device=cpu", "data_count=8", "batch=4",
             f"attributes={tmp_path / 'attributes.safetensors'}", "lr=0.01", "ema_kimg=0.001"]

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import CorruptCheckpointError, InputError
+from tests.trainer_files import one_thread  # noqa: F401
 from trainer import state
 from trainer.config import build
 from trainer.loop import Run
@@ -25,15 +25,6 @@ from trainer.stages import STAGES
 
 from . import kill_soak, soak_stages
 from .toy_stage import ToyConfig, ToyStage
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny networks lose more than they win with threads, most of all on a busy machine."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
 
 
 def prepared(out: Path, *options: str, resume: bool = False) -> Run:

@@ -9,27 +9,23 @@ import pytest
 import torch
 
 import reganie_core as rc
-from reganie_core.checkpoints import read_checkpoint, save_checkpoint
+from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import InputError
-from reganie_core.networks import build, describe
+from tests.trainer_files import SMALL_RECTIFIER, write_attributes
 from trainer.config import build as build_config
 from trainer.loop import Run
 from trainer.randomness import generator_at
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
 from trainer.stages.rectifier import RectifierStage, RectifierStageConfig
 
-SMALL = ["batch=4", "encoder_channels=8,12,16", "body_channels=16", "body_blocks=1", "decoder_channels=12,8",
-         "sp_channels=8", "gl_channels=16", "gl_dim=16", "d_channels=8,8,8,8", "r1_gamma=1"]
+SMALL = ["batch=4", *SMALL_RECTIFIER, "r1_gamma=1"]
 
 
 @pytest.fixture
 def paths(tiny_domain: Any, tmp_path: Path) -> list[str]:
     """Options naming the files of the tiny domain and a small attribute network."""
     folder = Path(tiny_domain)
-    torch.manual_seed(0)
-    net = build("attributes", {"type": "AttributeNet", "resolution": 32, "channels": [8, 8], "hidden": 8,
-                               "numeric": ["yaw"], "mean": [0.0], "std": [1.0]})
-    save_checkpoint(tmp_path / "attributes.safetensors", "attributes", describe(net), net.state_dict(), {})
+    write_attributes(tmp_path / "attributes.safetensors")
     return [f"generator={folder / 'generator.safetensors'}", f"encoder={folder / 'encoder.safetensors'}",
             f"editors={folder / 'directions.safetensors'}", f"attributes={tmp_path / 'attributes.safetensors'}"]
 

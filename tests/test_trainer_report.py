@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from reganie_core.errors import InputError
+from tests.trainer_files import one_thread  # noqa: F401
 from trainer import preflight, train
 from trainer.clock import Clock
 from trainer.config import build
@@ -18,14 +17,6 @@ from trainer.loop import Run
 from trainer.report import Report
 
 from .toy_stage import ToyConfig, ToyStage
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
 
 
 def prepared(out: Path, *options: str) -> Run:
