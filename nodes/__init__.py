@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import _guard, _host, _routes
+from .clips import MeasureFlicker, SmoothLatents
 from .compare import BeforeAfter
 from .edit import DirectionEdit, DyStyleEdit
 from .examples import PhotoExample, PortraitExample
@@ -52,6 +53,8 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "BlendLatents": BlendLatents,
     "AlignFace": AlignFace,
     "PasteFace": PasteFace,
+    "SmoothLatents": SmoothLatents,
+    "MeasureFlicker": MeasureFlicker,
     "ReGANIE_SaveLatent": SaveLatent,
     "ReGANIE_LoadLatent": LoadLatent,
     # ComfyUI keeps nodes of its own under these two names and passes ours over, hence the names above.
@@ -88,6 +91,8 @@ NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {
     "BlendLatents": "Blend Latents (ReGANIE)",
     "AlignFace": "Align Face (ReGANIE)",
     "PasteFace": "Paste Face (ReGANIE)",
+    "SmoothLatents": "Smooth Latents (ReGANIE)",
+    "MeasureFlicker": "Measure Flicker (ReGANIE)",
     "ReGANIE_SaveLatent": "Save Latent (ReGANIE)",
     "ReGANIE_LoadLatent": "Load Latent (ReGANIE)",
 }

@@ -152,11 +152,26 @@ def sheet(desk: Desk) -> Shown:
     return [("", desk("PictureSheet", images=painted, labels=labels, before=desk.image, cell=CELL, title="Yaw")[0])]
 
 
+def steady(desk: Desk) -> Shown:
+    photo, points = desk("PhotoExample", kind="clip", count=8, people=1)
+    crops = desk("AlignFace", photo=photo, find="points", points=points, framing="portraits", size=256, smooth=2.0)[0]
+    codes = desk("E4EInvert", generator=desk.generator, image=crops)[0]
+    pictures = desk("SmoothLatents", generator=desk.generator, latent=codes, smooth=1.0)[1]
+    return [(f"frame {i}", pictures[i : i + 1]) for i in (0, 1, 2, 3, 4)]
+
+
+def flicker(desk: Desk) -> Shown:
+    photo = desk("PhotoExample", kind="clip", count=8, people=1)[0]
+    title = desk("MeasureFlicker", frames=photo)[0]
+    return [("", desk("PictureSheet", images=photo[:5], title=title, cell=CELL)[0])]
+
+
 PICTURES: dict[str, Callable[[Desk], Shown]] = {
     "E4EInvert": inversion, "InvertImage": methods, "DyStyleEdit": sliders, "DirectionEdit": direction,
     "StyleCLIPEdit": text, "EditSweep": sweep, "PictureSheet": sheet, "ComputeDelta": delta, "Rectify": rectify,
     "BeforeAfter": compare, "SampleLatent": samples, "Synthesize": samples, "BlendLatents": blend,
     "AlignFace": align, "PasteFace": paste, "PortraitExample": examples, "PhotoExample": photos,
+    "SmoothLatents": steady, "MeasureFlicker": flicker,
 }
 
 

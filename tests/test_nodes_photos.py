@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -194,3 +195,32 @@ def test_the_drawn_photo_is_cut_by_its_points(pack):
     aligned, face, _ = _align(pack, photo, points=points, framing="portraits")
     assert len(aligned) == 2 and [one.index for one in face.faces] == [0, 1]
     assert pack.nodes["AlignFace"].VALIDATE_INPUTS(find="points") is True, "points that come over a wire"
+
+
+def test_codes_of_a_clip_are_smoothed(pack, wires):
+    """Noise on a steady code is averaged away, a single code and 0 stay as they are, the picture is of the result."""
+    latent = call(pack, "SampleLatent", generator=wires.generator, seed=1, count=1)[0]
+    noise = torch.randn(24, *latent.ws.shape[1:], generator=torch.Generator().manual_seed(0)) * 0.2
+    shaky = dataclasses.replace(latent, ws=latent.ws + noise)
+    steady, pictures = call(pack, "SmoothLatents", generator=wires.generator, latent=shaky, smooth=2.0)
+    assert steady.batch == len(pictures) == 24 and steady.generator == latent.generator
+    assert float((steady.ws - latent.ws).std()) < 0.5 * float(noise.std())
+    torch.testing.assert_close(pictures, call(pack, "Synthesize", generator=wires.generator, latent=steady)[0])
+    assert torch.equal(call(pack, "SmoothLatents", generator=wires.generator, latent=shaky, smooth=0.0)[0].ws, shaky.ws)
+    alone = call(pack, "SmoothLatents", generator=wires.generator, latent=latent, smooth=3.0)[0]
+    torch.testing.assert_close(alone.ws, latent.ws)
+
+
+def test_flicker_is_told(pack):
+    """A steady ramp has none; a frame that is brighter by 25.5 levels has a third of four times that, over the two."""
+    ramp = torch.linspace(0.2, 0.6, 5)[:, None, None, None].expand(5, 16, 20, 3).contiguous()
+    report, value = call(pack, "MeasureFlicker", frames=ramp)
+    assert value == pytest.approx(0.0, abs=1e-3) and report.startswith("Flicker 0.00")
+    odd = ramp.clone()
+    odd[2] += 0.1
+    report, value = call(pack, "MeasureFlicker", frames=odd, before=ramp)
+    assert value == pytest.approx(25.5 * (1 + 2 + 1) / 3, rel=1e-3) and "0.00 before, 34.00 after" in report
+    with pytest.raises(pack.rc.ReganieError, match="5 frames before and 4 after"):
+        call(pack, "MeasureFlicker", frames=odd[:4], before=ramp)
+    with pytest.raises(pack.rc.ReganieError, match="three frames"):
+        call(pack, "MeasureFlicker", frames=odd[:2])

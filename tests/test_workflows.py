@@ -19,7 +19,7 @@ pytest_plugins = ["tests.nodes_fixtures"]
 
 GRAPHS = sorted((ROOT / "workflows").glob("*.json"))
 GAP_BELOW_PICTURES = 120
-QUICK = {"PhotoExample": {"kind": "clip", "count": 1}, "InvertImage": {"iterations": 2}, "EditSweep": {"steps": 3}}
+QUICK = {"PhotoExample": {"kind": "clip", "count": 3}, "InvertImage": {"iterations": 2}, "EditSweep": {"steps": 3}}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -130,20 +130,25 @@ def compare_methods(pack: Any) -> Graph:
     return graph
 
 
-def _photo(pack: Any, number: int, title: str, note: str, first: dict[str, Any], align: dict[str, Any]) -> Graph:
-    """Align, invert, edit, rectify, paste."""
+def _photo(pack: Any, number: int, title: str, note: str, first: dict[str, Any], align: dict[str, Any],
+           smooth: float = 0.0) -> Graph:
+    """Align, invert (codes smoothed over the frames), edit, rectify, paste."""
     graph = Graph(pack, number)
     graph.add("MarkdownNote", 0, 380, 320, title="Read me", text=f"## ReGANIE: {title}\n\n{note}")
     generator = graph.add("LoadStyleGAN", 0, 0, 60)
     photo = graph.add("PhotoExample", 0, 180, 110, **first)
     cut = graph.add("AlignFace", 1, 0, 360, photo=(photo, "photo"), points=(photo, "points"), find="points", size=256,
                     framing="portraits", **align)
-    invert = graph.add("E4EInvert", 2, 0, 170, generator=(generator, "generator"), image=(cut, "aligned"))
-    edit = graph.add("DirectionEdit", 2, 300, 210, direction="smile", strength=1.0,
+    image = graph.add("E4EInvert", 2, 0, 170, generator=(generator, "generator"), image=(cut, "aligned"))
+    invert, below = image, 0
+    if smooth:
+        invert, below = graph.add("SmoothLatents", 2, 230, 100, generator=(generator, "generator"),
+                                  latent=(image, "latent"), smooth=smooth), 140
+    edit = graph.add("DirectionEdit", 2, 260 + below, 210, direction="smile", strength=1.0,
                      generator=(generator, "generator"), latent=(invert, "latent"))
-    delta = graph.add("ComputeDelta", 3, 0, 70, image=(invert, "image"), inversion=(invert, "inversion"))
+    delta = graph.add("ComputeDelta", 3, 0, 70, image=(image, "image"), inversion=(invert, "inversion"))
     result = graph.add("Rectify", 3, 180, 170, edited=(edit, "edited"), delta=(delta, "delta"))
-    plain = graph.add("Rectify", 2, 560, 170, title="Rectify: without the edit", edited=(invert, "inversion"),
+    plain = graph.add("Rectify", 2, 540 + below, 170, title="Rectify: without the edit", edited=(invert, "inversion"),
                       delta=(delta, "delta"))
     paste = graph.add("PasteFace", 3, 480, 210, edited=(result, "image"), face=(cut, "face"),
                       reference=(plain, "image"))
@@ -163,9 +168,15 @@ def photo_align_and_paste(pack: Any) -> Graph:
 
 def clip(pack: Any) -> Graph:
     """The same for frames."""
-    note = ("The frames of a clip are a batch. **smooth** keeps the squares from jittering.\n\nFor a clip of your own: "
+    note = ("The frames of a clip are a batch. **smooth** of Align Face keeps the squares from jittering, Smooth "
+            "Latents the codes; the sheet says how much the clip flickers before and after.\n\nFor a clip of your own: "
             "any node that loads frames in place of *Photo Example*.")
-    return _photo(pack, 7, "clip", note, {"kind": "clip", "count": 8}, {"smooth": 2.0, "missing": "skip"})
+    graph = _photo(pack, 7, "clip", note, {"kind": "clip", "count": 8}, {"smooth": 2.0, "missing": "skip"}, 1.0)
+    photo, paste = (next(n["id"] for n in graph.nodes if n["type"] == kind) for kind in ("PhotoExample", "PasteFace"))
+    told = graph.add("MeasureFlicker", 5.4, 0, 70, frames=(paste, "photo"), before=(photo, "photo"))
+    sheet = graph.add("PictureSheet", 5.4, 180, 260, images=(paste, "photo"), title=(told, "report"))
+    graph.add("PreviewImage", 5.4, 580, 340, width=720, title="All frames", images=(sheet, "sheet"))
+    return graph
 
 
 def own_checkpoints(pack: Any) -> Graph:

@@ -9,6 +9,7 @@ const OURS = new Set([
   "LoadReGANIE", "LoadStyleGAN", "LoadE4E", "LoadDyStyle", "LoadStyleCLIP", "LoadDirections", "LoadRectifier",
   "PortraitExample", "PhotoExample", "E4EInvert", "InvertImage", "DyStyleEdit", "StyleCLIPEdit", "DirectionEdit", "EditSweep", "PictureSheet",
   "AlignFace", "PasteFace", "ComputeDelta", "Rectify", "BeforeAfter", "SampleLatent", "Synthesize", "BlendLatents", "ReGANIE_SaveLatent", "ReGANIE_LoadLatent",
+  "SmoothLatents", "MeasureFlicker",
 ]);
 // This file is served as /extensions/<folder of the pack>/reganie.js, and ComfyUI calls our module custom_nodes.<folder>.
 const FOLDER = decodeURIComponent(new URL(import.meta.url).pathname.split("/extensions/")[1]?.split("/")[0] ?? "");
