@@ -33,10 +33,10 @@ class Mutation:
 
 MUTATIONS: dict[int, Mutation] = {
     1: Mutation("a name outside the allow-list is imported and called", "reganie_core/checkpoints/allowlist.py",
-                '    text = ascii(f"{module[:60]}.{name[:60]}")\n    raise UnsafeCheckpointError(\n        f"The file asks',
+                '    raise UnsafeCheckpointError(\n        f"The file asks for',
                 "    import importlib\n\n    thing = getattr(importlib.import_module(module), name)\n"
                 "    return lambda machine, args: thing(*args)\n"
-                '    text = ascii(f"{module[:60]}.{name[:60]}")\n    raise UnsafeCheckpointError(\n        f"The file asks'),
+                '    raise UnsafeCheckpointError(\n        f"The file asks for'),
     2: Mutation("convert stores float16", "reganie_core/checkpoints/conversion.py",
                 "save_checkpoint(dst, found, config, tensors, provenance, dtype)",
                 'save_checkpoint(dst, found, config, tensors, provenance, __import__("torch").float16)'),
@@ -52,7 +52,8 @@ MUTATIONS: dict[int, Mutation] = {
     6: Mutation("importing the nodes imports torch's compiler", "nodes/__init__.py", "_host.register_folders()\n",
                 "_host.register_folders()\nimport torch._dynamo, torch._inductor.compile_fx\n"),
     7: Mutation("pixels outside the square go through [-1,1] and back", "nodes/faces.py",
-                "colours = torch.where(weight[..., None] > 0, changed, colours.expand_as(changed))", "colours = changed"),
+                "colours = torch.where(weight[..., None] > 0, changed, colours.expand_as(changed))",
+                "colours = changed"),
     8: Mutation("an unfit face is taken all the same", "reganie_core/faces/align.py",
                 "problems = [problem_with(face, limits) for face in faces]", "problems = [None for face in faces]"),
     9: Mutation("strength 0 still darkens by a thousandth", "reganie_core/rectify.py",
@@ -66,9 +67,10 @@ MUTATIONS: dict[int, Mutation] = {
                  "        newest.unlink()\n"),
     13: Mutation("resuming forgets the optimisers' moments", "trainer/state.py",
                  'restore_optimizer(optimizer, part(f"optimizer.{name}."))', "pass"),
-    14: Mutation("steps that are not finite never end a run", "trainer/loop.py", "BAD_STEPS = 10 ", "BAD_STEPS = 10**9 "),
-    15: Mutation("a wrong SHA-256 sum is not looked at", "reganie_core/checkpoints/sums.py", "    if found != wanted:\n",
-                 "    if found != wanted and False:\n"),
+    14: Mutation("steps that are not finite never end a run", "trainer/loop.py", "BAD_STEPS = 10 ",
+                 "BAD_STEPS = 10**9 "),
+    15: Mutation("a wrong SHA-256 sum is not looked at", "reganie_core/checkpoints/sums.py",
+                 "    if found != wanted:\n", "    if found != wanted and False:\n"),
 }
 
 
