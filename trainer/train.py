@@ -45,6 +45,7 @@ SEVERAL GPUs  (batch counts all of them together; CPU processes work the same wa
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -59,6 +60,8 @@ if __name__ == "__main__" and not __package__:
 from reganie_core.errors import InputError, ReganieError  # noqa: E402
 from trainer import config as configs  # noqa: E402
 from trainer.stages import STAGES, stage_class  # noqa: E402
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)     # wherever in a run a disk refuses
 
 
 def parser() -> argparse.ArgumentParser:
@@ -152,6 +155,12 @@ def main(argv: list[str] | None = None) -> int:
         train(args, ["python", "trainer/train.py", *argv])
     except ReganieError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        print(f"error: {error.filename or args.out} cannot be written: {error.strerror}. What is saved in {args.out} "
+              "is whole; make room, or choose another --out, and go on with --resume.", file=sys.stderr)
         return 1
     return 0
 
