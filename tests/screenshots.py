@@ -45,6 +45,7 @@ LOAD = """(async (graph, name) => {{
 }})({graph}, {name})"""
 RUN = "app.queuePrompt(0, 1).then(() => 0)"
 FIT = "app.extensionManager.command.execute('Comfy.Canvas.FitView').then(() => app.canvas.setDirty(true, true))"
+ENTRY = "[...document.querySelectorAll('span')].find((item) => item.innerText.trim() === 'reganie')"
 QUIET = "document.querySelectorAll('.p-toast-close-button').forEach((button) => button.click())"
 
 
@@ -194,15 +195,43 @@ async def shoot(page: Page, address: str, path: Path, target: Path, nodes2: bool
     await page.run(QUIET)
     await page.run(FIT)
     await asyncio.sleep(1.5)
-    picture = await page.picture()
+    save(await page.picture(), target)
+
+
+async def shoot_first_steps(page: Page, address: str, folder: Path) -> None:
+    """The two pictures of docs/walkthrough.md that are no graphs: the list of templates, and a help page."""
+    await page.call("Page.navigate", url=address)
+    await asyncio.sleep(1)
+    await page.until(READY, 180, "the start of the page")
+    await page.run("app.extensionManager.command.execute('Comfy.BrowseTemplates').then(() => 0)")
+    await page.until(f"!!({ENTRY})", 60, "the entry of the pack in the list of templates")
+    await page.run(f"({ENTRY}).click()")
+    await asyncio.sleep(4)
+    save(await page.picture(), folder / "templates.jpg")
+    await page.run("document.querySelector('.p-dialog-close-button, [aria-label=Close]')?.click()")
+    graph = (ROOT / "workflows" / "quick_edit.json").read_text(encoding="utf-8")
+    await page.run(LOAD.format(graph=graph, name='"quick_edit"'))
+    await asyncio.sleep(1)
+    await page.run(FIT)
+    await page.run("app.canvas.selectNode(app.graph._nodes.find((node) => node.type === 'DyStyleEdit'), false)")
+    await asyncio.sleep(1.5)
+    await page.run("document.querySelector('[data-testid=info-button]')?.click() ?? "
+                   "[...document.querySelectorAll('button')].find((b) => /lucide--info/.test(b.outerHTML))?.click()")
+    await asyncio.sleep(3)
+    save(await page.picture(), folder / "help.jpg")
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Smaller, as JPEG."""
     height = round(picture.height * WIDTH / picture.width)
-    picture.resize((WIDTH, height), Image.LANCZOS).save(target, quality=80, optimize=True)
+    picture.resize((WIDTH, height), Image.LANCZOS).save(path, quality=80, optimize=True)
+    print(f"{path.name}: {path.stat().st_size // 1024} KiB", flush=True)
 
 
 async def main() -> int:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help="which graphs (default: all)")
+    parser.add_argument("names", nargs="*", help="which graphs, or first_steps (default: all)")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
     parser.add_argument("--both", action="store_true", help="also NAME.nodes2.jpg, in the newer rendering of nodes")
     options = parser.parse_args()
@@ -218,7 +247,8 @@ async def main() -> int:
                 for nodes2 in (False, True) if options.both else (False,):
                     target = options.out / f"{path.stem}{'.nodes2' if nodes2 else ''}.jpg"
                     await shoot(page, address, path, target, nodes2)
-                    print(f"{target.name}: {target.stat().st_size // 1024} KiB", flush=True)
+            if not options.names or "first_steps" in options.names:
+                await shoot_first_steps(page, address, options.out)
             for error in page.errors:
                 print("PROBLEM", error)
             return 1 if page.errors else 0
