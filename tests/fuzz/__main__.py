@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def fuzz(names: list[str], cases: int, seed: int, finds: Path | None) -> dict[st
     total, tallies = sum(TARGETS[name].share for name in names), {}
     for name in names:
         target = TARGETS[name]
-        tally = tallies[name] = run(target, max(1, round(cases * target.share / total)), seed, print)
+        tally = tallies[name] = run(target, math.ceil(cases * target.share / total), seed, print)
         rate = tally.cases / max(tally.seconds, 1e-9)
         print(f"{name:12} {tally.cases:8} cases, {rate:6.0f} /s, {tally.paths:4} ways out, {len(tally.finds)} finds",
               flush=True)
