@@ -115,3 +115,12 @@ def test_rectifier_in_two_processes(files: list[str], tmp_path: Path) -> None:
                          env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
     assert run.returncode == 0, run.stderr[-3000:]
     assert_same_training(tmp_path / "one", tmp_path / "two", 2e-5)
+
+
+def test_an_encoder_may_look_at_smaller_pictures_than_the_generator_draws(files: list[str], tmp_path: Path) -> None:
+    own = [f for f in files if f.split("=")[0] in ("generator", "attributes")]
+    stage = EncoderStage(build(EncoderStage.config_class, None, [
+        "batch=4", "input_resolution=16", "channels=8,8,8", "tap_channels=8", "features=8", "data_count=8",
+        "stage_start_kimg=0", "device=cpu", f"data={tmp_path}", *own]))
+    assert stage.E.input_resolution == 16 < stage.G.resolution
+    assert {"l2", "code"} <= set(stage.step(0))

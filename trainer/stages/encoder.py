@@ -46,6 +46,7 @@ class EncoderStageConfig(StageConfig):
     identity: str = ""                # network of the identity loss, ours or ArcFace (.pth); none when empty
     encoder_type: str = "light"       # light, or e4e: the published network (IR-SE-50 at 256 px)
     trunk: str = ""                   # ArcFace weights (model_ir_se50.pth) that an e4e encoder starts from
+    input_resolution: int = 0         # pictures are shrunk to this for a light encoder; 0: the generator's size
     channels: tuple[int, ...] = (32, 64, 96, 160, 224)
     tap_channels: int = 64
     features: int = 256
@@ -115,8 +116,8 @@ class EncoderStage:
         config, G = self.config, self.G
         if config.encoder_type == "light":
             return LightEncoder(LightEncoderConfig(
-                G.resolution, G.num_ws, G.w_dim, config.channels, config.tap_channels, config.features,
-                config.coarse, config.middle))
+                config.input_resolution or G.resolution, G.num_ws, G.w_dim, config.channels, config.tap_channels,
+                config.features, config.coarse, config.middle))
         # Batch statistics stay as they are (in the ArcFace trunk, or neutral): they would differ between processes
         # and micro-batches, and a batch of pictures and samples is not what the encoder will see one by one.
         E = Encoder4Editing(StyleEncoderConfig(G.num_ws, G.w_dim, min(256, G.resolution))).eval()
