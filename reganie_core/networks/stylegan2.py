@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..errors import InputError, MismatchError
 from .ops import SQRT2, EqualLinear, Fir, FirUpsample, leaky
 from .precision import activation_dtype
+from .sharing import once, sharing
 from .winograd import as_kernel, conv3x3
 
 NOISE_MODES = ("const", "none", "random")
@@ -130,7 +131,8 @@ def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, up: F
         style = style / style.abs().amax(dim=1, keepdim=True)
     else:
         style = style * gain
-    energy = weight.square().flatten(2) @ weight.new_ones(weight[0, 0].numel())
+    raw = weight
+    energy = once("energy", raw, lambda: raw.square().flatten(2) @ raw.new_ones(raw[0, 0].numel()))
     demod = (style.square() @ energy.t() + 1e-8).rsqrt() * SQRT2
     bias = (bias * SQRT2).to(x.dtype)
     fold = x.shape[0] == 1 and x.numel() >= weight.numel()
@@ -139,10 +141,13 @@ def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, up: F
     else:
         x = x * style.to(x.dtype)[:, :, None, None]
     shift = bias if fold else None
-    if up is None:
-        x = conv3x3(x, weight, shift)
+    if up is not None:
+        kernel = as_kernel(weight.transpose(0, 1), x) if fold else \
+            once("kernel", raw, lambda: as_kernel(raw.transpose(0, 1), x))
+        x = up(F.conv_transpose2d(x, kernel, stride=2), shift)
     else:
-        x = up(F.conv_transpose2d(x, as_kernel(weight.transpose(0, 1), x), stride=2), shift)
+        half = not fold and x.dtype == torch.bfloat16
+        x = conv3x3(x, once("kernel", raw, lambda: as_kernel(raw, x)) if half else weight, shift)
     return x if fold else torch.addcmul(bias[:, None, None], x, demod.to(x.dtype)[:, :, None, None])
 
 
@@ -326,11 +331,12 @@ class SynthesisNetwork(nn.Module):
 
     def _each(self, batch: int, paint: Callable[[slice], Tensor]) -> Tensor:
         """Pictures one at a time into one tensor."""
-        first = paint(slice(0, 1))
-        out = first.new_empty(batch, *first.shape[1:])
-        out[:1] = first
-        for i in range(1, batch):
-            out[i : i + 1] = paint(slice(i, i + 1))
+        with sharing():
+            first = paint(slice(0, 1))
+            out = first.new_empty(batch, *first.shape[1:])
+            out[:1] = first
+            for i in range(1, batch):
+                out[i : i + 1] = paint(slice(i, i + 1))
         return out
 
     def _first_alone(self, batch: int, device: torch.device) -> int:
