@@ -86,6 +86,10 @@ class Graph:
             self._link(origin, output, node, name)
         return number
 
+    def wire(self, origin: int, output: str, target: int, name: str) -> None:
+        """Connect two nodes that are there already."""
+        self._link(origin, output, self.nodes[target - 1], name)
+
     def _link(self, origin: int, output: str, node: dict[str, Any], name: str) -> None:
         source = self.nodes[origin - 1]
         slot = [item["name"] for item in source["outputs"]].index(output)

@@ -144,7 +144,7 @@ def _photo(pack: Any, number: int, title: str, note: str, first: dict[str, Any],
     if smooth:
         invert, below = graph.add("SmoothLatents", 2, 230, 100, generator=(generator, "generator"),
                                   latent=(image, "latent"), smooth=smooth), 140
-    edit = graph.add("DirectionEdit", 2, 260 + below, 210, direction="smile", strength=1.0,
+    edit = graph.add("DirectionEdit", 2, 260 + below, 210, direction="smile", strength=0.6,
                      generator=(generator, "generator"), latent=(invert, "latent"))
     delta = graph.add("ComputeDelta", 3, 0, 70, image=(image, "image"), inversion=(invert, "inversion"))
     result = graph.add("Rectify", 3, 180, 170, edited=(edit, "edited"), delta=(delta, "delta"))
@@ -171,10 +171,11 @@ def clip(pack: Any) -> Graph:
     note = ("The frames of a clip are a batch. **smooth** of Align Face keeps the squares from jittering, Smooth "
             "Latents the codes; the sheet says how much the clip flickers before and after.\n\nFor a clip of your own: "
             "any node that loads frames in place of *Photo Example*.")
-    graph = _photo(pack, 7, "clip", note, {"kind": "clip", "count": 8}, {"smooth": 2.0, "missing": "skip"}, 1.0)
+    graph = _photo(pack, 7, "clip", note, {"kind": "clip", "count": 12}, {"smooth": 1.0, "missing": "skip"}, 0.5)
     photo, paste = (next(n["id"] for n in graph.nodes if n["type"] == kind) for kind in ("PhotoExample", "PasteFace"))
     told = graph.add("MeasureFlicker", 5.4, 0, 70, frames=(paste, "photo"), before=(photo, "photo"))
-    sheet = graph.add("PictureSheet", 5.4, 180, 260, images=(paste, "photo"), title=(told, "report"))
+    sheet = graph.add("PictureSheet", 5.4, 180, 260, images=(paste, "photo"))
+    graph.wire(told, "report", sheet, "title")  # a widget called title, not the node's
     graph.add("PreviewImage", 5.4, 580, 340, width=720, title="All frames", images=(sheet, "sheet"))
     return graph
 
