@@ -177,13 +177,19 @@ async def serve_until_ready(address: str, log: Path) -> None:
     raise SystemExit("ComfyUI did not start:\n" + log.read_text(errors="replace")[-2000:])
 
 
+async def start(page: Page, address: str) -> None:
+    """The page anew."""
+    await page.call("Page.navigate", url=address)
+    await asyncio.sleep(1)
+    await page.until(READY, 180, "the start of the page")
+    await asyncio.sleep(1)
+
+
 async def shoot(page: Page, address: str, path: Path, target: Path, nodes2: bool) -> None:
     """Open, run and picture one graph."""
     async with aiohttp.ClientSession() as session:
         await session.post(address + "/api/settings", json={"Comfy.VueNodes.Enabled": nodes2})
-    await page.call("Page.navigate", url=address)
-    await asyncio.sleep(1)
-    await page.until(READY, 180, "the start of the page")
+    await start(page, address)
     await page.run(LOAD.format(graph=path.read_text(encoding="utf-8"), name=json.dumps(path.stem)))
     await asyncio.sleep(1)
     await page.run(RUN)
@@ -200,15 +206,13 @@ async def shoot(page: Page, address: str, path: Path, target: Path, nodes2: bool
 
 async def shoot_first_steps(page: Page, address: str, folder: Path) -> None:
     """The two pictures of docs/walkthrough.md that are no graphs: the list of templates, and a help page."""
-    await page.call("Page.navigate", url=address)
-    await asyncio.sleep(1)
-    await page.until(READY, 180, "the start of the page")
+    await start(page, address)
     await page.run("app.extensionManager.command.execute('Comfy.BrowseTemplates').then(() => 0)")
     await page.until(f"!!({ENTRY})", 60, "the entry of the pack in the list of templates")
     await page.run(f"({ENTRY}).click()")
     await asyncio.sleep(4)
     save(await page.picture(), folder / "templates.jpg")
-    await page.run("document.querySelector('.p-dialog-close-button, [aria-label=Close]')?.click()")
+    await start(page, address)
     graph = (ROOT / "workflows" / "quick_edit.json").read_text(encoding="utf-8")
     await page.run(LOAD.format(graph=graph, name='"quick_edit"'))
     await asyncio.sleep(1)

@@ -35,6 +35,7 @@ function setUp(node) {
   });
   state.bar.addEventListener("click", () => { state.index = (state.index + 1) % state.pairs.length; show(state); });
   move(0.5);
+  for (const part of [state.left, state.right, state.border]) part.style.visibility = "hidden"; // nothing to compare yet
   const widget = node.addDOMWidget("compare", "reganie_compare", element, {
     serialize: false, hideOnZoom: false, getMinHeight: () => HEIGHT, getValue: () => "", setValue: () => {},
   });
@@ -47,6 +48,7 @@ function show(state) {
   const pair = state.pairs[state.index];
   if (!pair) return;
   [state.left.src, state.right.src] = pair.map(address);
+  for (const part of [state.left, state.right, state.border]) part.style.visibility = "";
   state.bar.style.display = state.pairs.length > 1 ? "" : "none";
   state.bar.textContent = `${state.index + 1} / ${state.pairs.length}`;
 }
