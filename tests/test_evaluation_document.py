@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -64,3 +65,15 @@ def test_markdown_shows_intervals_and_gaps() -> None:
     cell = {"mean": 0.5, "low": 0.25, "high": 1.0}
     text = tables.markdown({"a": {"x": cell, "y": 2.0}, "b": {"x": float("nan")}}, "c")
     assert text.splitlines()[2:] == ["| a | 0.5 [0.25, 1] | 2 |", "| b | – |  |"]
+
+
+def test_intervals_of_correlations() -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=1500)
+    y = 0.8 * x + 0.6 * random.normal(size=1500)
+    low, high = stats.correlation_interval(x, y)
+    r = stats.correlation(x, y)
+    assert low < r < high
+    z = np.arctanh(r) + np.array([-1, 1]) * 1.96 / np.sqrt(1500 - 3)          # Fisher's
+    assert np.allclose([low, high], np.tanh(z), atol=0.01)
+    assert np.isnan(stats.correlation_interval(x, np.ones(1500))[0])

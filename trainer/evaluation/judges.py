@@ -13,14 +13,14 @@ from reganie_core.metrics import equal_error_rate
 
 from .bench import Bench
 from .people import check_seed
-from .stats import correlation, criterion
+from .stats import correlation, correlation_interval, criterion
 
 LEAST_CORRELATION = 0.97
 LARGEST_ERROR_RATE = 0.03
 
 
-def attribute_table(bench: Bench, count: int) -> dict[str, dict[str, float]]:
-    """{attribute: {"r", "mean error", "r, long-tail items"}}: the judge against the truth, in-domain and with items."""
+def attribute_table(bench: Bench, count: int) -> dict[str, dict[str, Any]]:
+    """{attribute: {"r", "r, 95 %", "mean error", "r, long-tail items"}}: against the truth, without and with items."""
     half = min(count, 1000)
 
     def work(rows: slice) -> dict[str, Tensor]:
@@ -38,7 +38,8 @@ def attribute_table(bench: Bench, count: int) -> dict[str, dict[str, float]]:
     table = {}
     for name in (key.removeprefix("read|") for key in values if key.startswith("read|")):
         read, truth = values[f"read|{name}"], values[f"truth|{name}"]
-        table[name] = {"r": correlation(read[~tail], truth[~tail]),
+        low, high = correlation_interval(read[~tail], truth[~tail])
+        table[name] = {"r": correlation(read[~tail], truth[~tail]), "r, 95 %": f"[{low:.4f}, {high:.4f}]",
                        "mean error": float(np.abs(read - truth)[~tail].mean()),
                        "r, long-tail items": correlation(read[tail], truth[tail])}
     return table

@@ -55,6 +55,17 @@ def correlation(x: np.ndarray, y: np.ndarray) -> float:
     return float((x * y).sum() / scale) if scale > 0 else float("nan")
 
 
+def correlation_interval(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval of :func:`correlation`, from the same resamples as every mean."""
+    x, y = x.astype(np.float64) - x.mean(dtype=np.float64), y.astype(np.float64) - y.mean(dtype=np.float64)
+    weights = _weights(len(x))[1:] / len(x)
+    mx, my, xx, yy, xy = (weights @ v for v in (x, y, x * x, y * y, x * y))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = (xy - mx * my) / np.sqrt((xx - mx * mx) * (yy - my * my))
+    r = r[np.isfinite(r)]
+    return tuple(np.percentile(r, [2.5, 97.5]).tolist()) if len(r) else (float("nan"),) * 2
+
+
 def slope(x: np.ndarray, y: np.ndarray) -> float:
     """Least-squares slope of y against x."""
     x, y = x.astype(np.float64), y.astype(np.float64)
