@@ -4,8 +4,8 @@
     python -m benchmarks --document docs/performance.md
 
 Writes one ``out/bench/ROW.json`` per row. A row that the same commit has measured with as many threads is not measured
-again unless ``--again``, so that the table can be made in pieces; ``--list`` names the rows. All of them take about 20
-minutes on two free cores. ``--document`` puts the rows and the list of targets into one Markdown file; ``--clock cpu``
+again unless ``--again``, so that the table can be made in pieces; ``--list`` names the rows. All of them take about 25
+minutes on two free cores (no row more than four; --rounds 3 for a quick look). ``--document`` puts the rows and the list of targets into one Markdown file; ``--clock cpu``
 does so with processor time, for a machine that others use. ``--public`` names a checkout of stylegan2-ada-pytorch.
 """
 
@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--list", action="store_true", help="name the rows")
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--threads", type=int, default=torch.get_num_threads())
-    p.add_argument("--budget", type=float, default=30.0, help="seconds for a route, after three rounds (30)")
+    p.add_argument("--budget", type=float, default=45.0, help="seconds for a route, after three rounds (45)")
     p.add_argument("--public", metavar="FOLDER", help="a checkout of stylegan2-ada-pytorch to measure as well")
     p.add_argument("--no-memory", action="store_true", help="leave the processes out that measure memory")
     p.add_argument("--again", action="store_true", help="measure what is known, too")

@@ -80,7 +80,7 @@ def batch_case(resolution: int) -> Case:
     return Case({
         "ours": Route(quiet(lambda: network.synthesis(ws)), 8, automatic(), count=True, peak=True),
         "one": Route(quiet(lambda: network.synthesis(ws[:1])), 1, automatic(), count=True, peak=True),
-        "textbook": Route(quiet(lambda: textbook.synthesis(network, ws)), 8, count=True),
+        "textbook": Route(quiet(lambda: textbook.synthesis(network, ws)), 8),
         **rates(),
     })
 
@@ -139,8 +139,8 @@ def edit_case(dtype: str) -> Case:
         "editor": route(lambda: rc.editing.edit_latent(editor, first.latent, {"age": 0.5})),
         "E_p": route(lambda: R.encode_primary(small)), "E_d": route(lambda: R.encode_delta(small)),
         "G_p": route(lambda: R.decode(primary, code)),
-        "ours": route(lambda: rc.edit(x0, {"age": 1.0}, domain=domain), count=True, peak=True),
-        "slider": route(lambda: rc.edit(first, {"age": 0.7}, domain=domain), count=True, peak=True),
+        "ours": route(lambda: rc.edit(x0, {"age": 1.0}, domain=domain), count=True, peak=dtype == "auto"),
+        "slider": route(lambda: rc.edit(first, {"age": 0.7}, domain=domain), count=True, peak=dtype == "auto"),
         **rates(),
     }
     if dtype == "float32":

@@ -119,11 +119,10 @@ def hyperstyle_row(rounds: int, threads: int) -> dict[str, Any]:
 
 
 def import_row(rounds: int, threads: int) -> dict[str, Any]:
-    """Seconds after torch: the node pack as ComfyUI imports it, the library, and safetensors + kornia beside them."""
+    """Seconds after torch: the node pack as ComfyUI imports it, and the library."""
     programs = {
         "ours": (PACK, "with installed(host.modules):\n    load_pack(host)"),
         "library": ("", "import reganie_core"),
-        "kornia": ("", "import kornia"),
     }
     routes: dict[str, Any] = {
         label: {"images": 1, "dtype": "-", "wall_ms": [], "cpu_ms": []} for label in programs}

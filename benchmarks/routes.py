@@ -29,7 +29,7 @@ class Route:
     count: bool = False
     peak: bool = False
     gflop: float | None = None
-    kind: str = "conv"      # whose rate its share refers to
+    prepare: Callable[[], Any] | None = None    # once, before anything is timed
 
 
 @dataclasses.dataclass
@@ -54,16 +54,14 @@ def quiet(run: Callable[[], Any], dtype: str = "auto") -> Callable[[], Any]:
 
 
 def roof_of(run: Callable[[], Any], dtype: str) -> Route:
-    """The bare direct convolutions and matrix products of ``run``, written down at the first call (the warm-up)."""
+    """The bare direct convolutions and matrix products of ``run``, which are written down beforehand."""
     made: list[Callable[[], None]] = []
 
-    def replay() -> None:
-        if not made:
-            with precision.use(dtype), direct_only():
-                made.append(bare_convolutions(run))
-        made[0]()
+    def record() -> None:
+        with precision.use(dtype), direct_only():
+            made.append(bare_convolutions(run))
 
-    return Route(replay, dtype=dtype)
+    return Route(lambda: made[0](), dtype=dtype, prepare=record)
 
 
 def automatic() -> str:

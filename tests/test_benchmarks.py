@@ -11,7 +11,7 @@ from benchmarks import document, measure, targets, textbook
 from benchmarks.__main__ import ORDER, chosen
 from benchmarks.cases import BUILDERS, WIDTHS
 from benchmarks.roof import Recorder, bare_convolutions
-from benchmarks.routes import Case, Route
+from benchmarks.routes import Case, Route, roof_of
 from reganie_core.networks.encoders import Encoder4Editing, StyleEncoderConfig
 from reganie_core.networks.rectifier import Rectifier, RectifierConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
@@ -104,6 +104,17 @@ def test_a_slow_route_ends_with_its_budget(monkeypatch: pytest.MonkeyPatch) -> N
                              rounds=7, budget=30.0)
     counts = {name: sum(v is not None for v in clocks["wall"]) for name, clocks in taken.items()}
     assert counts == {"quick": 7, "slow": 5, "snail": 1}
+
+
+def test_the_roof_is_written_down_before_the_clock_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(measure, "clocked", lambda run: (run(), 0.0))
+    measure.in_turns({"a": Route(lambda: order.append("run") or 0.1, prepare=lambda: order.append("prepare"))}, 2, 9.0)
+    assert order == ["prepare", "run", "run", "run"]
+    x, weight = torch.randn(1, 3, 8, 8), torch.randn(4, 3, 3, 3)
+    route = roof_of(lambda: torch.nn.functional.conv2d(x, weight), "float32")
+    route.prepare()
+    route.run()
 
 
 def fake_rows(bfloat16_ms: float) -> dict:
