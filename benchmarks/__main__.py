@@ -5,8 +5,9 @@
 
 Writes one ``out/bench/ROW.json`` per row. A row that the same commit has measured with as many threads is not measured
 again unless ``--again``, so that the table can be made in pieces; ``--list`` names the rows. All of them take about 25
-minutes on two free cores (no row more than four; --rounds 3 for a quick look). ``--document`` puts the rows and the list of targets into one Markdown file; ``--clock cpu``
-does so with processor time, for a machine that others use. ``--public`` names a checkout of stylegan2-ada-pytorch.
+minutes on two free cores, none more than four; ``--rounds 3`` is a quick look. ``--document`` puts the rows and the
+list of targets into one Markdown file; ``--clock cpu`` does so with processor time, for a machine that others use.
+``--public`` names a checkout of stylegan2-ada-pytorch.
 """
 
 from __future__ import annotations

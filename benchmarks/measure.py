@@ -42,9 +42,10 @@ def in_turns(routes: dict[str, Route], rounds: int, budget: float) -> dict[str, 
     for number in range(rounds):
         for name, route in routes.items():
             pair: tuple[float | None, float | None] = (None, None)
+            allowed = budget / (3 if name.startswith(OTHERS) else 1)
             if number == 0 and first[name][0] > SLOW:
                 pair = first[name]
-            elif spent[name] < budget / (3 if name.startswith(OTHERS) else 1) or (number < 3 and first[name][0] <= SLOW):
+            elif spent[name] < allowed or (number < 3 and first[name][0] <= SLOW):
                 pair = clocked(route.run)
                 spent[name] += pair[0]
             for clock, seconds in zip(CLOCKS, pair, strict=True):
