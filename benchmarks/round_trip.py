@@ -39,7 +39,7 @@ def situations(large: int = 4000) -> Iterator[tuple[str, Scene, Callable[[Tensor
     yield "in the lower right corner", one(0.93, 0.85, 200, -5, 480, 320, 2), as_it_is
     yield "turned by 30 degrees", one(0.5, 0.5, 190, 30, 480, 320, 3), as_it_is
     yield "turned by -30 degrees, at the top", one(0.5, 0.2, 190, -30, 480, 320, 4), as_it_is
-    yield "five people", sample_scene(5, FIRST_SEED + 5, 720, 480), as_it_is
+    yield "five people", sample_scene(5, FIRST_SEED + 5, 480, 320), as_it_is
     yield f"a photo of {large} px", one(0.6, 0.5, 0.14 * large, 12, large, large * 3 // 4, 6), as_it_is
     yield "RGBA, 8 bits, random alpha", one(0.5, 0.5, 190, 10, 480, 320, 7), with_alpha
     yield "grey, 8 bits", one(0.5, 0.5, 190, -10, 480, 320, 8), lambda photo: to_pil(photo)[0].convert("L")

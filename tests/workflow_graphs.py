@@ -113,9 +113,9 @@ def compare_methods(pack: Any) -> Graph:
     graph, generator, picture = _start(pack, 5, "compare methods", note)
     columns: dict[str, list[tuple[int, str]]] = {"inversion": [], "edited": []}
     for i, method in enumerate(("e4e", "w+", "pti")):
-        invert = graph.add("InvertImage", 1, 330 * i, 260, title=f"Invert Image: {method}", method=method,
+        invert = graph.add("InvertImage", 1, 560 * i, 260, title=f"Invert Image: {method}", method=method,
                            generator=(generator, "generator"), image=(picture, "image"))
-        edit = graph.add("DirectionEdit", 2, 330 * i, 210, direction="yaw", strength=15.0,
+        edit = graph.add("DirectionEdit", 2, 560 * i, 210, direction="yaw", strength=15.0,
                          generator=(generator, "generator"), latent=(invert, "latent"))
         columns["inversion"].append((invert, "inversion"))
         columns["edited"].append((edit, "edited"))
