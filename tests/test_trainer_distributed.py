@@ -94,7 +94,7 @@ def test_a_killed_worker_is_replaced_and_one_process_goes_on(tmp_path: Path) -> 
     run = subprocess.run(
         [*TORCHRUN, "--nproc-per-node", "2", "--max-restarts", "1",
          *command(tmp_path / "two", "die_at=32", "save_minutes=0", "total_kimg=0.048")],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
     assert "resumed at" in run.stdout
     toy(tmp_path / "one", "total_kimg=0.048")
@@ -116,7 +116,7 @@ def test_two_launchers_make_one_training(tmp_path: Path) -> None:
          "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1",
          *command(tmp_path / "run", "total_kimg=0.032")],
         env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
-    outputs = [p.communicate(timeout=120)[0] for p in launchers]
+    outputs = [p.communicate(timeout=300)[0] for p in launchers]
     assert [p.returncode for p in launchers] == [0, 0], outputs
     assert sum("finished at" in text for text in outputs) == 1          # one writes, the other is silent
     toy(tmp_path / "one", "total_kimg=0.032")
