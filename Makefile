@@ -35,6 +35,7 @@ lint: $(STAMP)
 	$(PY) -m ruff check .
 
 bench: $(STAMP)
+	$(PY) -m benchmarks
 	$(PY) -m benchmarks --document docs/performance.md
 
 clean:
