@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from reganie_core.checkpoints import read_checkpoint, save_checkpoint
-from reganie_core.networks import build as build_network
-from reganie_core.networks import describe
+from reganie_core.checkpoints import read_checkpoint
 from trainer.config import build
 from trainer.loop import Run
 from trainer.preflight import preflight
@@ -21,32 +18,21 @@ from trainer.stages.generator import GeneratorStage
 from trainer.stages.rectifier import RectifierStage
 
 from .test_trainer_distributed import ENVIRONMENT, ROOT, TORCHRUN, assert_same_training
+from .trainer_files import SMALL_RECTIFIER, one_thread, write_attributes  # noqa: F401
 
 GENERATOR = ["resolution=16", "channels=8,8,8", "w_dim=8", "mapping_layers=2", "batch=8", "data_count=12",
              "r1_interval=2", "tick_kimg=0.008", "sheet_kimg=0", "total_kimg=0.016"]
-RECTIFIER = ["batch=8", "encoder_channels=8,12,16", "body_channels=16", "body_blocks=1", "decoder_channels=12,8",
-             "sp_channels=8", "gl_channels=16", "gl_dim=16", "d_channels=8,8,8,8", "r1_gamma=1", "r1_interval=2",
+RECTIFIER = ["batch=8", *SMALL_RECTIFIER, "r1_gamma=1", "r1_interval=2",
              "tick_kimg=0.008", "sheet_kimg=0", "total_kimg=0.016", "paste=0.5", "jitter=0.3"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
 
 
 @pytest.fixture(scope="module")
 def files(tiny_domain: Any, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder, own = Path(tiny_domain), tmp_path_factory.mktemp("features")
     with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = build_network("attributes", {"type": "AttributeNet", "resolution": 32, "channels": [8, 8], "hidden": 8,
-                                           "numeric": ["yaw"], "mean": [0.0], "std": [1.0]})
-    save_checkpoint(own / "attributes.safetensors", "attributes", describe(net), net.state_dict(), {})
+        attributes = write_attributes(own / "attributes.safetensors")
     return [f"generator={folder / 'generator.safetensors'}", f"encoder={folder / 'encoder.safetensors'}",
-            f"editors={folder / 'directions.safetensors'}", f"attributes={own / 'attributes.safetensors'}"]
+            f"editors={folder / 'directions.safetensors'}", f"attributes={attributes}"]
 
 
 def run_stage(stage_class: type, options: list[str], out: Path, check: bool = False) -> Run:

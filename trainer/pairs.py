@@ -2,8 +2,9 @@
 
 What is drawn for a portrait has independent normal scores (`portraits.scores`), and a generator's z is a vector of
 independent normal numbers. So the first entries of z can be the portrait: a generator trained on such pairs learns the
-renderer by regression, which needs a fraction of the pictures that a discriminator alone needs. The other entries are
-random and say nothing. z keeps its distribution, so sampling, inversion and editing are those of any generator.
+renderer by regression. The other entries are random and say nothing. What the mapping network sees of such a z is
+distributed nearly as of any other (scores are not shrunk by z's norm), so that sampling, inversion and editing are
+those of any generator.
 
 Neither StyleGAN2 nor ReGANIE do this; it is possible only because the domain's pictures are rendered.
 """
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from reganie_core import portraits
 from reganie_core.errors import InputError
-from reganie_core.portraits.parameters import BINARY, DRAWN, MIRRORED
+from reganie_core.portraits.parameters import BEARDED, BINARY, DRAWN, MIRRORED
 
 from .randomness import generator_at
 
@@ -34,7 +35,7 @@ class PortraitCodes:
     def __init__(self, count: int, seed: int, z_dim: int) -> None:
         if z_dim < 2 * len(DRAWN):
             raise InputError(f"A portrait is {len(DRAWN)} numbers; pairs need z_dim of at least {2 * len(DRAWN)}, "
-                             f"found {z_dim}.")
+                             f"found {z_dim}. Raise w_dim, which z_dim follows.")
         self.z_dim = z_dim
         self.scores = portraits.scores(count, seed).float()
         self.sign = torch.tensor([-1.0 if name in MIRRORED else 1.0 for name in DRAWN])
@@ -65,7 +66,7 @@ def contents(scores: Tensor) -> Tensor:
         if name.endswith("_hue"):
             columns += [(2 * torch.pi * quantile).sin() * 2**0.5, (2 * torch.pi * quantile).cos() * 2**0.5]
         elif name in BINARY or name == "bearded":
-            share = BINARY.get(name, 0.42)
+            share = BINARY.get(name, BEARDED)
             columns.append(((quantile < share).float() - share) / (share * (1 - share)) ** 0.5)
         else:
             columns.append(score)

@@ -55,6 +55,8 @@ NORMAL: dict[str, tuple[float, float]] = {
 }
 #: Yes/no parameters: name -> probability of 1.
 BINARY: dict[str, float] = {"glasses": 0.3, "bun": 0.12}
+#: Probability of a beard, of those who are no children.
+BEARDED = 0.42
 #: Parameters that change sign when the picture is flipped left to right.
 MIRRORED: tuple[str, ...] = ("yaw", "light_azimuth", "part", "background_tilt", "paint_side", "hand_side",
                              "pattern_angle")
@@ -180,7 +182,7 @@ def sample(n: int, seed: int, items: Sequence[str] = (), style: str = "default")
     # Open eyes are the rule: about one portrait in seven has them wide open, one in nine (nearly) closed.
     values["eye_openness"] = (1.1 * draw("eye_openness") ** 0.6).clamp(0.0, 1.0)
     # Two thirds have no beard; sampled children never have one (an edited child may).
-    bearded = (draw("bearded") < 0.42) & (values["age"] > -0.4)
+    bearded = (draw("bearded") < BEARDED) & (values["age"] > -0.4)
     values["beard"] = torch.where(bearded, 0.25 + 0.75 * draw("beard"), 0.0)
     # Every second head of hair is neutral; the others lean to red.
     values["hair_warmth"] = (2.0 * draw("hair_warmth") - 1.0).clamp_min(0.0)

@@ -49,7 +49,7 @@ class GeneratorStageConfig(StageConfig):
     mirror: bool = True              # the domain is symmetric
     grow_from: str = ""              # run folder of a generator of half the resolution, to start from
     grow_warmup_kimg: float = 1.0    # then D alone learns for so long
-    adversarial: float = 1.0         # weight of the adversarial loss; with 0 (pairs only) there is no discriminator
+    adversarial: float = 1.0         # weight of the adversarial loss; with 0 (pairs only) D is left alone
     pairs: float = 0.0               # portraits only: weight of L1 between a picture and the one made from its code
     teach: int = 0                   # steps that prepare the mapping network for pairs, before the first picture
     perceptual: float = 0.0          # weight of the perceptual distance of such pairs
