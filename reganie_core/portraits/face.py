@@ -82,6 +82,13 @@ def eye_frame(look: Look) -> tuple[Tensor, Tensor, Tensor]:
     return 0.160 + 0.014 * look.child, 0.104 * size, 0.165 * size
 
 
+def mouth_frame(look: Look) -> tuple[Tensor, Tensor, Tensor]:
+    """Half width of the mouth, height of its middle and by how much its corners are above that, each [n,1,1]."""
+    half = (0.138 + 0.044 * look.happy + 0.012 * look.sad) * (1.0 - 0.22 * look.child)
+    bend = 0.096 * look.happy - 0.145 * look.sad
+    return half, MOUTH_HEIGHT * look.length - 0.32 * bend, bend
+
+
 def _tint(s: Skin, colour: Colour) -> Colour:
     """Blush, eye sockets, nostrils, shadow under nose and of the nose, temples; old skin is paler and duller."""
     look, u, v, au = s.look, s.u, s.v, s.au
@@ -143,20 +150,18 @@ def _beard(s: Skin, colour: Colour) -> Colour:
 
 def _mouth(s: Skin, colour: Colour) -> Colour:
     """Lips on a parabola whose corners follow the smile; a smile opens to teeth and tongue."""
-    look, v = s.look, s.v
-    happy, sad = look.happy, look.sad
-    half = (0.138 + 0.044 * happy - 0.006 * sad) * (1.0 - 0.22 * look.child)
-    level = MOUTH_HEIGHT * look.length
+    look, v, happy = s.look, s.v, s.look.happy
+    half, level, bend = mouth_frame(look)
     q = s.u / half
     q2 = (q * q).clamp_max(1.6)
     inside = smoothstep(1.08, 0.92, q2) * s.front
     arch = (1.0 - q2).clamp_min(0.0)
     root = arch.sqrt()
-    middle = level + look.p["smile"] * (0.074 * q2 - 0.024)
-    thick = 0.030 * root * (1.0 - 0.35 * look.old) + 0.004
-    gape = 0.138 * (happy - 0.12).clamp_min(0.0) * root
+    middle = level + bend * q2
+    thick = 0.042 * root * (1.0 - 0.30 * look.old) + 0.005
+    gape = 0.138 * (happy - 0.08).clamp_min(0.0) * root
     top, bottom = middle + 0.75 * thick, middle - gape - thick
-    lip_colour = blend(scale(look.skin, 0.85), (0.80, 0.24, 0.28), 0.62 - 0.15 * look.old)
+    lip_colour = blend(scale(look.skin, 0.85), (0.86, 0.20, 0.25), 0.80 - 0.20 * look.old)
     lip_colour = tuple(c.expand_as(v) for c in lip_colour)
     lips = smoothstep(0.0, 0.010, top - v) * smoothstep(0.0, 0.010, v - bottom) * inside
     colour = blend(colour, lip_colour, lips)
@@ -168,7 +173,7 @@ def _mouth(s: Skin, colour: Colour) -> Colour:
     colour = blend(colour, (0.80, 0.32, 0.34), opening * tongue * 0.8)
     teeth = smoothstep(0.0, 0.008, v - (middle - 0.60 * gape))
     colour = blend(colour, (0.98, 0.97, 0.94), opening * teeth)
-    corner = bump(s.au - half - 0.006, 0.017) * bump(v - level - look.p["smile"] * 0.053, 0.022) * s.front
+    corner = bump(s.au - half - 0.006, 0.017) * bump(v - level - 1.04 * bend, 0.022) * s.front
     colour = scale(colour, (0.52, 0.38, 0.36), corner * (0.45 + 0.3 * look.p["smile"].abs()))
     below = bump(s.u, 0.10) * bump(v - bottom + 0.030, 0.020) * s.front
     return scale(colour, (0.80, 0.72, 0.70), below * 0.6)
@@ -216,7 +221,7 @@ def _brows(s: Skin, colour: Colour) -> Colour:
     look, v = s.look, s.v
     centre, half, height = eye_frame(look)
     q = (s.au - centre) / 0.115
-    level = look.eye_level + 0.60 * height + 0.062 + 0.014 * look.happy - 0.026 * q * q - 0.034 * look.sad * q
+    level = look.eye_level + 0.60 * height + 0.062 + 0.014 * look.happy - 0.026 * q * q - 0.050 * look.sad * q
     thick = (0.012 + 0.024 * look.p["brow_weight"]) * (1.15 - 0.45 * q) * (1.0 - 0.40 * look.child)
     weight = smoothstep(1.15, 0.45, (v - level).abs() / thick) * smoothstep(1.08, 0.88, q.abs()) * s.front
     hair = tuple(c * 0.62 for c in look.hair)

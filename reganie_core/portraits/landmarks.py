@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..faces.framing import Framing, in_frame, shape_features
 from ..faces.points import ffhq_quad
 from .canvas import CENTRE_HEIGHT, HALF_VIEW
-from .face import MOUTH_HEIGHT, eye_frame, face_shapes
+from .face import eye_frame, face_shapes, mouth_frame
 from .geometry import Ellipsoid, Window, smooth_union
 from .look import Look
 from .parameters import Portraits, sample
@@ -59,9 +59,8 @@ def _features(look: Look) -> list[tuple[Tensor, Tensor]]:
     """Head coordinates u, v, each [n], of both eyes and both mouth corners."""
     centre, _, _ = eye_frame(look)
     eye, level = (centre - 0.006)[:, 0, 0], (look.eye_level + 0.008)[:, 0, 0]
-    half = (0.138 + 0.044 * look.happy - 0.006 * look.sad) * (1.0 - 0.22 * look.child)
-    mouth = (MOUTH_HEIGHT * look.length + 0.050 * look.p["smile"])[:, 0, 0]
-    corner = half[:, 0, 0]
+    half, middle, bend = mouth_frame(look)
+    mouth, corner = (middle + bend)[:, 0, 0], half[:, 0, 0]
     return [(-eye, level), (eye, level), (-corner, mouth), (corner, mouth)]
 
 
