@@ -34,7 +34,7 @@ def test_triplets_are_those_of_algorithm_1(paths: list[str]) -> None:
     stage = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths]))
     found = {}
     for position in range(40):
-        delta, primary, target, t = stage.triplet(generator_at(0, position))
+        delta, primary, target, t, _ = stage.triplet(generator_at(0, position))
         assert delta.abs().max() <= 2 and primary.abs().max() <= 1 and target.abs().max() <= 1
         found[t] = (position, delta, primary, target)
     assert set(found) == {1, 2, 3}

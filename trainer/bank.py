@@ -30,15 +30,16 @@ from .randomness import Draws, generator_at
 
 __all__ = ["Bank", "bank_of", "key_of"]
 
-Triplet = tuple[Tensor, Tensor, Tensor, int]     # (what E_d sees, I^, I, which of the triplets)
+# (what E_d sees, I^, I, which of the triplets, no flow)
+Triplet = tuple[Tensor, Tensor, Tensor, int, Tensor | None]
 SHARD_BYTES = 2**30
 EMPTY = -1
 #: Options that do not change triplets; every other one is part of the key, also one that is added later.
 NOT_IN_KEY = frozenset("""
     total_kimg lr beta1 beta2 lr_decay_from ema_kimg accumulate compile threads device tick_kimg sheet_kimg
     validate_kimg save_minutes init_from generator encoder editors attributes lpips encoder_channels body_channels
-    body_blocks decoder_channels sp_channels gl_channels gl_dim modulation output primary_skips primary_input l1_weight
-    l2_weight perceptual_weight gan_weight gan_start_kimg r1_gamma r1_interval d_channels bank bank_gib bank_refresh
+    body_blocks decoder_channels carry_channels flow_weight sp_channels gl_channels gl_dim modulation output
+    primary_skips primary_input l1_weight l2_weight perceptual_weight gan_weight gan_start_kimg r1_gamma r1_interval d_channels bank bank_gib bank_refresh
     """.split())
 
 
@@ -139,7 +140,7 @@ class Bank:
                 flip = Draws(generator_at(self.seed, seen, "bank"), self.batch_size, piece).rand() < 0.5
                 part = torch.where(flip.to(device)[None, :, None, None, None], part.flip(-1), part)
             delta, primary, target = (x.contiguous(memory_format=torch.channels_last) for x in part.unbind(0))
-            found.append((delta, primary, target, int(mark[1])))
+            found.append((delta, primary, target, int(mark[1]), None))
         return found
 
 

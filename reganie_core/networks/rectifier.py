@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
+from .carrying import Carrier, carry
 from .modulation import EqualisedConv, GlobalModulation, SpatialModulation, UnitConv
 from .precision import activation_dtype
 from .rectifier_encoders import DeltaCode, DeltaEncoder, PictureEncoder, PrimaryCode
@@ -26,6 +27,7 @@ __all__ = ["MODULATIONS", "OUTPUTS", "PRESETS", "DeltaCode", "PrimaryCode", "Rec
 
 MODULATIONS = ("spatial+global", "spatial", "global")
 OUTPUTS = ("residual", "literal")
+MASK_START = 3.0  # sigmoid(3) = 0.95: nearly all of the carried difference, and still a gradient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,9 @@ class RectifierConfig:
     ``decoder_channels`` one per upsampling, coarse to fine. ``body_channels`` of the ``body_blocks`` blocks that keep
     the code's size. ``gl_channels`` are the stride-2 convolutions of the global head. ``modulation`` "spatial" or
     "global" leaves the other one (and its head) out, for the ablation. ``primary_skips`` adds E_p's finer maps to the
-    decoder's; they come from Y^, which is where it belongs already.
+    decoder's; they come from Y^, which is where it belongs already. ``carry_channels``, where given, are the widths of
+    a :class:`Carrier`: dX and its spatial code are carried to where they belong in Y^, and the picture is added to
+    Y^ + mask * carried dX.
     """
 
     resolution: int = 512
@@ -50,9 +54,10 @@ class RectifierConfig:
     modulation: str = "spatial+global"
     output: str = "residual"
     primary_skips: bool = False
+    carry_channels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("encoder_channels", "decoder_channels", "gl_channels"):
+        for name in ("encoder_channels", "decoder_channels", "gl_channels", "carry_channels"):
             object.__setattr__(self, name, tuple(int(c) for c in getattr(self, name)))
         down = self.downsamplings
         if down < 1 or len(self.decoder_channels) != down:
@@ -60,7 +65,7 @@ class RectifierConfig:
                 f"The rectifier has {down} downsamplings (encoder_channels) and {len(self.decoder_channels)} "
                 "upsamplings (decoder_channels); give one decoder width per downsampling."
             )
-        sizes = (*self.encoder_channels, *self.decoder_channels, *self.gl_channels)
+        sizes = (*self.encoder_channels, *self.decoder_channels, *self.gl_channels, *self.carry_channels)
         sizes += (self.resolution, self.body_channels, self.body_blocks, self.sp_channels, self.gl_dim)
         if min(sizes) < 1:
             raise InputError("Every size in a rectifier configuration must be at least 1.")
@@ -70,6 +75,12 @@ class RectifierConfig:
             raise InputError(f"Unknown modulation {self.modulation!r}; known: {', '.join(MODULATIONS)}.")
         if self.output not in OUTPUTS:
             raise InputError(f"Unknown output {self.output!r}; known: {', '.join(OUTPUTS)}.")
+        if self.carry_channels and ("spatial" not in self.modulation or self.output != "residual"):
+            raise InputError("carry_channels needs spatial modulation and a residual output: it carries the spatial "
+                             f"code, and adds the carried difference; found {self.modulation!r}, {self.output!r}.")
+        if self.carry_channels and self.code_resolution % (1 << len(self.carry_channels)):
+            raise InputError(f"A code of {self.code_resolution} pixels is too small for {len(self.carry_channels)} "
+                             "carry_channels; each but the first halves it.")
         size = self.code_resolution
         for _ in self.gl_channels if "global" in self.modulation else ():
             if size < 3:
@@ -165,12 +176,12 @@ class PictureDecoder(nn.Module):
                 nn.init.zeros_(merge.weight)  # starts as the network without skips
         self.body_blocks = c.body_blocks
         self.rgb_style = GlobalModulation(c.gl_dim, widths[-1], normalise=False) if "global" in c.modulation else None
-        self.to_rgb = EqualisedConv(widths[-1], 3, 1)
+        self.to_rgb = EqualisedConv(widths[-1], 4 if c.carry_channels else 3, 1)  # the fourth: mask of the carried dX
         if c.output == "residual":
             nn.init.zeros_(self.to_rgb.weight)
 
     def forward(self, primary: PrimaryCode, code: DeltaCode) -> Tensor:
-        """Codes of equal batch to a picture ``[B,3,R,R]`` (unbounded), in the activations' dtype."""
+        """Codes of equal batch to a picture ``[B,3 or 4,R,R]`` (unbounded), in the activations' dtype."""
         x = primary.f_x
         for i, block in enumerate(self.blocks):
             x = block(x, code)
@@ -201,6 +212,7 @@ class Rectifier(nn.Module):
         gl = c.gl_dim if "global" in c.modulation else None
         self.E_d = DeltaEncoder(c.encoder_channels, sp, c.gl_channels, gl)
         self.G_p = PictureDecoder(c)
+        self.carrier = Carrier(c.encoder_channels[-1] + c.sp_channels, c.carry_channels) if c.carry_channels else None
         self.compute_dtype: torch.dtype | None = None
         self.memory_format = torch.channels_last
 
@@ -211,7 +223,8 @@ class Rectifier(nn.Module):
 
     def encode_delta(self, delta: Tensor) -> DeltaCode:
         """E_d(dX), once per picture however many edits follow. Raises :class:`MismatchError` on another size."""
-        return self.E_d(self._prepare(delta, "difference image"))
+        code = self.E_d(self._prepare(delta, "difference image"))
+        return code if self.carrier is None else code._replace(delta=delta)
 
     def encode_primary(self, edited: Tensor) -> PrimaryCode:
         """E_p(Y^). Raises :class:`MismatchError` on another size."""
@@ -222,13 +235,25 @@ class Rectifier(nn.Module):
         return PrimaryCode(maps[-1], tuple(maps[:-1]))
 
     def decode(self, primary: PrimaryCode | Tensor, code: DeltaCode) -> Tensor:
-        """G_p alone, ``[B,3,R,R]`` in the activations' dtype; a code of N serves a primary code of K N, image-major."""
+        """G_p alone, ``[B,3,R,R]`` in the activations' dtype; a code of N serves a primary code of K N, image-major.
+
+        With a carrier the carried difference is part of it, in float32.
+        """
+        return self.decode_with_flow(primary, code)[0]
+
+    def decode_with_flow(self, primary: PrimaryCode | Tensor, code: DeltaCode) -> tuple[Tensor, Tensor | None]:
+        """:meth:`decode`, and the carrier's flow ``[B,2,r,r]`` in code pixels where there is one."""
         if isinstance(primary, Tensor):
             primary = PrimaryCode(primary)
         code = self._repeat(code, primary.f_x.shape[0])
         if code.sp is not None:
             code = code._replace(sp=code.sp.to(primary.f_x.dtype))
-        return self.G_p(primary, code)
+        if self.carrier is None:
+            return self.G_p(primary, code), None
+        flow = self.carrier(primary.f_x, code.sp)
+        sp = carry(code.sp.float(), flow).to(dtype=code.sp.dtype, memory_format=self.memory_format)
+        out = self.G_p(primary, code._replace(sp=sp)).float()
+        return out[:, :3] + torch.sigmoid(out[:, 3:] + MASK_START) * carry(code.delta.float(), flow), flow
 
     def render(self, edited: Tensor, code: DeltaCode, strength: float = 1.0) -> Tensor:
         """The picture for a difference code, between ``edited`` (strength 0, bit for bit) and the network's (1)."""

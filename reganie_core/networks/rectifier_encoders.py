@@ -30,11 +30,13 @@ class PrimaryCode(NamedTuple):
 class DeltaCode(NamedTuple):
     """What E_d says about the difference image: ``sp [B,sp_channels,h,w]`` and ``gl [B,gl_dim]`` (unit RMS).
 
-    One of them is None where the ablation leaves its modulation out.
+    One of them is None where the ablation leaves its modulation out. ``delta`` is the difference itself, where the
+    rectifier carries it.
     """
 
     sp: Tensor | None
     gl: Tensor | None
+    delta: Tensor | None = None
 
 
 def blur_down(x: Tensor, kernel: Tensor, pad: tuple[int, int], stride: int) -> Tensor:

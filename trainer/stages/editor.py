@@ -67,6 +67,7 @@ class EditorStageConfig(StageConfig):
     first_reach: float = 0.3       # share of the way to a target that is asked at the start
     shift: int = 2                 # translation of pictures before they are read, in pixels
     attribute_weight: float = 1.0
+    control_weights: dict[str, float] = field(default_factory=dict)   # control -> share of it; 1 where not named
     preserve_weight: float = 1.0
     identity_weight: float = 0.5
     perceptual_weight: float = 0.1
@@ -147,7 +148,7 @@ class EditorStage:
         order = (*reads.numeric, *reads.binary)
         known = [c.name for c in portraits.CONTROLS if c.name in order]
         self.names = config.controls or (*known, *(name for name in order if name not in known))
-        unknown = sorted({*self.names, *config.ranges} - set(order))
+        unknown = sorted({*self.names, *config.ranges, *config.control_weights} - set(order))
         if unknown:
             raise InputError(f"The attribute network does not read {', '.join(unknown)}; it reads {', '.join(order)}.")
         kinds = tuple("binary" if name in reads.binary else "numeric" for name in self.names)
@@ -155,6 +156,8 @@ class EditorStage:
         mean, std = zip(*(scale.get(name, (0.0, 1.0)) for name in self.names), strict=True)
         device = config.device
         self.columns = torch.tensor([order.index(name) for name in self.names], device=device)
+        weights = [config.control_weights.get(name, 1.0) for name in self.names]
+        self.control_weights = torch.tensor(weights, device=device)
         self.reads_binary = torch.tensor([name in reads.binary for name in order], device=device)
         net = DyStyle(DyStyleConfig(self.G.num_ws, self.G.w_dim, self.names, kinds, mean, std, config.reader,
                                     config.trunk, config.expert, config.bank, config.attention))
@@ -287,7 +290,7 @@ class EditorStage:
         kept[:, self.columns] = ~active
         logits = view.logits[:, self.columns]
         terms = {
-            "attribute": asked_loss(logits, goal, net.binary, active),
+            "attribute": asked_loss(logits, goal, net.binary, active, self.control_weights),
             "preserve": kept_loss(view.logits, before.view.logits, self.reads_binary, kept),
             "perceptual": layer_distance(view.layers, before.view.layers).mean(),
             "pixel": (pictures - before.pictures).abs().mean(),

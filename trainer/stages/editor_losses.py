@@ -38,15 +38,16 @@ def layer_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
     return total / len(a)
 
 
-def asked_loss(logits: Tensor, goal: Tensor, binary: Tensor, active: Tensor) -> Tensor:
+def asked_loss(logits: Tensor, goal: Tensor, binary: Tensor, active: Tensor, weight: Tensor | float = 1.0) -> Tensor:
     """Mean loss of the asked attributes: smooth L1 for numeric ones, cross-entropy for binary ones.
 
-    logits, goal [B,K]: standardised values; binary ones as logits and as 0 or 1. The smooth L1 is almost an L1, whose
-    pull does not fade near the goal, so that the preserving terms cannot shorten every edit a little.
+    logits, goal [B,K]: standardised values; binary ones as logits and as 0 or 1; weight [K] of each attribute. The
+    smooth L1 is almost an L1, whose pull does not fade near the goal, so that the preserving terms cannot shorten every
+    edit a little.
     """
     numeric = F.smooth_l1_loss(logits, goal, reduction="none", beta=0.1)
     crossed = F.binary_cross_entropy_with_logits(logits, goal.clamp(0, 1), reduction="none")
-    loss = torch.where(binary, crossed, numeric) * active
+    loss = torch.where(binary, crossed, numeric) * active * weight
     return loss.sum() / active.sum().clamp_min(1)
 
 

@@ -9,6 +9,8 @@ Loss: L1 + perceptual + adversarial (R1), weights 1 in the paper. Options beyond
 
 - `paste`: random shapes in X, carried to Y by optical flow (`paste_moving`), before both are inverted;
 - `jitter`: the codes of X^ and Y^ get the same error, as those of a real picture have before and after an edit;
+- `carry_channels`: the rectifier carries dX to where it belongs (`networks.carrying`); `flow_weight` shows it where
+  that is, by the optical flow between the two clean pictures;
 - `real`: a share of the batches shows training pictures, as triplet 3;
 - `l2_weight`, `gan_start_kimg`, and what E_d and E_p see (`delta_input`, `primary_input`), for ablations.
 """
@@ -16,7 +18,7 @@ Loss: L1 + perceptual + adversarial (R1), weights 1 in the paper. Options beyond
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from ..bank import Bank, bank_of
 from ..config import StageConfig
 from ..data import ImageSet
 from ..ema import make_average, update_average
+from ..flow import estimate_flow
 from ..foreign import editors, perceptual
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..paste import paste_shapes
@@ -46,7 +49,9 @@ from ..sources import Pictures, first
 from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 
-Triplet = tuple[Tensor, Tensor, Tensor, int]       # (what E_d sees, I^, I, which of the triplets)
+# (what E_d sees, I^, I, which of the triplets, the flow between their pictures where it is asked for)
+Triplet = tuple[Tensor, Tensor, Tensor, int, Tensor | None]
+Painted = tuple[Tensor, Tensor | None]             # the picture and the flow that carried dX
 VALIDATION_SEED = 600_000_000      # held-out portraits to look at while training; the tables use others
 
 
@@ -70,9 +75,11 @@ class RectifierStageConfig(StageConfig):
     modulation: str = "spatial+global"
     output: str = "residual"
     primary_skips: bool = False        # beyond the paper: E_p's finer maps reach the decoder
+    carry_channels: tuple[int, ...] = ()   # beyond the paper: dX is carried to where it belongs in Y^; widths
     l1_weight: float = 1.0
     l2_weight: float = 0.0             # beyond the paper
     perceptual_weight: float = 1.0
+    flow_weight: float = 0.0           # beyond the paper: of the carrier's flow, in pixels of the code
     gan_weight: float = 1.0
     gan_start_kimg: float = 0.0
     r1_gamma: float = 10.0
@@ -80,6 +87,8 @@ class RectifierStageConfig(StageConfig):
     d_channels: tuple[int, ...] = (512, 512, 512, 512, 256, 128, 64, 32)   # at 4, 8, ... resolution
     edits_per_sample: int = 2          # how many controls change at once, at most
     edit_strength: float = 0.5         # standard deviation of a change, as a share of the control's range
+    edit_weights: dict[str, float] = field(default_factory=dict)  # control -> how readily it is drawn; 1 if not named
+    triplet_weights: tuple[float, ...] = (1.0, 1.0, 1.0)          # how readily each triplet is drawn
     paste: float = 0.0                 # share of samples with pasted shapes
     paste_moving: bool = True          # carry them from X to Y by optical flow; else they stay in place
     jitter: float = 0.0                # largest common error of the codes, as a share of the way to another code
@@ -100,6 +109,14 @@ class RectifierStageConfig(StageConfig):
             raise InputError(f"delta_input is delta, image or nothing; found {self.delta_input!r}.")
         if self.primary_input not in ("inversion", "nothing"):
             raise InputError(f"primary_input is inversion or nothing; found {self.primary_input!r}.")
+        if self.flow_weight and (self.bank or not self.carry_channels):
+            raise InputError("flow_weight teaches the carrier, and a bank holds no flows: it needs carry_channels and "
+                             "an empty bank.")
+        weights = self.triplet_weights
+        if len(weights) != 3 or min(weights) < 0 or max(weights) <= 0:
+            raise InputError(f"triplet_weights are three numbers from 0 up, not all 0; found {weights}.")
+        if min(self.edit_weights.values(), default=1.0) <= 0:
+            raise InputError(f"edit_weights must be above 0; found {self.edit_weights}.")
 
 
 class RectifierStage:
@@ -122,6 +139,10 @@ class RectifierStage:
             self.E.compute_dtype = dtype
         self.resolution = resolution = config.resolution or min(self.G.resolution, 512)
         self.editors: list[Editor] = editors(config, self.G, device)
+        known = {c.name for editor in self.editors for c in editor.controls}
+        if config.edit_weights.keys() - known:
+            raise InputError(f"edit_weights: no editor has {', '.join(sorted(config.edit_weights.keys() - known))}; "
+                             f"they have {', '.join(sorted(known))}.")
         self.bank: Bank | None = None
         self.group = 4 if config.gan_weight > 0 else 1       # of the discriminator's minibatch standard deviation
         self.data: ImageSet | Pictures | None = None
@@ -131,7 +152,7 @@ class RectifierStage:
         self.R = Rectifier(RectifierConfig(
             resolution, config.encoder_channels, config.body_channels, config.body_blocks, config.decoder_channels,
             config.sp_channels, config.gl_channels, config.gl_dim, config.modulation, config.output,
-            config.primary_skips))
+            config.primary_skips, config.carry_channels))
         init_from(self.R, config.init_from, "rectifier")
         self.R.to(device, memory_format=torch.channels_last)
         self.R.compute_dtype = dtype
@@ -152,24 +173,38 @@ class RectifierStage:
 
     @torch.inference_mode()
     def triplet(self, random: torch.Generator | Draws, seen: int = 0) -> Triplet:
-        """(what E_d sees, I^, I) and which triplet it is (4: a training picture); pictures clamped to [-1,1]."""
+        """(what E_d sees, I^, I), which triplet it is (4: a training picture) and the flow [B,2,R,R] in pixels that
+        leads from the places of I to those of what E_d sees; pictures clamped to [-1,1]."""
         config = self.config
         draws = Draws.of(random, config.batch)
         w = self.G.mapping(draws.randn(self.G.z_dim).to(config.device))
-        t = int(torch.randint(1, 4, (1,), generator=draws.random))
+        t = self.which_triplet(draws)
         if config.real > 0 and float(torch.rand(1, generator=draws.random)) < config.real:
             t, pictures = 4, self.training_pictures(draws, seen)
         else:
             pictures = self.synthesize(w if t == 3 else torch.cat([w, self.edit(w, draws)]))
+        flow = self.flow(pictures, t) if config.flow_weight else None
         if config.paste > 0:
             pictures = paste_shapes(pictures, len(draws), config.paste, draws, config.paste_moving)
         inverted = self.synthesize(self.invert(pictures, draws))
         if t >= 3:
-            return self.seen_by_delta_encoder(pictures, inverted), inverted, pictures, t
+            return self.seen_by_delta_encoder(pictures, inverted), inverted, pictures, t, flow
         (x, y), (x_hat, y_hat) = pictures.chunk(2), inverted.chunk(2)
         if t == 1:
-            return self.seen_by_delta_encoder(y, y_hat), x_hat, x, t
-        return self.seen_by_delta_encoder(x, x_hat), y_hat, y, t
+            return self.seen_by_delta_encoder(y, y_hat), x_hat, x, t, flow
+        return self.seen_by_delta_encoder(x, x_hat), y_hat, y, t, flow
+
+    def flow(self, pictures: Tensor, t: int) -> Tensor:
+        """The optical flow between the clean X and Y of triplet t; none where both are the same picture."""
+        if t >= 3:
+            return pictures.new_zeros(len(pictures), 2, self.resolution, self.resolution)
+        x, y = pictures.chunk(2)
+        return estimate_flow(y, x) if t == 1 else estimate_flow(x, y)
+
+    def which_triplet(self, draws: Draws) -> int:
+        if len(set(self.config.triplet_weights)) == 1:
+            return int(torch.randint(1, 4, (1,), generator=draws.random))
+        return 1 + int(torch.multinomial(torch.tensor(self.config.triplet_weights), 1, generator=draws.random))
 
     def seen_by_delta_encoder(self, picture: Tensor, inversion: Tensor) -> Tensor:
         """dI, or what an input ablation puts in its place."""
@@ -210,11 +245,13 @@ class RectifierStage:
         editor = self.editors[int(torch.randint(len(self.editors), (1,), generator=draws.random))]
         controls = [c for c in editor.controls if c.kind != "text"]
         count = draws.randint(1, self.config.edits_per_sample + 1, 1)
-        order = draws.rand(len(controls)).argsort(dim=1)
+        weights = torch.tensor([self.config.edit_weights.get(c.name, 1.0) for c in controls])
+        clocks = -torch.log1p(-draws.rand(len(controls))) / weights      # exponential; the first ones to ring are drawn
+        rank = clocks.argsort(dim=1).argsort(dim=1)
         amount = draws.randn(len(controls)).clamp(-2, 2)
         scale = torch.tensor([(c.maximum - c.minimum) * self.config.edit_strength for c in controls])
         binary = torch.tensor([c.kind == "binary" for c in controls])       # they are off or on, never half
-        amount = (torch.where(binary, amount.sign(), amount * scale) * (order < count)).to(w.device)
+        amount = (torch.where(binary, amount.sign(), amount * scale) * (rank < count)).to(w.device)
         return editor.edit(w, {c.name: amount[:, i] for i, c in enumerate(controls)})
 
     # One step ------------------------------------------------------------------------------------------------
@@ -222,7 +259,7 @@ class RectifierStage:
     def step(self, seen: int) -> dict[str, Tensor]:
         config = self.config
         adversarial = self.D is not None and seen >= config.gan_start_kimg * 1000
-        painted: list[Tensor] = []
+        painted: list[Painted] = []
         with timed(self, "Phase I"):
             triplets = self.triplets(seen) if not config.bank else self.banked(seen)
         terms_d: list[dict[str, Tensor]] = []
@@ -255,15 +292,15 @@ class RectifierStage:
             self.bank = bank_of(self.config, self.fingerprints(), rows, self.resolution)
         return self.bank.triplets(seen, rows, self.config.device, self.triplets)
 
-    def losses_d(self, seen: int, triplets: list[Triplet], painted: list[Tensor],
+    def losses_d(self, seen: int, triplets: list[Triplet], painted: list[Painted],
                  terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
         """D sees I against its repainted version; a single micro-batch keeps that one's graph for R."""
         config = self.config
-        for delta, primary, real, _ in triplets:
+        for delta, primary, real, *_ in triplets:
             with torch.set_grad_enabled(len(triplets) == 1), timed(self, "G"):
-                fake = self.repainted(self.R, primary, delta)
+                fake, flow = self.repainted_with_flow(primary, delta)
             if len(triplets) == 1:
-                painted.append(fake)
+                painted.append((fake, flow))
             loss = discriminator_loss(self.D(real), self.D(fake.detach()))
             terms.append({"D": loss.detach()})
             if (seen // config.batch) % config.r1_interval == 0:
@@ -271,22 +308,38 @@ class RectifierStage:
                 loss, terms[-1]["r1"] = loss + r1 * (config.r1_gamma * 0.5 * config.r1_interval), r1.detach()
             yield loss
 
-    def losses_r(self, triplets: list[Triplet], painted: list[Tensor], terms: list[dict[str, Tensor]],
+    def losses_r(self, triplets: list[Triplet], painted: list[Painted], terms: list[dict[str, Tensor]],
                  adversarial: bool) -> Iterator[Tensor]:
         """L1 + perceptual + adversarial, per micro-batch."""
         config = self.config
-        for delta, primary, target, t in triplets:
-            picture = painted.pop() if painted else self.repainted(self.R, primary, delta)
+        for delta, primary, target, t, flow in triplets:
+            picture, found_flow = painted.pop() if painted else self.repainted_with_flow(primary, delta)
             error = picture - target
             l1, mse = error.abs().mean(), error.square().mean()
             perceptual = self.features.distance(picture, target).mean()
             loss = config.l1_weight * l1 + config.l2_weight * mse + config.perceptual_weight * perceptual
             found = {"l1": l1, "l2": mse, "perceptual": perceptual, f"l1_t{t}": l1}
+            if flow is not None:
+                found["flow"] = self.flow_error(found_flow, flow)
+                loss = loss + config.flow_weight * found["flow"]
             if adversarial:
                 gan = generator_loss(self.D(picture))
                 loss, found["G"] = loss + config.gan_weight * gan, gan
             terms.append({k: v.detach() for k, v in found.items()})
             yield loss
+
+    def repainted_with_flow(self, primary: Tensor, delta: Tensor) -> Painted:
+        """The trained network's picture and the carrier's flow, both with their graph."""
+        seen = primary if self.config.primary_input == "inversion" else torch.zeros_like(primary)
+        out, flow = self.R.decode_with_flow(self.R.encode_primary(seen), self.R.encode_delta(delta))
+        out = out.to(seen.dtype)
+        return seen + out if self.R.config.output == "residual" else out, flow
+
+    def flow_error(self, found: Tensor, flow: Tensor) -> Tensor:
+        """Mean length of the error of the carrier's flow in pixels of the code; flow [B,2,R,R] in pixels."""
+        size = self.R.config.code_resolution
+        error = found - area_downsample(flow, size) * (size / self.resolution)
+        return (error.square().sum(dim=1) + 1e-4).sqrt().mean()
 
     def repainted(self, network: Rectifier, primary: Tensor, delta: Tensor) -> Tensor:
         """The network's picture; the ablation without a primary picture keeps the inversion away from E_p."""
