@@ -48,6 +48,7 @@ class ComputeDelta:
         if doubt:
             _host.notice("Compute Delta", doubt)
         delta = delta.to(_host.results_device())
+        delta.inversion = inverted.to(_host.results_device())  # see `_sockets.DELTA`
         return delta, rc.images.to_comfy(rc.sheets.difference_picture(delta))
 
 
@@ -92,14 +93,14 @@ class _Watched:
 
     def __init__(self, network: Any, progress: _host.Progress, codes: _Codes, start: int) -> None:
         self._network, self._progress, self._codes, self._start = network, progress, codes, start
-        self.resolution = network.resolution
+        self.resolution, self.carries = network.resolution, network.carries
 
     def encode_delta(self, delta: Tensor) -> Any:
         start, self._start = self._start, self._start + len(delta)
         return self._codes.get(start, delta, self._network.encode_delta)
 
-    def render(self, edited: Tensor, code: Any, strength: float) -> Tensor:
-        painted = self._network.render(edited, code, strength)
+    def render(self, edited: Tensor, code: Any, strength: float, flow: Tensor | None = None) -> Tensor:
+        painted = self._network.render(edited, code, strength, flow)
         self._progress.step(len(painted))
         return painted
 
@@ -189,6 +190,7 @@ class Rectify:
         rectifier = _choices.chosen(self, "rectifier", rectifier, rectifier_name)
         pictures = rc.images.from_comfy(edited, "edited picture")
         size = rectifier.value.resolution
+        inversion = getattr(delta, "inversion", None)
         repeats, uneven = divmod(len(pictures), len(delta))
         progress, chunk = _host.Progress(len(pictures)), _host.chunk_size(size)
         codes = self.codes.use(delta, rectifier)
@@ -206,6 +208,7 @@ class Rectify:
                 float(strength),
                 output,
                 chunk,
+                inversion=None if inversion is None else inversion[start : start + step].to(where),
             )
             return rc.images.to_comfy(painted).to(_host.results_device())
 

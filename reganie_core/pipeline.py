@@ -122,7 +122,8 @@ def _again(previous: EditResult, domain: Domain, editor: Editor | None, changes:
         return replace(previous, edited=edited, edited_latent=w_edit, rectified=None)
     known = previous.rectifier is not None and previous.rectifier == getattr(domain.rectifier, "fingerprint", None)
     code = previous.code if known else None
-    painted = paint_back(domain.rectifier, edited, previous.delta, strength, output, code=code)
+    painted = paint_back(domain.rectifier, edited, previous.delta, strength, output, code=code,
+                         inversion=previous.inversion)
     return replace(previous, edited=edited, edited_latent=w_edit, rectified=painted)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .editing.protocol import Editor, EditValue, edit_latent
 from .errors import InputError, MismatchError
+from .flow import estimate_flow
 from .images import area_downsample, check_image, clamp, resize
 from .inversion.e4e import encode
 from .latents import Latent, concatenate, synthesize
@@ -55,7 +56,7 @@ def algorithm1(generator: nn.Module, encoder: nn.Module, editor: Editor | None, 
         return Algorithm1(w, w_edit, x_hat, y_hat, delta, None, None)
     primary = torch.stack([x_hat, y_hat], 1).flatten(0, 1) if edits else x_hat  # image-major: X^0, Y^0, X^1, Y^1, ...
     code = encode_differences(rectifier, delta) if strength else None
-    painted = rectify(rectifier, primary, delta, strength, output, code=code)  # G_p(E_p(.), E_d(dX))
+    painted = rectify(rectifier, primary, delta, strength, output, code=code, inversion=x_hat)  # G_p(E_p(.), E_d(dX))
     x_r, y_r = (painted[0::2], painted[1::2]) if edits else (painted, painted)
     return Algorithm1(w, w_edit, x_hat, y_hat, delta, x_r, y_r, code)
 
@@ -106,7 +107,7 @@ def paste(edited: Tensor, delta: Tensor) -> Tensor:
 
 
 def rectify(rectifier: nn.Module, edited: Tensor, delta: Tensor, strength: float = 1.0, output: Output = "rectifier",
-            chunk: int | None = None, code: DeltaCode | None = None) -> Tensor:
+            chunk: int | None = None, code: DeltaCode | None = None, inversion: Tensor | None = None) -> Tensor:
     """Y_r = G_p(E_p(Y^), E_d(dX)), interpolated with Y^ by ``strength``.
 
     Args:
@@ -118,6 +119,8 @@ def rectify(rectifier: nn.Module, edited: Tensor, delta: Tensor, strength: float
         chunk: pictures in the network at a time; by default 8, and 1 on a CPU from 256 px up, where company gains
             nothing and memory would grow.
         code: what :func:`encode_differences` gave for these differences; E_d does not run then.
+        inversion: X^ ``[D,3,H,W]`` in [-1,1], which the differences were taken from. A rectifier that carries them to
+            where they belong in Y^ sees from X^ and Y^ what went where; without X^ it takes everything to have stayed.
 
     Raises:
         InputError: wrong shapes or ranges, strength outside 0..2, an unknown output.
@@ -131,6 +134,12 @@ def rectify(rectifier: nn.Module, edited: Tensor, delta: Tensor, strength: float
     repeats = _repeats(edited, delta)
     size = rectifier.resolution
     small, small_delta = _to_resolution(edited, size, "edited picture"), _to_resolution(delta, size, "difference")
+    start_from = None
+    if inversion is not None and getattr(rectifier, "carries", False):
+        start_from = _to_resolution(clamp(check_image(inversion, "inversion")), size, "inversion")
+        if len(start_from) != len(delta):
+            raise MismatchError(f"There are {len(start_from)} inversions for {len(delta)} differences; give the "
+                                "inversion that each difference was taken from.")
     base = small if output == "rectifier" else edited
     if strength == 0.0:
         return base.clone()
@@ -146,7 +155,8 @@ def rectify(rectifier: nn.Module, edited: Tensor, delta: Tensor, strength: float
             rows = torch.arange(k, min(k + chunk, (stop - start) * repeats), device=edited.device)
             picked = type(group)(*(None if part is None else part[rows // repeats] for part in group))
             primary = small[start * repeats + rows]
-            parts.append(clamp(rectifier.render(primary, picked, 1.0).float()))
+            moved = {} if start_from is None else {"flow": estimate_flow(start_from[start + rows // repeats], primary)}
+            parts.append(clamp(rectifier.render(primary, picked, 1.0, **moved).float()))
     painted = torch.cat(parts)
     if output == "rectifier" or edited.shape[-1] == size:
         return clamp(torch.lerp(small, painted, float(strength)))

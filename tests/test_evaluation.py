@@ -268,7 +268,7 @@ def test_ablated_rectifiers_see_what_they_were_trained_with(folder: Path) -> Non
                                   ({"primary_input": "nothing"}, photo - edited, 0 * edited)):
         net.provenance = {"config": record}
         expected = rectify(net, primary, seen)
-        assert torch.equal(repaint(net, edited, photo - edited, photo, 8), expected)
+        assert torch.equal(repaint(net, edited, edited, photo - edited, photo, 8), expected)
     assert not torch.equal(expected, rectify(net, edited, photo - edited))
 
 

@@ -55,8 +55,11 @@ def pictures(count: int, size: int = 32, seed: int = 1, scale: float = 1.0) -> T
 @pytest.mark.parametrize("modulation", MODULATIONS)
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("skips", [False, True])
-def test_a_batch_is_its_rows(modulation: str, output: str, skips: bool) -> None:
-    network = make(modulation=modulation, output=output, primary_skips=skips)
+@pytest.mark.parametrize("carrying", [(), (5, 6)])
+def test_a_batch_is_its_rows(modulation: str, output: str, skips: bool, carrying: tuple[int, ...]) -> None:
+    if carrying and (output, "spatial" in modulation) != ("residual", True):
+        pytest.skip("nothing to carry")
+    network = make(modulation=modulation, output=output, primary_skips=skips, carry_channels=carrying)
     edited, delta = pictures(3), pictures(3, seed=2, scale=2.0)
     with torch.no_grad():
         together = network(edited, delta)

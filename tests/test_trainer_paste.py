@@ -7,7 +7,7 @@ import math
 import torch
 
 from reganie_core import portraits
-from trainer.flow import estimate_flow, warp
+from reganie_core.flow import estimate_flow, warp
 from trainer.paste import paste_shapes
 from trainer.randomness import generator_at
 

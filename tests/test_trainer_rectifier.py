@@ -64,6 +64,41 @@ def test_edits_touch_the_asked_number_of_controls(paths: list[str]) -> None:
     assert ((amounts.abs() > 1e-4).sum(dim=0) > 0).all()
 
 
+def test_edits_and_triplets_are_drawn_as_readily_as_asked(paths: list[str]) -> None:
+    plain = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths]))
+    names = [c.name for c in plain.editors[0].controls]
+    stage = RectifierStage(build_config(RectifierStageConfig, None, [
+        *SMALL, *paths, "edits_per_sample=1", f'edit_weights={{"{names[0]}": 1000}}', "triplet_weights=0,1,0"]))
+    moved = stage.editors[0].edit(torch.zeros(1, stage.G.num_ws, stage.G.w_dim), {names[0]: 1.0})
+    along = torch.nn.functional.normalize(moved.flatten(), dim=0)
+    edited = stage.edit(torch.zeros(64, stage.G.num_ws, stage.G.w_dim), generator_at(0, 0)).flatten(1)
+    assert ((edited @ along).abs() / edited.norm(dim=1) > 0.999).sum() >= 60
+    assert {stage.triplet(generator_at(0, i))[3] for i in range(5)} == {2}
+
+
+@pytest.mark.parametrize("option", ['edit_weights={"nose": 2}', 'edit_weights={"smile": 0}', "triplet_weights=1,1",
+                                    "triplet_weights=0,0,0"])
+def test_impossible_options_are_refused(paths: list[str], option: str) -> None:
+    with pytest.raises(InputError, match=option.split("=")[0]):
+        RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths, option]))
+
+
+def test_a_carried_difference_goes_along_the_flow_between_the_inversions(paths: list[str]) -> None:
+    options = [*SMALL, *paths, "carry_channels=6,8", "edit_strength=2"]
+    stage = RectifierStage(build_config(RectifierStageConfig, None, [*options, "flow_dropout=0"]))
+    found = {}
+    for position in range(20):
+        *_, primary, _, t, flow = stage.triplet(generator_at(0, position))
+        found[t] = primary, flow
+    assert found[3][1] is None, "nothing moves between a picture and itself"
+    for t in (1, 2):
+        primary, flow = found[t]
+        assert flow.shape == (4, 2, *primary.shape[-2:]) and flow.abs().max() > 0.1
+    assert all(torch.isfinite(v) for v in stage.step(0).values())
+    silent = RectifierStage(build_config(RectifierStageConfig, None, [*options, "flow_dropout=1"]))
+    assert all(silent.triplet(generator_at(0, position))[4] is None for position in range(5))
+
+
 def test_jitter_is_one_error_for_both_pictures(paths: list[str]) -> None:
     stage = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths, "jitter=0.5"]))
     pictures = torch.rand(8, 3, 32, 32, generator=generator_at(5, 0)) * 2 - 1

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reganie_core import flow
 from reganie_core.errors import InputError
 from reganie_core.paths import atomic_write
 
@@ -38,8 +39,9 @@ EMPTY = -1
 NOT_IN_KEY = frozenset("""
     total_kimg lr beta1 beta2 lr_decay_from ema_kimg accumulate compile threads device tick_kimg sheet_kimg
     validate_kimg save_minutes init_from generator encoder editors attributes lpips encoder_channels body_channels
-    body_blocks decoder_channels carry_channels flow_weight sp_channels gl_channels gl_dim modulation output
-    primary_skips primary_input l1_weight l2_weight perceptual_weight gan_weight gan_start_kimg r1_gamma r1_interval d_channels bank bank_gib bank_refresh
+    body_blocks decoder_channels carry_channels flow_dropout sp_channels gl_channels gl_dim modulation output
+    primary_skips primary_input l1_weight l2_weight perceptual_weight gan_weight gan_start_kimg r1_gamma r1_interval
+    d_channels bank bank_gib bank_refresh
     """.split())
 
 
@@ -48,8 +50,9 @@ def key_of(config: Any, fingerprints: Mapping[str, Any]) -> dict[str, Any]:
     options = {k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_IN_KEY}
     folder = Path(__file__).parent
     code = hashlib.sha256()
-    for name in ("stages/rectifier.py", "paste.py", "flow.py", "randomness.py"):
-        code.update((folder / name).read_bytes())
+    files = [folder / name for name in ("stages/rectifier.py", "paste.py", "randomness.py")]
+    for file in (*files, Path(flow.__file__)):
+        code.update(file.read_bytes())
     return {"networks": dict(fingerprints), "options": json.loads(json.dumps(options)), "code": code.hexdigest()[:16]}
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .flow import estimate_flow, warp
+from reganie_core.flow import estimate_flow, warp
+
 from .randomness import Draws
 
 

@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
-from .carrying import Carrier, carry
+from ..flow import resize_flow, warp
+from .carrying import FlowCorrection
 from .modulation import EqualisedConv, GlobalModulation, SpatialModulation, UnitConv
 from .precision import activation_dtype
 from .rectifier_encoders import DeltaCode, DeltaEncoder, PictureEncoder, PrimaryCode
@@ -39,8 +40,8 @@ class RectifierConfig:
     the code's size. ``gl_channels`` are the stride-2 convolutions of the global head. ``modulation`` "spatial" or
     "global" leaves the other one (and its head) out, for the ablation. ``primary_skips`` adds E_p's finer maps to the
     decoder's; they come from Y^, which is where it belongs already. ``carry_channels``, where given, are the widths of
-    a :class:`Carrier`: dX and its spatial code are carried to where they belong in Y^, and the picture is added to
-    Y^ + mask * carried dX.
+    a :class:`FlowCorrection`: dX and its spatial code are carried along the flow from X^ to Y^, and the picture is
+    added to Y^ + mask * carried dX.
     """
 
     resolution: int = 512
@@ -212,7 +213,9 @@ class Rectifier(nn.Module):
         gl = c.gl_dim if "global" in c.modulation else None
         self.E_d = DeltaEncoder(c.encoder_channels, sp, c.gl_channels, gl)
         self.G_p = PictureDecoder(c)
-        self.carrier = Carrier(c.encoder_channels[-1] + c.sp_channels, c.carry_channels) if c.carry_channels else None
+        self.flow = None
+        if c.carry_channels:
+            self.flow = FlowCorrection(c.encoder_channels[-1] + c.sp_channels, c.carry_channels)
         self.compute_dtype: torch.dtype | None = None
         self.memory_format = torch.channels_last
 
@@ -221,10 +224,15 @@ class Rectifier(nn.Module):
         """Height and width of the pictures it takes and returns."""
         return self.config.resolution
 
+    @property
+    def carries(self) -> bool:
+        """Whether it makes use of a flow."""
+        return self.flow is not None
+
     def encode_delta(self, delta: Tensor) -> DeltaCode:
         """E_d(dX), once per picture however many edits follow. Raises :class:`MismatchError` on another size."""
         code = self.E_d(self._prepare(delta, "difference image"))
-        return code if self.carrier is None else code._replace(delta=delta)
+        return code._replace(delta=delta) if self.carries else code
 
     def encode_primary(self, edited: Tensor) -> PrimaryCode:
         """E_p(Y^). Raises :class:`MismatchError` on another size."""
@@ -234,43 +242,52 @@ class Rectifier(nn.Module):
         maps = self.E_p.features(x)
         return PrimaryCode(maps[-1], tuple(maps[:-1]))
 
-    def decode(self, primary: PrimaryCode | Tensor, code: DeltaCode) -> Tensor:
+    def decode(self, primary: PrimaryCode | Tensor, code: DeltaCode, flow: Tensor | None = None) -> Tensor:
         """G_p alone, ``[B,3,R,R]`` in the activations' dtype; a code of N serves a primary code of K N, image-major.
 
-        With a carrier the carried difference is part of it, in float32.
+        Where dX is carried along ``flow [B,2,R,R]`` (see :meth:`render`), it is part of the result, in float32.
         """
-        return self.decode_with_flow(primary, code)[0]
-
-    def decode_with_flow(self, primary: PrimaryCode | Tensor, code: DeltaCode) -> tuple[Tensor, Tensor | None]:
-        """:meth:`decode`, and the carrier's flow ``[B,2,r,r]`` in code pixels where there is one."""
         if isinstance(primary, Tensor):
             primary = PrimaryCode(primary)
         code = self._repeat(code, primary.f_x.shape[0])
         if code.sp is not None:
             code = code._replace(sp=code.sp.to(primary.f_x.dtype))
-        if self.carrier is None:
-            return self.G_p(primary, code), None
-        flow = self.carrier(primary.f_x, code.sp)
-        sp = carry(code.sp.float(), flow).to(dtype=code.sp.dtype, memory_format=self.memory_format)
-        out = self.G_p(primary, code._replace(sp=sp)).float()
-        return out[:, :3] + torch.sigmoid(out[:, 3:] + MASK_START) * carry(code.delta.float(), flow), flow
+        if self.flow is None:
+            return self.G_p(primary, code)
+        size = self.config.code_resolution
+        if flow is None:
+            flow = code.sp.new_zeros(code.sp.shape[0], 2, size, size)
+        flow = resize_flow(flow.float(), size)
+        flow = flow + self.flow(primary.f_x, self._carried(code.sp, flow))
+        out = self.G_p(primary, code._replace(sp=self._carried(code.sp, flow))).float()
+        return out[:, :3] + torch.sigmoid(out[:, 3:] + MASK_START) * warp(code.delta.float(), flow)
 
-    def render(self, edited: Tensor, code: DeltaCode, strength: float = 1.0) -> Tensor:
-        """The picture for a difference code, between ``edited`` (strength 0, bit for bit) and the network's (1)."""
+    def _carried(self, sp: Tensor, flow: Tensor) -> Tensor:
+        return warp(sp.float(), flow).to(dtype=sp.dtype, memory_format=self.memory_format)
+
+    def render(self, edited: Tensor, code: DeltaCode, strength: float = 1.0, flow: Tensor | None = None) -> Tensor:
+        """The picture for a difference code, between ``edited`` (strength 0, bit for bit) and the network's (1).
+
+        ``flow [B,2,R,R]`` in pixels leads from the places of Y^ to those of X^ (``estimate_flow(X^, Y^)``); networks
+        that carry nothing (:attr:`carries`) do without, and without it the others take everything to have stayed.
+        """
         if strength == 0:
             self._check(edited, "edited picture")
             return edited.clone()
-        out = self.decode(self.encode_primary(edited), code).to(edited.dtype)
+        out = self.decode(self.encode_primary(edited), code, flow).to(edited.dtype)
         if self.config.output == "residual":
             return edited + (out if strength == 1 else strength * out)
         return out if strength == 1 else edited + strength * (out - edited)
 
-    def forward(self, edited: Tensor, delta: Tensor, strength: float = 1.0) -> Tensor:
-        """See the class. Raises :class:`MismatchError` for another size or a batch that is no multiple."""
+    def forward(self, edited: Tensor, delta: Tensor, strength: float = 1.0, flow: Tensor | None = None) -> Tensor:
+        """See the class and :meth:`render`.
+
+        Raises :class:`MismatchError` for another size or a batch that is no multiple.
+        """
         if strength == 0:
             self._check(delta, "difference image")
             return self.render(edited, DeltaCode(None, None), 0.0)
-        return self.render(edited, self.encode_delta(delta), strength)
+        return self.render(edited, self.encode_delta(delta), strength, flow)
 
     def _check(self, images: Tensor, what: str) -> None:
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():

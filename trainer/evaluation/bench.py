@@ -101,9 +101,10 @@ class Bench:
             out[method.label] = spread(edited, chosen, len(images)), spread(plain, chosen, len(images))
         return out
 
-    def repainted(self, edited: Tensor, delta: Tensor, photo: Tensor) -> dict[str, Tensor]:
+    def repainted(self, edited: Tensor, inversion: Tensor, delta: Tensor, photo: Tensor) -> dict[str, Tensor]:
         """{label: picture} of the other rectifiers."""
-        return {label: repaint(net, edited, delta, photo, self.batch) for label, net in self.rectifiers.items()}
+        return {label: repaint(net, edited, inversion, delta, photo, self.batch)
+                for label, net in self.rectifiers.items()}
 
     def small(self, images: Tensor) -> Tensor:
         """At the size of comparison."""

@@ -39,7 +39,7 @@ def _edit(bench: Bench, p: portraits.Portraits, prompt: Prompt) -> tuple[dict[st
     x_hat, y_hat = (synthesize(domain.generator, part, chunk=bench.batch) for part in (latent, edited))
     delta = difference(images, x_hat)
     rows = {X0: bench.small(images), Y_HAT: bench.small(y_hat), PASTED: bench.small(paste(y_hat, delta)),
-            RECTIFIED: rectify(domain.rectifier, y_hat, delta, chunk=bench.batch)}
+            RECTIFIED: rectify(domain.rectifier, y_hat, delta, chunk=bench.batch, inversion=x_hat)}
     before, after = bench.read(bench.small(x_hat)), bench.read(bench.small(y_hat))
     changes = {name: (after[name] - before[name]).cpu() for name in prompt.moves if name in after}
     exact = bench.small(bench.render(portraits.edit(p, changes)))

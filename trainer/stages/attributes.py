@@ -32,6 +32,7 @@ class AttributesStageConfig(StageConfig):
     channels: tuple[int, ...] = (32, 64, 96, 128)
     hidden: int = 192
     shift: int = 2                   # random translation in pixels, so that position is not a cue
+    noise: float = 0.0               # largest standard deviation of noise; pictures of a generator are not clean
     data: str = "runs/data"
     data_count: int = 20000
     data_seed: int = 0
@@ -47,6 +48,14 @@ def shifted(images: Tensor, limit: int, random: torch.Generator) -> Tensor:
     size = images.shape[-1]
     padded = F.pad(images, (limit,) * 4, mode="replicate")
     return padded[..., limit + dy:limit + dy + size, limit + dx:limit + dx + size]
+
+
+def noisy(images: Tensor, most: float, random: torch.Generator) -> Tensor:
+    """Normal noise on [B,C,H,W], of a standard deviation of its own from 0 to `most` for each picture."""
+    if most == 0.0:
+        return images
+    deviation = torch.rand(len(images), 1, 1, 1, generator=random) * most
+    return images + (torch.randn(images.shape, generator=random) * deviation).to(images.device)
 
 
 class AttributesStage:
@@ -83,6 +92,7 @@ class AttributesStage:
         indices = torch.randint(len(self.data), (config.batch,), generator=random)
         mirror = torch.rand(config.batch, generator=random) < 0.5
         images = shifted(self.data.batch(indices, mirror), config.shift, random).to(config.device)
+        images = noisy(images, config.noise, random)
         target = self.targets(self.data.label_batch(indices, mirror))
         logits = self.net.logits(images)
         numeric = F.smooth_l1_loss(logits[:, :n], target[:, :n], beta=0.5)

@@ -35,7 +35,7 @@ from ..randomness import generator_at
 from . import editor_report
 from .attributes import shifted
 from .base import adam, descend, dtype_of, init_from, shares
-from .editor_losses import Contrastor, Look, asked_loss, kept_loss, layer_distance, look, reading_loss
+from .editor_losses import Contrastor, Look, asked_loss, kept_loss, layer_distance, look_of, reading_loss
 
 
 @dataclass
@@ -48,6 +48,7 @@ class EditorStageConfig(StageConfig):
     generator: str = "runs/generator/generator.safetensors"
     encoder: str = "runs/encoder/encoder.safetensors"             # empty: codes of the mapping only
     attributes: str = "runs/attributes/attributes.safetensors"
+    more_attributes: tuple[str, ...] = ()   # further such networks: what all read on average is harder to deceive
     identity: str = ""                                            # empty: no identity loss
     judge: str = ""                # another attribute network for `validate`; never trained against
     controls: tuple[str, ...] = ()                                # empty: everything that the attribute network reads
@@ -129,6 +130,13 @@ class EditorStage:
         if hasattr(self.E, "compute_dtype"):
             self.E.compute_dtype = dtype
         self.teacher = load_attributes(config.attributes, device, dtype)
+        self.teachers = [self.teacher.net]
+        for path in config.more_attributes:
+            self.teachers.append(load_attributes(path, device, dtype).net)
+            reads, first = self.teachers[-1].config, self.teacher.net.config
+            if (reads.numeric, reads.binary) != (first.numeric, first.binary):
+                raise InputError(f"more_attributes: {path} reads {', '.join((*reads.numeric, *reads.binary))}; it must "
+                                 f"read what {config.attributes} does: {', '.join((*first.numeric, *first.binary))}.")
         self.judge = load_attributes(config.judge, device, dtype) if config.judge else self.teacher
         self.identity = load_identity(config.identity, device, dtype) if config.identity else None
         self.data = portraits_set(config.data, config.data_count, self.G.resolution, config.data_seed, device) \
@@ -242,7 +250,7 @@ class EditorStage:
         with torch.no_grad():
             codes, rows = self.codes(draw, rows)
             pictures = self.synthesize(codes)
-            view = look(self.teacher.net, self.moved(pictures, seen))
+            view = look_of(self.teachers, self.moved(pictures, seen))
             return Before(codes, pictures, view, self.net.read(codes)), rows
 
     def moved(self, pictures: Tensor, seen: int) -> Tensor:
@@ -284,7 +292,7 @@ class EditorStage:
         change, goal, active = self.request(draw, rows, before, seen)
         edited = net(before.codes, change, active, before.current)
         pictures = self.synthesize(edited)
-        view = look(self.teacher.net, self.moved(pictures, seen))
+        view = look_of(self.teachers, self.moved(pictures, seen))
         offset = (edited - before.codes) / net.spread
         kept = torch.ones_like(view.logits, dtype=torch.bool)
         kept[:, self.columns] = ~active

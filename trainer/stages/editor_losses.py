@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,27 @@ def look(net: AttributeNet, images: Tensor) -> Look:
     layers = net.features(images)
     embedding = net.fc(layers[-1].float().flatten(1))
     return Look(net.out(embedding), embedding, layers)
+
+
+def look_of(nets: Sequence[AttributeNet], images: Tensor) -> Look:
+    """The first network's look with the mean of what all of them read, in the first one's standardisation."""
+    first, *others = nets
+    view = look(first, images)
+    if not others:
+        return view
+    logits = [view.logits]
+    ours = standards(first).to(images.device)
+    for net in others:
+        mean, std = standards(net).to(images.device)
+        logits.append((net.logits(images) * std + mean - ours[0]) / ours[1])
+    return Look(torch.stack(logits).mean(dim=0), view.embedding, view.layers)
+
+
+def standards(net: AttributeNet) -> Tensor:
+    """[2,A]: mean and standard deviation of every logit, 0 and 1 for binary ones."""
+    reads = net.config
+    fill = len(reads.binary)
+    return torch.tensor([[*reads.mean, *[0.0] * fill], [*reads.std, *[1.0] * fill]])
 
 
 def layer_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:

@@ -9,8 +9,7 @@ Loss: L1 + perceptual + adversarial (R1), weights 1 in the paper. Options beyond
 
 - `paste`: random shapes in X, carried to Y by optical flow (`paste_moving`), before both are inverted;
 - `jitter`: the codes of X^ and Y^ get the same error, as those of a real picture have before and after an edit;
-- `carry_channels`: the rectifier carries dX to where it belongs (`networks.carrying`); `flow_weight` shows it where
-  that is, by the optical flow between the two clean pictures;
+- `carry_channels`: the rectifier carries dI along the optical flow to where it belongs (`networks.carrying`);
 - `real`: a share of the batches shows training pictures, as triplet 3;
 - `l2_weight`, `gan_start_kimg`, and what E_d and E_p see (`delta_input`, `primary_input`), for ablations.
 """
@@ -29,6 +28,7 @@ from reganie_core import portraits
 from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoint
 from reganie_core.editing import Editor
 from reganie_core.errors import InputError
+from reganie_core.flow import estimate_flow
 from reganie_core.images import area_downsample
 from reganie_core.metrics import l2
 from reganie_core.networks import describe
@@ -39,7 +39,6 @@ from ..bank import Bank, bank_of
 from ..config import StageConfig
 from ..data import ImageSet
 from ..ema import make_average, update_average
-from ..flow import estimate_flow
 from ..foreign import editors, perceptual
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..paste import paste_shapes
@@ -49,9 +48,8 @@ from ..sources import Pictures, first
 from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 
-# (what E_d sees, I^, I, which of the triplets, the flow between their pictures where it is asked for)
+# (what E_d sees, I^, I, which of the triplets, the flow along which dI is carried, if it is)
 Triplet = tuple[Tensor, Tensor, Tensor, int, Tensor | None]
-Painted = tuple[Tensor, Tensor | None]             # the picture and the flow that carried dX
 VALIDATION_SEED = 600_000_000      # held-out portraits to look at while training; the tables use others
 
 
@@ -76,10 +74,10 @@ class RectifierStageConfig(StageConfig):
     output: str = "residual"
     primary_skips: bool = False        # beyond the paper: E_p's finer maps reach the decoder
     carry_channels: tuple[int, ...] = ()   # beyond the paper: dX is carried to where it belongs in Y^; widths
+    flow_dropout: float = 0.1          # share of batches without a flow, for those who have a difference and no X^
     l1_weight: float = 1.0
     l2_weight: float = 0.0             # beyond the paper
     perceptual_weight: float = 1.0
-    flow_weight: float = 0.0           # beyond the paper: of the carrier's flow, in pixels of the code
     gan_weight: float = 1.0
     gan_start_kimg: float = 0.0
     r1_gamma: float = 10.0
@@ -109,9 +107,8 @@ class RectifierStageConfig(StageConfig):
             raise InputError(f"delta_input is delta, image or nothing; found {self.delta_input!r}.")
         if self.primary_input not in ("inversion", "nothing"):
             raise InputError(f"primary_input is inversion or nothing; found {self.primary_input!r}.")
-        if self.flow_weight and (self.bank or not self.carry_channels):
-            raise InputError("flow_weight teaches the carrier, and a bank holds no flows: it needs carry_channels and "
-                             "an empty bank.")
+        if self.bank and self.carry_channels:
+            raise InputError("A bank holds no flows, which carry_channels needs: leave one of them empty.")
         weights = self.triplet_weights
         if len(weights) != 3 or min(weights) < 0 or max(weights) <= 0:
             raise InputError(f"triplet_weights are three numbers from 0 up, not all 0; found {weights}.")
@@ -173,8 +170,8 @@ class RectifierStage:
 
     @torch.inference_mode()
     def triplet(self, random: torch.Generator | Draws, seen: int = 0) -> Triplet:
-        """(what E_d sees, I^, I), which triplet it is (4: a training picture) and the flow [B,2,R,R] in pixels that
-        leads from the places of I to those of what E_d sees; pictures clamped to [-1,1]."""
+        """(what E_d sees, I^, I), which triplet it is (4: a training picture) and the flow [B,2,R,R] in pixels from the
+        places of I^ to those of the inversion that dI was taken from, or None; pictures clamped to [-1,1]."""
         config = self.config
         draws = Draws.of(random, config.batch)
         w = self.G.mapping(draws.randn(self.G.z_dim).to(config.device))
@@ -183,23 +180,22 @@ class RectifierStage:
             t, pictures = 4, self.training_pictures(draws, seen)
         else:
             pictures = self.synthesize(w if t == 3 else torch.cat([w, self.edit(w, draws)]))
-        flow = self.flow(pictures, t) if config.flow_weight else None
         if config.paste > 0:
             pictures = paste_shapes(pictures, len(draws), config.paste, draws, config.paste_moving)
         inverted = self.synthesize(self.invert(pictures, draws))
         if t >= 3:
-            return self.seen_by_delta_encoder(pictures, inverted), inverted, pictures, t, flow
+            return self.seen_by_delta_encoder(pictures, inverted), inverted, pictures, t, None
         (x, y), (x_hat, y_hat) = pictures.chunk(2), inverted.chunk(2)
         if t == 1:
-            return self.seen_by_delta_encoder(y, y_hat), x_hat, x, t, flow
-        return self.seen_by_delta_encoder(x, x_hat), y_hat, y, t, flow
+            return self.seen_by_delta_encoder(y, y_hat), x_hat, x, t, self.flow(y_hat, x_hat, draws)
+        return self.seen_by_delta_encoder(x, x_hat), y_hat, y, t, self.flow(x_hat, y_hat, draws)
 
-    def flow(self, pictures: Tensor, t: int) -> Tensor:
-        """The optical flow between the clean X and Y of triplet t; none where both are the same picture."""
-        if t >= 3:
-            return pictures.new_zeros(len(pictures), 2, self.resolution, self.resolution)
-        x, y = pictures.chunk(2)
-        return estimate_flow(y, x) if t == 1 else estimate_flow(x, y)
+    def flow(self, source: Tensor, target: Tensor, draws: Draws) -> Tensor | None:
+        """What the rectifier is told about where things went; nothing in some batches, and where it does not carry."""
+        config = self.config
+        if not config.carry_channels or float(torch.rand(1, generator=draws.random)) < config.flow_dropout:
+            return None
+        return estimate_flow(source, target)
 
     def which_triplet(self, draws: Draws) -> int:
         if len(set(self.config.triplet_weights)) == 1:
@@ -259,7 +255,7 @@ class RectifierStage:
     def step(self, seen: int) -> dict[str, Tensor]:
         config = self.config
         adversarial = self.D is not None and seen >= config.gan_start_kimg * 1000
-        painted: list[Painted] = []
+        painted: list[Tensor] = []
         with timed(self, "Phase I"):
             triplets = self.triplets(seen) if not config.bank else self.banked(seen)
         terms_d: list[dict[str, Tensor]] = []
@@ -292,15 +288,15 @@ class RectifierStage:
             self.bank = bank_of(self.config, self.fingerprints(), rows, self.resolution)
         return self.bank.triplets(seen, rows, self.config.device, self.triplets)
 
-    def losses_d(self, seen: int, triplets: list[Triplet], painted: list[Painted],
+    def losses_d(self, seen: int, triplets: list[Triplet], painted: list[Tensor],
                  terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
         """D sees I against its repainted version; a single micro-batch keeps that one's graph for R."""
         config = self.config
-        for delta, primary, real, *_ in triplets:
+        for delta, primary, real, _, flow in triplets:
             with torch.set_grad_enabled(len(triplets) == 1), timed(self, "G"):
-                fake, flow = self.repainted_with_flow(primary, delta)
+                fake = self.repainted(self.R, primary, delta, flow)
             if len(triplets) == 1:
-                painted.append((fake, flow))
+                painted.append(fake)
             loss = discriminator_loss(self.D(real), self.D(fake.detach()))
             terms.append({"D": loss.detach()})
             if (seen // config.batch) % config.r1_interval == 0:
@@ -308,42 +304,27 @@ class RectifierStage:
                 loss, terms[-1]["r1"] = loss + r1 * (config.r1_gamma * 0.5 * config.r1_interval), r1.detach()
             yield loss
 
-    def losses_r(self, triplets: list[Triplet], painted: list[Painted], terms: list[dict[str, Tensor]],
+    def losses_r(self, triplets: list[Triplet], painted: list[Tensor], terms: list[dict[str, Tensor]],
                  adversarial: bool) -> Iterator[Tensor]:
         """L1 + perceptual + adversarial, per micro-batch."""
         config = self.config
         for delta, primary, target, t, flow in triplets:
-            picture, found_flow = painted.pop() if painted else self.repainted_with_flow(primary, delta)
+            picture = painted.pop() if painted else self.repainted(self.R, primary, delta, flow)
             error = picture - target
             l1, mse = error.abs().mean(), error.square().mean()
             perceptual = self.features.distance(picture, target).mean()
             loss = config.l1_weight * l1 + config.l2_weight * mse + config.perceptual_weight * perceptual
             found = {"l1": l1, "l2": mse, "perceptual": perceptual, f"l1_t{t}": l1}
-            if flow is not None:
-                found["flow"] = self.flow_error(found_flow, flow)
-                loss = loss + config.flow_weight * found["flow"]
             if adversarial:
                 gan = generator_loss(self.D(picture))
                 loss, found["G"] = loss + config.gan_weight * gan, gan
             terms.append({k: v.detach() for k, v in found.items()})
             yield loss
 
-    def repainted_with_flow(self, primary: Tensor, delta: Tensor) -> Painted:
-        """The trained network's picture and the carrier's flow, both with their graph."""
-        seen = primary if self.config.primary_input == "inversion" else torch.zeros_like(primary)
-        out, flow = self.R.decode_with_flow(self.R.encode_primary(seen), self.R.encode_delta(delta))
-        out = out.to(seen.dtype)
-        return seen + out if self.R.config.output == "residual" else out, flow
-
-    def flow_error(self, found: Tensor, flow: Tensor) -> Tensor:
-        """Mean length of the error of the carrier's flow in pixels of the code; flow [B,2,R,R] in pixels."""
-        size = self.R.config.code_resolution
-        error = found - area_downsample(flow, size) * (size / self.resolution)
-        return (error.square().sum(dim=1) + 1e-4).sqrt().mean()
-
-    def repainted(self, network: Rectifier, primary: Tensor, delta: Tensor) -> Tensor:
+    def repainted(self, network: Rectifier, primary: Tensor, delta: Tensor, flow: Tensor | None = None) -> Tensor:
         """The network's picture; the ablation without a primary picture keeps the inversion away from E_p."""
-        return network(primary if self.config.primary_input == "inversion" else torch.zeros_like(primary), delta)
+        return network(primary if self.config.primary_input == "inversion" else torch.zeros_like(primary), delta,
+                       flow=flow)
 
     # Looking at it -------------------------------------------------------------------------------------------
 
@@ -353,8 +334,9 @@ class RectifierStage:
         codes = self.E(images)
         x_hat, y_hat = self.synthesize(torch.cat([codes, self.editors[0].edit(codes, edits)])).chunk(2)
         delta = self.seen_by_delta_encoder(images, x_hat)
+        flow = estimate_flow(x_hat, y_hat) if self.config.carry_channels else None
         return {"inversion": x_hat, "reconstruction": self.repainted(self.average, x_hat, delta).clamp(-1, 1),
-                "edited": y_hat, "rectified": self.repainted(self.average, y_hat, delta).clamp(-1, 1)}
+                "edited": y_hat, "rectified": self.repainted(self.average, y_hat, delta, flow).clamp(-1, 1)}
 
     @property
     def is_portraits(self) -> bool:

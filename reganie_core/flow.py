@@ -1,4 +1,7 @@
-"""Where did everything go between a generated picture and its edit? Dense flow, coarse to fine (Lucas, Kanade 1981)."""
+"""Where did everything go between a generated picture and its edit? Dense flow, coarse to fine (Lucas, Kanade 1981).
+
+The rectifier uses it to carry a difference from X^ to Y^, the trainer to let pasted shapes move with the head.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,21 @@ def gaussian(x: Tensor, sigma: float) -> Tensor:
     return F.conv2d(x, kernel[..., None], groups=x.shape[1])
 
 
+def resize_flow(flow: Tensor, size: int) -> Tensor:
+    """flow [B,2,R,R] in pixels, at another size and in its pixels."""
+    scale = size / flow.shape[-1]
+    if scale == 1:
+        return flow
+    return scale * F.interpolate(flow, size=size, mode="bilinear", align_corners=False, antialias=scale < 1)
+
+
 def warp(images: Tensor, flow: Tensor) -> Tensor:
-    """images [B,C,H,W] read at p + flow(p); flow [B,2,H,W] in pixels (x, y), edges repeated."""
+    """images [B,C,H,W] read at p + flow(p), bilinear, edges repeated.
+
+    flow [B,2,h,w] holds (x, y) in its own pixels and is brought to the pictures' size.
+    """
     b, _, h, w = images.shape
+    flow = resize_flow(flow, w)
     y, x = torch.meshgrid(torch.arange(h, device=flow.device), torch.arange(w, device=flow.device), indexing="ij")
     position = torch.stack([(x + flow[:, 0] + 0.5) * (2 / w) - 1, (y + flow[:, 1] + 0.5) * (2 / h) - 1], dim=-1)
     return F.grid_sample(images, position, mode="bilinear", padding_mode="border", align_corners=False)
@@ -46,9 +61,8 @@ def estimate_flow(source: Tensor, target: Tensor, iterations: int = 3) -> Tensor
         if size * 2 >= resolution:
             break
         size *= 2
-        flow = 2 * F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
-    scale = resolution / size
-    return scale * F.interpolate(flow, size=resolution, mode="bilinear", align_corners=False)
+        flow = resize_flow(flow, size)
+    return resize_flow(flow, resolution)
 
 
 def _refine(flow: Tensor, source: Tensor, target: Tensor) -> Tensor:
