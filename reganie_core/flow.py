@@ -11,7 +11,9 @@ from torch import Tensor
 
 COARSEST = 16          # pixels; a head turned by 15 degrees moves about one pixel there
 WINDOW = 1.5           # standard deviation of the window in pixels of each level
-STIFFNESS = 2e-3       # added to the structure tensor: where nothing is to be seen nothing moves
+FINEST = 128           # pixels; larger pictures are looked at in this size
+CONTRAST = 3.0         # standard deviation, in pixels, of what local contrast is measured in
+STIFFNESS = 5e-2       # added to the structure tensor: where nothing is to be seen nothing moves
 LARGEST_STEP = 1.5     # pixels per iteration
 
 
@@ -49,20 +51,29 @@ def warp(images: Tensor, flow: Tensor) -> Tensor:
 def estimate_flow(source: Tensor, target: Tensor, iterations: int = 3) -> Tensor:
     """Flow [B,2,R,R] in pixels with warp(source, flow) close to target; pictures [B,3,R,R] in [-1,1].
 
-    Least squares in Gaussian windows from 16 px up to half of R, smoothed with weights that trust textured places, so
-    that flat ones follow their surroundings.
+    Least squares in Gaussian windows from 16 px up to 128 px, smoothed with weights that trust textured places, so that
+    flat ones follow their surroundings. Pictures are compared in their local contrast: hair that turned grey has not
+    moved. From a picture to itself the flow is zero, exactly.
     """
     resolution, size = source.shape[-1], min(COARSEST, source.shape[-1])
+    finest = min(FINEST, resolution)
+    a, b = (local_contrast(F.adaptive_avg_pool2d(x, finest)) for x in (source, target))
     flow = source.new_zeros(source.shape[0], 2, size, size)
     while True:
-        a, b = (F.adaptive_avg_pool2d(x, size) for x in (source, target))
+        small_a, small_b = (F.adaptive_avg_pool2d(x, size) for x in (a, b))
         for _ in range(iterations):
-            flow = _refine(flow, a, b)
-        if size * 2 >= resolution:
-            break
+            flow = _refine(flow, small_a, small_b)
+        if size * 2 > finest:
+            return resize_flow(flow, resolution)
         size *= 2
         flow = resize_flow(flow, size)
-    return resize_flow(flow, resolution)
+
+
+def local_contrast(x: Tensor) -> Tensor:
+    """[B,C,H,W] less its local mean, over its local deviation in all channels together; little where little is seen."""
+    x = x - gaussian(x, CONTRAST)
+    power = gaussian(x.square().sum(dim=1, keepdim=True), CONTRAST)
+    return x * (power + 0.02).rsqrt()
 
 
 def _refine(flow: Tensor, source: Tensor, target: Tensor) -> Tensor:

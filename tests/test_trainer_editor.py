@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from tests.trainer_files import write_attributes
 from trainer.config import build as build_config
 from trainer.loop import Run
 from trainer.stages import editor_report, stage_class
+from trainer.stages.attributes import noisy
 from trainer.stages.editor import EditorStage, EditorStageConfig
-from trainer.stages.editor_losses import Contrastor, asked_loss, kept_loss, layer_distance, look
+from trainer.stages.editor_losses import Contrastor, asked_loss, kept_loss, layer_distance, look, look_of
 
 NUMERIC, BINARY = ["yaw", "age", "length"], ["glasses"]
 SMALL = ["device=cpu", "batch=4", "reader=8", "trunk=8", "expert=4", "bank=2", "attention=4", "held_out_count=4",
@@ -139,6 +141,47 @@ def test_the_pass_of_the_teacher_is_the_teachers(paths: list[str]) -> None:
     torch.testing.assert_close(view.logits, s.teacher.net.logits(a))
     torch.testing.assert_close(view.embedding, s.teacher.net.embedding(a))
     torch.testing.assert_close(layer_distance(view.layers, look(s.teacher.net, b).layers), s.teacher.distance(a, b))
+
+
+def test_several_networks_read_on_average_in_the_firsts_standards(paths: list[str], tmp_path: Path) -> None:
+    s = stage(paths)
+    first = s.teacher.net
+    other = type(first)(dataclasses.replace(first.config, mean=tuple(m + 1 for m in first.config.mean),
+                                            std=tuple(2 * d for d in first.config.std)))
+    other.load_state_dict(first.state_dict())
+    images = torch.rand(2, 3, first.config.resolution, first.config.resolution) * 2 - 1
+    both, alone = look_of([first, other], images), look(first, images)
+    # The same weights with other standards: v2 = 2 std logit + mean + 1 is (2 logit + 1 / std) in the first's.
+    count = len(first.config.numeric)
+    std = torch.tensor(first.config.std)
+    expected = (alone.logits[:, :count] + 2 * alone.logits[:, :count] + 1 / std) / 2
+    torch.testing.assert_close(both.logits[:, :count], expected)
+    torch.testing.assert_close(both.logits[:, count:], alone.logits[:, count:])
+    torch.testing.assert_close(both.embedding, alone.embedding)
+
+
+def test_noise_has_a_deviation_of_its_own_in_each_picture() -> None:
+    images = torch.zeros(64, 3, 32, 32)
+    assert noisy(images, 0.0, torch.Generator()) is images
+    deviation = noisy(images, 0.2, torch.Generator().manual_seed(0)).flatten(1).std(dim=1)
+    assert deviation.max() < 0.21 and deviation.min() < 0.03
+    assert deviation.mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_weight_of_a_control_weighs_its_asked_loss() -> None:
+    logits, goal = torch.randn(5, 3), torch.randn(5, 3)
+    binary, active = torch.zeros(3, dtype=torch.bool), torch.ones(5, 3, dtype=torch.bool)
+    each = [asked_loss(logits, goal, binary, active, torch.eye(3)[i]) for i in range(3)]
+    torch.testing.assert_close(asked_loss(logits, goal, binary, active, torch.tensor([1.0, 4.0, 0.5])),
+                               each[0] + 4 * each[1] + 0.5 * each[2])
+
+
+def test_networks_that_read_other_things_are_refused(paths: list[str], tmp_path: Path) -> None:
+    write_attributes(tmp_path / "others.safetensors")
+    with pytest.raises(InputError, match="more_attributes"):
+        stage(paths, f"more_attributes={tmp_path / 'others.safetensors'}")
+    with pytest.raises(InputError, match="nose"):
+        stage(paths, 'control_weights={"nose": 2}')
 
 
 def test_contrast_attracts_equal_targets_of_edited_attributes() -> None:

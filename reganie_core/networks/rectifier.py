@@ -254,12 +254,13 @@ class Rectifier(nn.Module):
             code = code._replace(sp=code.sp.to(primary.f_x.dtype))
         if self.flow is None:
             return self.G_p(primary, code)
-        size = self.config.code_resolution
         if flow is None:
-            flow = code.sp.new_zeros(code.sp.shape[0], 2, size, size)
-        flow = resize_flow(flow.float(), size)
-        flow = flow + self.flow(primary.f_x, self._carried(code.sp, flow))
-        out = self.G_p(primary, code._replace(sp=self._carried(code.sp, flow))).float()
+            flow = code.delta.new_zeros(code.delta.shape[0], 2, *code.delta.shape[-2:])
+        flow = flow.float()
+        coarse = resize_flow(flow, self.config.code_resolution)
+        correction = self.flow(primary.f_x, self._carried(code.sp, coarse))
+        out = self.G_p(primary, code._replace(sp=self._carried(code.sp, coarse + correction))).float()
+        flow = flow + resize_flow(correction, self.resolution)
         return out[:, :3] + torch.sigmoid(out[:, 3:] + MASK_START) * warp(code.delta.float(), flow)
 
     def _carried(self, sp: Tensor, flow: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from reganie_core import portraits
@@ -47,6 +48,7 @@ from ..sheets import grid
 from ..sources import Pictures, first
 from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
+from .editor_losses import layer_distance, look
 
 # (what E_d sees, I^, I, which of the triplets, the flow along which dI is carried, if it is)
 Triplet = tuple[Tensor, Tensor, Tensor, int, Tensor | None]
@@ -78,6 +80,7 @@ class RectifierStageConfig(StageConfig):
     l1_weight: float = 1.0
     l2_weight: float = 0.0             # beyond the paper
     perceptual_weight: float = 1.0
+    attribute_weight: float = 0.0      # beyond the paper: the picture shows the attributes of I (needs `attributes`)
     gan_weight: float = 1.0
     gan_start_kimg: float = 0.0
     r1_gamma: float = 10.0
@@ -109,6 +112,8 @@ class RectifierStageConfig(StageConfig):
             raise InputError(f"primary_input is inversion or nothing; found {self.primary_input!r}.")
         if self.bank and self.carry_channels:
             raise InputError("A bank holds no flows, which carry_channels needs: leave one of them empty.")
+        if self.attribute_weight and self.lpips:
+            raise InputError("attribute_weight needs the attribute network as the perceptual loss: leave lpips empty.")
         weights = self.triplet_weights
         if len(weights) != 3 or min(weights) < 0 or max(weights) <= 0:
             raise InputError(f"triplet_weights are three numbers from 0 up, not all 0; found {weights}.")
@@ -312,14 +317,25 @@ class RectifierStage:
             picture = painted.pop() if painted else self.repainted(self.R, primary, delta, flow)
             error = picture - target
             l1, mse = error.abs().mean(), error.square().mean()
-            perceptual = self.features.distance(picture, target).mean()
-            loss = config.l1_weight * l1 + config.l2_weight * mse + config.perceptual_weight * perceptual
-            found = {"l1": l1, "l2": mse, "perceptual": perceptual, f"l1_t{t}": l1}
+            found = {"l1": l1, "l2": mse, f"l1_t{t}": l1, **self.compared(picture, target)}
+            loss = config.l1_weight * l1 + config.l2_weight * mse + config.perceptual_weight * found["perceptual"]
+            if "attribute" in found:
+                loss = loss + config.attribute_weight * found["attribute"]
             if adversarial:
                 gan = generator_loss(self.D(picture))
                 loss, found["G"] = loss + config.gan_weight * gan, gan
             terms.append({k: v.detach() for k, v in found.items()})
             yield loss
+
+    def compared(self, picture: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """How differently the loss network sees two pictures: its features, and what it reads where that counts."""
+        if not self.config.attribute_weight:
+            return {"perceptual": self.features.distance(picture, target).mean()}
+        with torch.no_grad():
+            wanted = look(self.features.net, target)
+        seen = look(self.features.net, picture)
+        return {"perceptual": layer_distance(seen.layers, wanted.layers).mean(),
+                "attribute": F.smooth_l1_loss(seen.logits, wanted.logits, beta=0.1)}
 
     def repainted(self, network: Rectifier, primary: Tensor, delta: Tensor, flow: Tensor | None = None) -> Tensor:
         """The network's picture; the ablation without a primary picture keeps the inversion away from E_p."""
