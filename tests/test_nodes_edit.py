@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import shutil
@@ -169,6 +170,27 @@ def test_one_slider_move_runs_the_editor_g_ep_and_gp_only(pack, wires, monkeypat
     with torch.inference_mode():
         other = node.rectify(edited=edited, delta=delta.clone() * 0.5, rectifier=wires.rectifier)[0]
     assert calls["encode_delta"] == 1 and not torch.equal(other, fresh), "another difference is encoded again"
+
+
+def test_the_difference_takes_its_inversion_along(pack, wires):
+    """A rectifier that carries needs X^; the wire from Compute Delta brings it, a bare difference does not."""
+    plain = wires.rectifier.value
+    torch.manual_seed(0)
+    network = type(plain)(dataclasses.replace(plain.config, carry_channels=(4, 6))).eval()
+    carrying = type(wires.rectifier)("rectifier", "carrying", network)
+    latent, inversion, prepared = call(pack, "E4EInvert", generator=wires.generator, image=picture(2),
+                                       encoder=wires.encoder)
+    delta, _ = call(pack, "ComputeDelta", image=prepared, inversion=inversion)
+    edited = torch.cat([_edit(pack, wires, latent[i], f"yaw={yaw}")[1] for i in range(2) for yaw in (10, 20, 30)])
+    found = call(pack, "Rectify", edited=edited, delta=delta, rectifier=carrying)[0]
+    images = pack.rc.images
+    expected = pack.rc.rectify.rectify(network, images.from_comfy(edited), delta,
+                                       inversion=images.from_comfy(inversion))
+    torch.testing.assert_close(found, images.to_comfy(expected))
+    bare = call(pack, "Rectify", edited=edited, delta=delta.clone(), rectifier=carrying)[0]
+    still = pack.rc.rectify.rectify(network, images.from_comfy(edited), delta)
+    torch.testing.assert_close(bare, images.to_comfy(still))
+    assert (bare - found).abs().max() > 0.01
 
 
 def test_blends_meet_both_ends(pack, wires, latent):
