@@ -11,7 +11,7 @@ import torch
 
 from reganie_core.errors import InputError
 from tests.trainer_files import SMALL_RECTIFIER
-from trainer.bank import Bank, key_of
+from trainer.bank import Bank, Triplet, key_of
 from trainer.config import build as build_config
 from trainer.stages.rectifier import RectifierStage, RectifierStageConfig
 
@@ -21,12 +21,12 @@ SLOT = 4 * 9 * 8 * 8 * 2 / 2**30          # GiB of four triplets at 8 px
 
 def fresh(calls: list[int], batch: int = 4, rows: list[torch.Tensor] | None = None) -> Any:
     """Triplets whose values name the image number and the row."""
-    def make(seen: int) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]]:
+    def make(seen: int) -> list[Triplet]:
         calls.append(seen)
         found = []
         for piece in rows or [torch.arange(batch)]:
             ramp = torch.linspace(0, 1, 8).expand(len(piece), 3, 8, 8) + piece[:, None, None, None] + seen / 64
-            found.append((ramp / 64, -ramp / 64, ramp / 32, seen // 4 % 3 + 1))
+            found.append((ramp / 64, -ramp / 64, ramp / 32, seen // 4 % 3 + 1, None))
         return found
     return make
 
@@ -44,7 +44,8 @@ def test_every_round_shows_every_slot_and_only_the_first_makes_them(tmp_path: Pa
         assert torch.equal(found, made.half().float())
     assert [s[0][3] for s in shown[0]] == [1, 2, 3] and sorted(s[0][3] for s in shown[2]) == [1, 2, 3]
     for later in shown[1:]:             # the same pictures in another order, some of them flipped, all three alike
-        for (delta, primary, target, t), in later:
+        for (delta, primary, target, t, flow), in later:
+            assert flow is None
             made = fresh([])(4 * (t - 1))[0]
             for row in range(4):
                 flipped = not torch.equal(delta[row], made[0][row].half().float())
@@ -74,7 +75,7 @@ def test_what_lies_in_the_folder_changes_nothing(tmp_path: Path) -> None:
     shard.write_bytes(data)
     again = bank(tmp_path / "b", 2)
     for s in range(2, 9):
-        for found, made in zip(again.triplets(4 * s, rows, "cpu", fresh(calls))[0], whole[s][0], strict=True):
+        for found, made in zip(again.triplets(4 * s, rows, "cpu", fresh(calls))[0][:4], whole[s][0][:4], strict=True):
             assert torch.equal(torch.as_tensor(found), torch.as_tensor(made)), s
     assert calls                                                             # other ages and the torn slot were made
 
