@@ -11,9 +11,10 @@ import torch
 
 from reganie_core.errors import InputError
 from tests.trainer_files import SMALL_RECTIFIER
-from trainer.bank import Bank, Triplet, key_of
+from trainer.bank import Bank, key_of
 from trainer.config import build as build_config
 from trainer.stages.rectifier import RectifierStage, RectifierStageConfig
+from trainer.stages.triplets import Triplet
 
 OPTIONS = ["batch=4", *SMALL_RECTIFIER, "gan_weight=0", "attributes=", "device=cpu", "ema_kimg=0.01"]
 SLOT = 4 * 9 * 8 * 8 * 2 / 2**30          # GiB of four triplets at 8 px
@@ -26,7 +27,7 @@ def fresh(calls: list[int], batch: int = 4, rows: list[torch.Tensor] | None = No
         found = []
         for piece in rows or [torch.arange(batch)]:
             ramp = torch.linspace(0, 1, 8).expand(len(piece), 3, 8, 8) + piece[:, None, None, None] + seen / 64
-            found.append((ramp / 64, -ramp / 64, ramp / 32, seen // 4 % 3 + 1, None))
+            found.append(Triplet(ramp / 64, -ramp / 64, ramp / 32, seen // 4 % 3 + 1))
         return found
     return make
 
@@ -44,8 +45,8 @@ def test_every_round_shows_every_slot_and_only_the_first_makes_them(tmp_path: Pa
         assert torch.equal(found, made.half().float())
     assert [s[0][3] for s in shown[0]] == [1, 2, 3] and sorted(s[0][3] for s in shown[2]) == [1, 2, 3]
     for later in shown[1:]:             # the same pictures in another order, some of them flipped, all three alike
-        for (delta, primary, target, t, flow), in later:
-            assert flow is None
+        for (delta, primary, target, t, *nothing), in later:
+            assert nothing == [None, None]
             made = fresh([])(4 * (t - 1))[0]
             for row in range(4):
                 flipped = not torch.equal(delta[row], made[0][row].half().float())

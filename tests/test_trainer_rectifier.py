@@ -11,12 +11,14 @@ import torch
 import reganie_core as rc
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import InputError
+from reganie_core.metrics import changed_region
 from tests.trainer_files import SMALL_RECTIFIER, write_attributes
 from trainer.config import build as build_config
 from trainer.loop import Run
 from trainer.randomness import generator_at
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
 from trainer.stages.rectifier import RectifierStage, RectifierStageConfig
+from trainer.stages.triplets import regional_mean
 
 SMALL = ["batch=4", *SMALL_RECTIFIER, "r1_gamma=1"]
 
@@ -34,7 +36,7 @@ def test_triplets_are_those_of_algorithm_1(paths: list[str]) -> None:
     stage = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths]))
     found = {}
     for position in range(40):
-        delta, primary, target, t, _ = stage.triplet(generator_at(0, position))
+        delta, primary, target, t, *_ = stage.triplet(generator_at(0, position))
         assert delta.abs().max() <= 2 and primary.abs().max() <= 1 and target.abs().max() <= 1
         found[t] = (position, delta, primary, target)
     assert set(found) == {1, 2, 3}
@@ -73,7 +75,7 @@ def test_edits_and_triplets_are_drawn_as_readily_as_asked(paths: list[str]) -> N
     along = torch.nn.functional.normalize(moved.flatten(), dim=0)
     edited = stage.edit(torch.zeros(64, stage.G.num_ws, stage.G.w_dim), generator_at(0, 0)).flatten(1)
     assert ((edited @ along).abs() / edited.norm(dim=1) > 0.999).sum() >= 60
-    assert {stage.triplet(generator_at(0, i))[3] for i in range(5)} == {2}
+    assert {stage.triplet(generator_at(0, i)).number for i in range(5)} == {2}
 
 
 @pytest.mark.parametrize("option", ['edit_weights={"nose": 2}', 'edit_weights={"smile": 0}', "triplet_weights=1,1",
@@ -88,15 +90,40 @@ def test_a_carried_difference_goes_along_the_flow_between_the_inversions(paths: 
     stage = RectifierStage(build_config(RectifierStageConfig, None, [*options, "flow_dropout=0"]))
     found = {}
     for position in range(20):
-        *_, primary, _, t, flow = stage.triplet(generator_at(0, position))
-        found[t] = primary, flow
+        made = stage.triplet(generator_at(0, position))
+        found[made.number] = made.primary, made.flow
     assert found[3][1] is None, "nothing moves between a picture and itself"
     for t in (1, 2):
         primary, flow = found[t]
         assert flow.shape == (4, 2, *primary.shape[-2:]) and flow.abs().max() > 0.1
     assert all(torch.isfinite(v) for v in stage.step(0).values())
     silent = RectifierStage(build_config(RectifierStageConfig, None, [*options, "flow_dropout=1"]))
-    assert all(silent.triplet(generator_at(0, position))[4] is None for position in range(5))
+    assert all(silent.triplet(generator_at(0, position)).flow is None for position in range(5))
+
+
+def test_the_inverted_edit_can_be_the_one_that_is_seen_in_use(paths: list[str]) -> None:
+    stage = RectifierStage(build_config(RectifierStageConfig, None, [
+        *SMALL, *paths, "edited_codes=1", "changed_weight=1", "triplet_weights=0,1,0"]))
+    made = stage.triplet(generator_at(0, 3))
+    random = generator_at(0, 3)
+    w = stage.G.mapping(torch.randn(4, stage.G.z_dim, generator=random))
+    torch.multinomial(torch.tensor([0.0, 1.0, 0.0]), 1, generator=random)
+    state = random.get_state()
+    x, y = stage.synthesize(w), stage.synthesize(stage.edit(w, random))
+    random.set_state(state)
+    codes = stage.E(x)
+    torch.testing.assert_close(made.primary, stage.synthesize(stage.edit(codes, random)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(made.target, y, atol=1e-5, rtol=0)
+    assert torch.equal(made.region, changed_region(x, y)) and "changed" in stage.step(0)
+
+
+def test_a_small_region_counts_as_much_as_a_large_one() -> None:
+    region = torch.zeros(2, 1, 10, 10)
+    region[0, :, :2, :5], region[1] = 1.0, 1.0
+    error = torch.zeros(2, 3, 10, 10)
+    error[0, :, :2, :5], error[1] = 1.0, 3.0
+    assert regional_mean(error, region) == pytest.approx(2.0)
+    assert regional_mean(error, torch.zeros_like(region)) == 0.0
 
 
 def test_jitter_is_one_error_for_both_pictures(paths: list[str]) -> None:

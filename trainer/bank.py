@@ -28,11 +28,10 @@ from reganie_core.errors import InputError
 from reganie_core.paths import atomic_write
 
 from .randomness import Draws, generator_at
+from .stages.triplets import Triplet
 
 __all__ = ["Bank", "bank_of", "key_of"]
 
-# (what E_d sees, I^, I, which of the triplets, no flow)
-Triplet = tuple[Tensor, Tensor, Tensor, int, Tensor | None]
 SHARD_BYTES = 2**30
 EMPTY = -1
 #: Options that do not change triplets; every other one is part of the key, also one that is added later.
@@ -40,8 +39,8 @@ NOT_IN_KEY = frozenset("""
     total_kimg lr beta1 beta2 lr_decay_from ema_kimg accumulate compile threads device tick_kimg sheet_kimg
     validate_kimg save_minutes init_from generator encoder editors attributes lpips encoder_channels body_channels
     body_blocks decoder_channels carry_channels flow_dropout sp_channels gl_channels gl_dim modulation output
-    primary_skips primary_input l1_weight l2_weight perceptual_weight attribute_weight gan_weight gan_start_kimg
-    r1_gamma r1_interval d_channels bank bank_gib bank_refresh
+    primary_skips primary_input l1_weight l2_weight perceptual_weight attribute_weight changed_weight gan_weight
+    gan_start_kimg r1_gamma r1_interval d_channels bank bank_gib bank_refresh
     """.split())
 
 
@@ -50,7 +49,7 @@ def key_of(config: Any, fingerprints: Mapping[str, Any]) -> dict[str, Any]:
     options = {k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_IN_KEY}
     folder = Path(__file__).parent
     code = hashlib.sha256()
-    files = [folder / name for name in ("stages/rectifier.py", "paste.py", "randomness.py")]
+    files = [folder / name for name in ("stages/triplets.py", "paste.py", "randomness.py")]
     for file in (*files, Path(flow.__file__)):
         code.update(file.read_bytes())
     return {"networks": dict(fingerprints), "options": json.loads(json.dumps(options)), "code": code.hexdigest()[:16]}
@@ -143,7 +142,7 @@ class Bank:
                 flip = Draws(generator_at(self.seed, seen, "bank"), self.batch_size, piece).rand() < 0.5
                 part = torch.where(flip.to(device)[None, :, None, None, None], part.flip(-1), part)
             delta, primary, target = (x.contiguous(memory_format=torch.channels_last) for x in part.unbind(0))
-            found.append((delta, primary, target, int(mark[1]), None))
+            found.append(Triplet(delta, primary, target, int(mark[1])))
         return found
 
 

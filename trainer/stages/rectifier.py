@@ -9,6 +9,8 @@ Loss: L1 + perceptual + adversarial (R1), weights 1 in the paper. Options beyond
 
 - `paste`: random shapes in X, carried to Y by optical flow (`paste_moving`), before both are inverted;
 - `jitter`: the codes of X^ and Y^ get the same error, as those of a real picture have before and after an edit;
+- `edited_codes`: the inverted edit is sometimes G(Editor(E(X))), which is what the rectifier sees in use;
+- `changed_weight`: where the edit changes the picture counts more, the less of the picture that is;
 - `carry_channels`: the rectifier carries dI along the optical flow to where it belongs (`networks.carrying`);
 - `real`: a share of the batches shows training pictures, as triplet 3;
 - `l2_weight`, `gan_start_kimg`, and what E_d and E_p see (`delta_input`, `primary_input`), for ablations.
@@ -30,7 +32,6 @@ from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoi
 from reganie_core.editing import Editor
 from reganie_core.errors import InputError
 from reganie_core.flow import estimate_flow
-from reganie_core.images import area_downsample
 from reganie_core.metrics import l2
 from reganie_core.networks import describe
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
@@ -42,16 +43,14 @@ from ..data import ImageSet
 from ..ema import make_average, update_average
 from ..foreign import editors, perceptual
 from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..paste import paste_shapes
 from ..randomness import Draws, generator_at
 from ..sheets import grid
 from ..sources import Pictures, first
 from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .editor_losses import layer_distance, look
+from .triplets import Triplet, TripletMaker, regional_mean
 
-# (what E_d sees, I^, I, which of the triplets, the flow along which dI is carried, if it is)
-Triplet = tuple[Tensor, Tensor, Tensor, int, Tensor | None]
 VALIDATION_SEED = 600_000_000      # held-out portraits to look at while training; the tables use others
 
 
@@ -80,6 +79,7 @@ class RectifierStageConfig(StageConfig):
     l1_weight: float = 1.0
     l2_weight: float = 0.0             # beyond the paper
     perceptual_weight: float = 1.0
+    changed_weight: float = 0.0        # beyond the paper: L1 where the edit changes the picture, each edit alike
     attribute_weight: float = 0.0      # beyond the paper: the picture shows the attributes of I (needs `attributes`)
     gan_weight: float = 1.0
     gan_start_kimg: float = 0.0
@@ -90,6 +90,7 @@ class RectifierStageConfig(StageConfig):
     edit_strength: float = 0.5         # standard deviation of a change, as a share of the control's range
     edit_weights: dict[str, float] = field(default_factory=dict)  # control -> how readily it is drawn; 1 if not named
     triplet_weights: tuple[float, ...] = (1.0, 1.0, 1.0)          # how readily each triplet is drawn
+    edited_codes: float = 0.0          # beyond the paper: share of triplets 2 whose Y^ is G(Editor(E(X))), as in use
     paste: float = 0.0                 # share of samples with pasted shapes
     paste_moving: bool = True          # carry them from X to Y by optical flow; else they stay in place
     jitter: float = 0.0                # largest common error of the codes, as a share of the way to another code
@@ -110,8 +111,9 @@ class RectifierStageConfig(StageConfig):
             raise InputError(f"delta_input is delta, image or nothing; found {self.delta_input!r}.")
         if self.primary_input not in ("inversion", "nothing"):
             raise InputError(f"primary_input is inversion or nothing; found {self.primary_input!r}.")
-        if self.bank and self.carry_channels:
-            raise InputError("A bank holds no flows, which carry_channels needs: leave one of them empty.")
+        if self.bank and (self.carry_channels or self.changed_weight):
+            raise InputError("A bank holds pictures only, no flows for carry_channels and no regions for "
+                             "changed_weight: leave bank empty, or these two.")
         if self.attribute_weight and self.lpips:
             raise InputError("attribute_weight needs the attribute network as the perceptual loss: leave lpips empty.")
         weights = self.triplet_weights
@@ -121,7 +123,7 @@ class RectifierStageConfig(StageConfig):
             raise InputError(f"edit_weights must be above 0; found {self.edit_weights}.")
 
 
-class RectifierStage:
+class RectifierStage(TripletMaker):
     config_class = RectifierStageConfig
     kind = "rectifier"
 
@@ -171,90 +173,6 @@ class RectifierStage:
             self.modules["D"] = self.D
             self.optimizers["D"] = adam(self.D, config, config.r1_interval)
 
-    # Algorithm 1 ---------------------------------------------------------------------------------------------
-
-    @torch.inference_mode()
-    def triplet(self, random: torch.Generator | Draws, seen: int = 0) -> Triplet:
-        """(what E_d sees, I^, I), which triplet it is (4: a training picture) and the flow [B,2,R,R] in pixels from the
-        places of I^ to those of the inversion that dI was taken from, or None; pictures clamped to [-1,1]."""
-        config = self.config
-        draws = Draws.of(random, config.batch)
-        w = self.G.mapping(draws.randn(self.G.z_dim).to(config.device))
-        t = self.which_triplet(draws)
-        if config.real > 0 and float(torch.rand(1, generator=draws.random)) < config.real:
-            t, pictures = 4, self.training_pictures(draws, seen)
-        else:
-            pictures = self.synthesize(w if t == 3 else torch.cat([w, self.edit(w, draws)]))
-        if config.paste > 0:
-            pictures = paste_shapes(pictures, len(draws), config.paste, draws, config.paste_moving)
-        inverted = self.synthesize(self.invert(pictures, draws))
-        if t >= 3:
-            return self.seen_by_delta_encoder(pictures, inverted), inverted, pictures, t, None
-        (x, y), (x_hat, y_hat) = pictures.chunk(2), inverted.chunk(2)
-        if t == 1:
-            return self.seen_by_delta_encoder(y, y_hat), x_hat, x, t, self.flow(y_hat, x_hat, draws)
-        return self.seen_by_delta_encoder(x, x_hat), y_hat, y, t, self.flow(x_hat, y_hat, draws)
-
-    def flow(self, source: Tensor, target: Tensor, draws: Draws) -> Tensor | None:
-        """What the rectifier is told about where things went; nothing in some batches, and where it does not carry."""
-        config = self.config
-        if not config.carry_channels or float(torch.rand(1, generator=draws.random)) < config.flow_dropout:
-            return None
-        return estimate_flow(source, target)
-
-    def which_triplet(self, draws: Draws) -> int:
-        if len(set(self.config.triplet_weights)) == 1:
-            return int(torch.randint(1, 4, (1,), generator=draws.random))
-        return 1 + int(torch.multinomial(torch.tensor(self.config.triplet_weights), 1, generator=draws.random))
-
-    def seen_by_delta_encoder(self, picture: Tensor, inversion: Tensor) -> Tensor:
-        """dI, or what an input ablation puts in its place."""
-        if self.config.delta_input == "delta":
-            return picture - inversion
-        return picture if self.config.delta_input == "image" else torch.zeros_like(picture)
-
-    def synthesize(self, codes: Tensor) -> Tensor:
-        """The generator's pictures at the rectifier's resolution."""
-        return area_downsample(self.G.synthesis(codes).clamp(-1, 1), self.resolution)
-
-    def training_pictures(self, draws: Draws, seen: int) -> Tensor:
-        indices = draws.numbers(self.data, seen)
-        mirror = draws.rand() < 0.5
-        return self.data.batch(indices, mirror).to(self.config.device)
-
-    def invert(self, pictures: Tensor, random: torch.Generator | Draws) -> Tensor:
-        """E(pictures), for [X; Y] with the same error added to both halves when `jitter` is on.
-
-        The error leads towards another mapped code, in the layers from a random one up or down: like that of a real
-        picture it is an error of content, and the edit does not change it.
-        """
-        codes, config = self.E(pictures), self.config
-        if config.jitter <= 0:
-            return codes
-        draws = Draws.of(random, config.batch)
-        batch, layers = len(draws), self.G.num_ws
-        z, u = draws.randn(self.G.z_dim), draws.rand(3)
-        cut, rising = (u[:, :1] * layers).long(), u[:, 1:2] < 0.5
-        layer = torch.arange(layers)[None]
-        share = torch.where((layer >= cut) == rising, u[:, 2:].square() * config.jitter, 0.0)
-        error = share[:, :, None].to(codes.device) * (self.G.mapping(z.to(codes.device)) - codes[:batch])
-        return codes + error.repeat(len(codes) // batch, 1, 1)
-
-    def edit(self, w: Tensor, random: torch.Generator | Draws) -> Tensor:
-        """Editor(w): 1 to `edits_per_sample` random controls per sample, each changed by a random amount."""
-        draws = Draws.of(random, len(w))
-        editor = self.editors[int(torch.randint(len(self.editors), (1,), generator=draws.random))]
-        controls = [c for c in editor.controls if c.kind != "text"]
-        count = draws.randint(1, self.config.edits_per_sample + 1, 1)
-        weights = torch.tensor([self.config.edit_weights.get(c.name, 1.0) for c in controls])
-        clocks = -torch.log1p(-draws.rand(len(controls))) / weights      # exponential; the first ones to ring are drawn
-        rank = clocks.argsort(dim=1).argsort(dim=1)
-        amount = draws.randn(len(controls)).clamp(-2, 2)
-        scale = torch.tensor([(c.maximum - c.minimum) * self.config.edit_strength for c in controls])
-        binary = torch.tensor([c.kind == "binary" for c in controls])       # they are off or on, never half
-        amount = (torch.where(binary, amount.sign(), amount * scale) * (rank < count)).to(w.device)
-        return editor.edit(w, {c.name: amount[:, i] for i, c in enumerate(controls)})
-
     # One step ------------------------------------------------------------------------------------------------
 
     def step(self, seen: int) -> dict[str, Tensor]:
@@ -283,7 +201,7 @@ class RectifierStage:
         config, found = self.config, []
         for rows in shares(config, group=self.group):
             draws = Draws(generator_at(config.seed, seen), config.batch, rows)
-            found.append(tuple(v.clone() if isinstance(v, Tensor) else v for v in self.triplet(draws, seen)))
+            found.append(Triplet(*(v.clone() if isinstance(v, Tensor) else v for v in self.triplet(draws, seen))))
         return found
 
     def banked(self, seen: int) -> list[Triplet]:
@@ -297,15 +215,15 @@ class RectifierStage:
                  terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
         """D sees I against its repainted version; a single micro-batch keeps that one's graph for R."""
         config = self.config
-        for delta, primary, real, _, flow in triplets:
+        for made in triplets:
             with torch.set_grad_enabled(len(triplets) == 1), timed(self, "G"):
-                fake = self.repainted(self.R, primary, delta, flow)
+                fake = self.repainted(self.R, made.primary, made.delta, made.flow)
             if len(triplets) == 1:
                 painted.append(fake)
-            loss = discriminator_loss(self.D(real), self.D(fake.detach()))
+            loss = discriminator_loss(self.D(made.target), self.D(fake.detach()))
             terms.append({"D": loss.detach()})
             if (seen // config.batch) % config.r1_interval == 0:
-                r1 = r1_penalty(self.D, real)
+                r1 = r1_penalty(self.D, made.target)
                 loss, terms[-1]["r1"] = loss + r1 * (config.r1_gamma * 0.5 * config.r1_interval), r1.detach()
             yield loss
 
@@ -313,14 +231,17 @@ class RectifierStage:
                  adversarial: bool) -> Iterator[Tensor]:
         """L1 + perceptual + adversarial, per micro-batch."""
         config = self.config
-        for delta, primary, target, t, flow in triplets:
-            picture = painted.pop() if painted else self.repainted(self.R, primary, delta, flow)
-            error = picture - target
+        for made in triplets:
+            picture = painted.pop() if painted else self.repainted(self.R, made.primary, made.delta, made.flow)
+            error = picture - made.target
             l1, mse = error.abs().mean(), error.square().mean()
-            found = {"l1": l1, "l2": mse, f"l1_t{t}": l1, **self.compared(picture, target)}
+            found = {"l1": l1, "l2": mse, f"l1_t{made.number}": l1, **self.compared(picture, made.target)}
             loss = config.l1_weight * l1 + config.l2_weight * mse + config.perceptual_weight * found["perceptual"]
             if "attribute" in found:
                 loss = loss + config.attribute_weight * found["attribute"]
+            if made.region is not None:
+                found["changed"] = regional_mean(error.abs(), made.region)
+                loss = loss + config.changed_weight * found["changed"]
             if adversarial:
                 gan = generator_loss(self.D(picture))
                 loss, found["G"] = loss + config.gan_weight * gan, gan
