@@ -92,3 +92,21 @@ def test_a_grown_generator_shows_the_smaller_ones_pictures(tmp_path: Path) -> No
     assert not torch.equal(stage.G.synthesis.b32.conv0.weight, weight)
     with pytest.raises(MismatchError, match="other widths"):
         GeneratorStage(build(GeneratorStageConfig, None, [*options, "resolution=32", "channels=12,12,12,6"]))
+
+
+def test_a_frozen_generator_keeps_its_codes_and_learns_finer_pictures(tmp_path: Path) -> None:
+    small = start(tmp_path, "small", 0.016)
+    stage = GeneratorStage(build(GeneratorStageConfig, None, [
+        *TINY, f"data={tmp_path / 'data'}", f"grow_from={small.export_path}", "grow_frozen=true", "noise=false",
+        "resolution=32", "channels=8,8,8,6", "grow_warmup_kimg=0"]))
+    before = {name: value.clone() for name, value in stage.G.state_dict().items()}
+    for name, value in small.stage.G_ema.state_dict().items():
+        if not name.endswith("noise_strength"):
+            torch.testing.assert_close(before[name], value, rtol=1e-3, atol=1e-3)        # exported in half precision
+    for seen in (0, 4, 8):
+        stage.step(seen)
+    for network in (stage.G, stage.G_ema):
+        changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+        assert changed and all(name.startswith("synthesis.b32.") for name in changed)
+    with pytest.raises(InputError, match="grow_frozen"):
+        build(GeneratorStageConfig, None, [*TINY, "grow_frozen=true"])

@@ -14,6 +14,7 @@ from reganie_core.errors import MismatchError
 
 from .. import distributed
 from ..config import StageConfig
+from .longer_codes import longer_codes
 
 
 def dtype_of(config: StageConfig) -> torch.dtype:
@@ -107,10 +108,11 @@ def compile_networks(stage: Any) -> None:
 
 
 def init_from(module: nn.Module, path: str, kind: str) -> None:
-    """Start from an exported network (optimiser state starts anew). Names and shapes must agree."""
+    """Start from an exported network (optimiser state starts anew). Names and shapes must agree, but for the style
+    vectors that a grown generator has more."""
     if not path:
         return
-    tensors = read_checkpoint(path, kind=kind).tensors
+    tensors = longer_codes(kind, read_checkpoint(path, kind=kind).tensors, module)
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:

@@ -32,7 +32,7 @@ from ..randomness import Draws, generator_at
 from ..sheets import grid
 from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
-from .growing import grow
+from .growing import freeze, grow
 
 
 @dataclass
@@ -47,7 +47,8 @@ class GeneratorStageConfig(StageConfig):
     r1_interval: int = 16
     mixing: float = 0.3              # probability of style mixing
     mirror: bool = True              # the domain is symmetric
-    grow_from: str = ""              # run folder of a generator of half the resolution, to start from
+    grow_from: str = ""              # run folder or file of a generator of half the resolution, to start from
+    grow_frozen: bool = False        # all that it has stays as it is: only the new block learns, and codes stay good
     grow_warmup_kimg: float = 1.0    # then D alone learns for so long
     adversarial: float = 1.0         # weight of the adversarial loss; with 0 (pairs only) D is left alone
     pairs: float = 0.0               # portraits only: weight of L1 between a picture and the one made from its code
@@ -69,6 +70,9 @@ class GeneratorStageConfig(StageConfig):
             raise InputError("adversarial=0 and perceptual > 0 are for training with pairs; set pairs=1.")
         if self.perceptual > 0 and not self.attributes:
             raise InputError("perceptual > 0 needs attributes=FILE, the network whose features are compared.")
+        if self.grow_frozen and (self.teach > 0 or not (self.grow_from or self.init_from)):
+            raise InputError("grow_frozen keeps what grow_from brings: name a generator of half the resolution there, "
+                             "and leave teach=0.")
 
 
 class GeneratorStage:
@@ -87,11 +91,13 @@ class GeneratorStage:
         init_from(self.G, config.init_from, "generator")
         if config.grow_from:
             grow(self.G, self.D, config.grow_from)
-        if config.pairs > 0:
+        if config.pairs > 0 and not config.grow_frozen:
             PortraitCodes.look_only_at_scores(self.G.mapping)
             if config.teach > 0:
                 left = teach(self.G.mapping, config.teach, config.seed, keep=0.3 if config.init_from else 0.0)
                 print(f"the mapping network says all but {left:.0%} of a portrait")
+        if config.grow_frozen:
+            freeze(self.G)
         for net in (self.G, self.D):
             net.to(memory_format=torch.channels_last)
         self.G.synthesis.set_precision(dtype_of(config), len(config.channels))
@@ -197,7 +203,8 @@ class GeneratorStage:
                 out["gradient_G"] = descend(self, "G", self.losses_g(seen, parts, kept, terms_g, w))
             self.D.requires_grad_(True)
             out.update(mean_terms(terms_g))
-        self.G.w_avg.lerp_(distributed.mean(torch.cat(w).mean(dim=0)), 0.002)
+        if not config.grow_frozen:
+            self.G.w_avg.lerp_(distributed.mean(torch.cat(w).mean(dim=0)), 0.002)
         if learns:
             update_average(self.G_ema, self.G, config.batch, config.ema_kimg, seen + config.batch)
         return out

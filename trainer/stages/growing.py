@@ -3,6 +3,10 @@
 StyleGAN2's generator sums pictures over resolutions, so a new last block whose ToRGB starts at zero shows the smaller
 generator's pictures, enlarged, from the first step; nothing has to be faded in. The discriminator gets a new first
 block, which has to find its feet before the generator listens to it (`grow_warmup_kimg`).
+
+With `frozen` the mapping network and all blocks but the last stay as they are (as FreezeG does for transfer, Lee et al.
+2020): the larger generator then shows the smaller one's pictures in finer detail, and encoders, editors and directions
+that know the smaller one's codes need only learn two more style vectors.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from reganie_core.errors import MismatchError, NotFoundError
 
 from .. import state
 
-__all__ = ["grow"]
+__all__ = ["freeze", "grow"]
 
 
 def _fill(network: nn.Module, tensors: dict[str, Tensor], what: str, source: Path) -> set[str]:
@@ -34,28 +38,38 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], what: str, source: Pat
     return set(own) - set(tensors)
 
 
-def grow(generator: nn.Module, discriminator: nn.Module, run: str) -> None:
-    """Fill G and D, in place, from the run folder of a generator of half the resolution; G from its moving average.
+def grow(generator: nn.Module, discriminator: nn.Module, source: str) -> None:
+    """Fill G and D, in place, from a generator of half the resolution: its run folder (G from its moving average), or
+    its exported file, which holds no D.
 
     Raises:
         NotFoundError: no training state in that folder.
         MismatchError: networks of other widths, or not of half the resolution.
     """
-    folder = Path(run)
-    path = folder / "state.safetensors"
+    path = Path(source)
+    if path.is_dir():
+        path = path / "state.safetensors"
     if not path.is_file():
-        raise NotFoundError(f"grow_from={run}: no state.safetensors in that folder; name the folder of a generator run "
-                            "at half the resolution.")
-    tensors = read_checkpoint(path, kind=state.KIND).tensors
+        raise NotFoundError(f"grow_from={source}: no state.safetensors in that folder; name the folder of a generator "
+                            "run at half the resolution, or its generator.safetensors.")
+    exported = path.name != "state.safetensors"
+    tensors = read_checkpoint(path, kind="generator" if exported else state.KIND).tensors
 
     def part(name: str) -> dict[str, Tensor]:
         prefix = f"module.{name}."
         return {k[len(prefix):]: v for k, v in tensors.items() if k.startswith(prefix)}
 
-    new = _fill(generator, part("G_ema"), "generator", path)
+    new = _fill(generator, tensors if exported else part("G_ema"), "generator", path)
     last = f"synthesis.b{generator.resolution}."
     if any(not name.startswith(last) for name in new):
         raise MismatchError(f"{path} is not a generator of {generator.resolution // 2} px: it lacks "
                             f"{min(name for name in new if not name.startswith(last))}.")
     nn.init.zeros_(generator.synthesis.get_submodule(f"b{generator.resolution}").torgb.weight)
-    _fill(discriminator, {k: v for k, v in part("D").items() if ".fromrgb." not in k}, "discriminator", path)
+    if not exported:
+        _fill(discriminator, {k: v for k, v in part("D").items() if ".fromrgb." not in k}, "discriminator", path)
+
+
+def freeze(generator: nn.Module) -> None:
+    """Only the block of the largest pictures learns from now on."""
+    generator.requires_grad_(False)
+    generator.synthesis.get_submodule(f"b{generator.resolution}").requires_grad_(True)
