@@ -97,7 +97,7 @@ def test_a_grown_generator_shows_the_smaller_ones_pictures(tmp_path: Path) -> No
 def test_a_frozen_generator_keeps_its_codes_and_learns_finer_pictures(tmp_path: Path) -> None:
     small = start(tmp_path, "small", 0.016)
     stage = GeneratorStage(build(GeneratorStageConfig, None, [
-        *TINY, f"data={tmp_path / 'data'}", f"grow_from={small.export_path}", "grow_frozen=true", "noise=false",
+        *TINY, f"data={tmp_path / 'data'}", f"grow_from={small.export_path}", "frozen=smaller", "noise=false",
         "resolution=32", "channels=8,8,8,6", "grow_warmup_kimg=0"]))
     before = {name: value.clone() for name, value in stage.G.state_dict().items()}
     for name, value in small.stage.G_ema.state_dict().items():
@@ -108,5 +108,11 @@ def test_a_frozen_generator_keeps_its_codes_and_learns_finer_pictures(tmp_path: 
     for network in (stage.G, stage.G_ema):
         changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
         assert changed and all(name.startswith("synthesis.b32.") for name in changed)
-    with pytest.raises(InputError, match="grow_frozen"):
-        build(GeneratorStageConfig, None, [*TINY, "grow_frozen=true"])
+    stage = GeneratorStage(build(GeneratorStageConfig, None, [
+        *TINY, f"data={tmp_path / 'data'}", f"init_from={small.export_path}", "frozen=mapping"]))
+    stage.step(0)
+    start_of = read_checkpoint(small.export_path).tensors
+    changed = {name for name, value in stage.G.state_dict().items() if not torch.equal(value, start_of[name].float())}
+    assert changed and all(name.startswith("synthesis.") for name in changed)
+    with pytest.raises(InputError, match="frozen"):
+        build(GeneratorStageConfig, None, [*TINY, "frozen=smaller"])

@@ -32,7 +32,7 @@ from ..randomness import Draws, generator_at
 from ..sheets import grid
 from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
-from .growing import freeze, grow
+from .growing import FROZEN, freeze, grow
 
 
 @dataclass
@@ -48,7 +48,7 @@ class GeneratorStageConfig(StageConfig):
     mixing: float = 0.3              # probability of style mixing
     mirror: bool = True              # the domain is symmetric
     grow_from: str = ""              # run folder or file of a generator of half the resolution, to start from
-    grow_frozen: bool = False        # all that it has stays as it is: only the new block learns, and codes stay good
+    frozen: str = ""                 # what stays as it is: mapping, or smaller (all but the block of the largest size)
     grow_warmup_kimg: float = 1.0    # then D alone learns for so long
     adversarial: float = 1.0         # weight of the adversarial loss; with 0 (pairs only) D is left alone
     pairs: float = 0.0               # portraits only: weight of L1 between a picture and the one made from its code
@@ -70,9 +70,11 @@ class GeneratorStageConfig(StageConfig):
             raise InputError("adversarial=0 and perceptual > 0 are for training with pairs; set pairs=1.")
         if self.perceptual > 0 and not self.attributes:
             raise InputError("perceptual > 0 needs attributes=FILE, the network whose features are compared.")
-        if self.grow_frozen and (self.teach > 0 or not (self.grow_from or self.init_from)):
-            raise InputError("grow_frozen keeps what grow_from brings: name a generator of half the resolution there, "
-                             "and leave teach=0.")
+        if self.frozen not in FROZEN:
+            raise InputError(f"frozen is mapping, smaller or empty; found {self.frozen!r}.")
+        if self.frozen and (self.teach > 0 or not (self.grow_from or self.init_from)):
+            raise InputError("frozen keeps what grow_from or init_from bring: name a generator in one of them, and leave "
+                             "teach=0.")
 
 
 class GeneratorStage:
@@ -91,13 +93,13 @@ class GeneratorStage:
         init_from(self.G, config.init_from, "generator")
         if config.grow_from:
             grow(self.G, self.D, config.grow_from)
-        if config.pairs > 0 and not config.grow_frozen:
+        if config.pairs > 0 and not config.frozen:
             PortraitCodes.look_only_at_scores(self.G.mapping)
             if config.teach > 0:
                 left = teach(self.G.mapping, config.teach, config.seed, keep=0.3 if config.init_from else 0.0)
                 print(f"the mapping network says all but {left:.0%} of a portrait")
-        if config.grow_frozen:
-            freeze(self.G)
+        if config.frozen:
+            freeze(self.G, config.frozen)
         for net in (self.G, self.D):
             net.to(memory_format=torch.channels_last)
         self.G.synthesis.set_precision(dtype_of(config), len(config.channels))
@@ -203,7 +205,7 @@ class GeneratorStage:
                 out["gradient_G"] = descend(self, "G", self.losses_g(seen, parts, kept, terms_g, w))
             self.D.requires_grad_(True)
             out.update(mean_terms(terms_g))
-        if not config.grow_frozen:
+        if not config.frozen:
             self.G.w_avg.lerp_(distributed.mean(torch.cat(w).mean(dim=0)), 0.002)
         if learns:
             update_average(self.G_ema, self.G, config.batch, config.ema_kimg, seen + config.batch)

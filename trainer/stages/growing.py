@@ -4,9 +4,9 @@ StyleGAN2's generator sums pictures over resolutions, so a new last block whose 
 generator's pictures, enlarged, from the first step; nothing has to be faded in. The discriminator gets a new first
 block, which has to find its feet before the generator listens to it (`grow_warmup_kimg`).
 
-With `frozen` the mapping network and all blocks but the last stay as they are (as FreezeG does for transfer, Lee et al.
-2020): the larger generator then shows the smaller one's pictures in finer detail, and encoders, editors and directions
-that know the smaller one's codes need only learn two more style vectors.
+With `frozen=smaller` the mapping network and all blocks but the last stay as they are: the larger generator shows the
+smaller one's pictures in finer detail, and encoders, editors and directions that know the smaller one's codes need only
+learn two more style vectors. With `frozen=mapping` all blocks learn, and codes keep the distribution that they had.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from reganie_core.errors import MismatchError, NotFoundError
 
 from .. import state
 
-__all__ = ["freeze", "grow"]
+__all__ = ["FROZEN", "freeze", "grow"]
+
+FROZEN = ("", "mapping", "smaller")
 
 
 def _fill(network: nn.Module, tensors: dict[str, Tensor], what: str, source: Path) -> set[str]:
@@ -69,7 +71,7 @@ def grow(generator: nn.Module, discriminator: nn.Module, source: str) -> None:
         _fill(discriminator, {k: v for k, v in part("D").items() if ".fromrgb." not in k}, "discriminator", path)
 
 
-def freeze(generator: nn.Module) -> None:
-    """Only the block of the largest pictures learns from now on."""
-    generator.requires_grad_(False)
+def freeze(generator: nn.Module, what: str) -> None:
+    """Keep the "mapping" network as it is, or all that the "smaller" generator had."""
+    (generator if what == "smaller" else generator.mapping).requires_grad_(False)
     generator.synthesis.get_submodule(f"b{generator.resolution}").requires_grad_(True)
