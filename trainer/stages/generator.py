@@ -73,8 +73,8 @@ class GeneratorStageConfig(StageConfig):
         if self.frozen not in FROZEN:
             raise InputError(f"frozen is mapping, smaller or empty; found {self.frozen!r}.")
         if self.frozen and (self.teach > 0 or not (self.grow_from or self.init_from)):
-            raise InputError("frozen keeps what grow_from or init_from bring: name a generator in one of them, and leave "
-                             "teach=0.")
+            raise InputError("frozen keeps what grow_from or init_from bring: name a generator in one of them, and "
+                             "leave teach=0.")
 
 
 class GeneratorStage:
