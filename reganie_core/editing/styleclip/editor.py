@@ -57,8 +57,8 @@ class StyleCLIPEditor:
     Args:
         statistics: of the generator's style channels.
         encoder: the text-image encoder they were made with.
-        method: "relevance" (published; strength is alpha, -10..10) or "least_squares" (strength 1 is 1.5 standard
-            deviations of the described quality among the generator's pictures).
+        method: "relevance" (published; strength is alpha, -10..10) or "least_squares" (strength 1 is one standard
+            deviation of the described quality among the generator's pictures).
         neutral: the description that a target is compared with unless the edit says otherwise.
         strength, threshold: used where the edit gives none.
 

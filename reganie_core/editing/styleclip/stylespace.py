@@ -20,7 +20,7 @@ __all__ = ["METHODS", "StyleStatistics", "channel_vectors", "directions_of_chann
 
 METHODS = ("relevance", "least_squares")
 #: Strength 1 of least_squares, in standard deviations of the described quality among the generator's pictures.
-DEVIATIONS = 1.5
+DEVIATIONS = 1.0
 
 
 def is_rgb(index: int) -> bool:
@@ -117,7 +117,7 @@ class StyleStatistics:
         The text's change t is a *filter*: it scores pictures. How pictures change when that score grows, and only it,
         is the pattern p = Sigma t (Haufe et al. 2014), Sigma the covariance of embeddings over the generator's
         pictures. With J the channels' responses, x = argmin |Sigma^(-1/2) (J^T x - p)|^2 + ridge |x|^2, then scaled
-        so that the score grows by one and a half standard deviations among the generator's pictures: strength 1.
+        so that the score grows by one standard deviation among the generator's pictures: strength 1.
         The large ridge is measured (portraits at 64 px): weaker ones trust the responses too far and drag more along.
         Channels below ``threshold`` of the largest are left out and the rest is solved again.
         """
