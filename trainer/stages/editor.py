@@ -24,6 +24,7 @@ from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoi
 from reganie_core.editing import Control
 from reganie_core.editing.dystyle import DyStyleEditor
 from reganie_core.errors import InputError
+from reganie_core.images import area_downsample
 from reganie_core.networks import describe
 from reganie_core.networks.dystyle import DyStyle, DyStyleConfig
 
@@ -33,7 +34,7 @@ from ..ema import make_average, update_average
 from ..frozen import load_attributes, load_identity
 from ..randomness import generator_at
 from . import editor_report
-from .attributes import shifted
+from .attributes import noisy, shifted
 from .base import adam, descend, dtype_of, init_from, shares
 from .editor_losses import Contrastor, Look, asked_loss, kept_loss, layer_distance, look_of, reading_loss
 
@@ -67,6 +68,7 @@ class EditorStageConfig(StageConfig):
     easy_share: float = 0.3        # share of the training until everything is asked
     first_reach: float = 0.3       # share of the way to a target that is asked at the start
     shift: int = 2                 # translation of pictures before they are read, in pixels
+    noise: float = 0.0             # largest deviation of noise on them; for teachers that were trained with noise
     attribute_weight: float = 1.0
     control_weights: dict[str, float] = field(default_factory=dict)   # control -> share of it; 1 where not named
     preserve_weight: float = 1.0
@@ -254,8 +256,11 @@ class EditorStage:
             return Before(codes, pictures, view, self.net.read(codes)), rows
 
     def moved(self, pictures: Tensor, seen: int) -> Tensor:
-        """The batch, translated a little, the same before and after: no pixel grid to please the teacher with."""
-        return shifted(pictures, self.config.shift, generator_at(self.config.seed, seen, "shift"))
+        """The batch at the teacher's size, translated a little and under noise, the same before and after: no pixel
+        grid, and nothing too faint to be seen, to please the teacher with."""
+        small = area_downsample(pictures, min(self.teacher.net.config.resolution, pictures.shape[-1]))
+        small = shifted(small, self.config.shift, generator_at(self.config.seed, seen, "shift"))
+        return noisy(small, self.config.noise, generator_at(self.config.seed, seen, "noise"))
 
     def request(self, draw: Draw, rows: Tensor, before: Before, seen: int) -> tuple[Tensor, Tensor, Tensor]:
         """Changes for the network [B,K], goals for the loss [B,K] (standardised; binary 0 or 1), active [B,K]."""

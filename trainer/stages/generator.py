@@ -49,7 +49,7 @@ class GeneratorStageConfig(StageConfig):
     mirror: bool = True              # the domain is symmetric
     grow_from: str = ""              # run folder or file of a generator of half the resolution, to start from
     frozen: str = ""                 # what stays as it is: mapping, or smaller (all but the block of the largest size)
-    grow_warmup_kimg: float = 1.0    # then D alone learns for so long
+    grow_warmup_kimg: float = 1.0    # with either, D, which is new, learns alone for so long
     adversarial: float = 1.0         # weight of the adversarial loss; with 0 (pairs only) D is left alone
     pairs: float = 0.0               # portraits only: weight of L1 between a picture and the one made from its code
     teach: int = 0                   # steps that prepare the mapping network for pairs, before the first picture
@@ -198,7 +198,8 @@ class GeneratorStage:
             with timed(self, "D"):
                 gradient = descend(self, "D", self.losses_d(seen, parts, kept, terms_d, w))
             out = {**mean_terms(terms_d), "gradient_D": gradient}
-        learns = not (config.grow_from and config.adversarial > 0 and seen < config.grow_warmup_kimg * 1000)
+        grown = config.adversarial > 0 and (config.grow_from or config.frozen)
+        learns = not (grown and seen < config.grow_warmup_kimg * 1000)
         if learns:
             self.D.requires_grad_(False)
             with timed(self, "G"):
