@@ -63,7 +63,5 @@ def test_a_rectified_turn_is_the_closest_to_the_exact_answer(turned: dict[str, A
     assert turned["asked"]["yaw"]["mean"] == pytest.approx(15.0, abs=1.0)
 
 
-@pytest.mark.xfail(reason="these weights keep 0.73 of a turn: they leave less than half of the error that the ones "
-                          "before left, which kept 0.87, and have not learned long enough to move it", strict=False)
 def test_the_rectifier_keeps_the_turn(turned: dict[str, Any]) -> None:
     assert turned["kept"]["yaw"]["mean"] >= 0.85
