@@ -109,8 +109,8 @@ def test_least_squares_moves_what_is_asked_and_nothing_else():
     assert side_effect[1] > 0.5 * side_effect[0]                      # the published way drags the other along
     solved = statistics.least_squares(wanted, 0.0, ridge=1e-6)
     effect = solved[:3] @ statistics.response
-    # Strength 1: 1.5 deviations of the score; the embeddings' deviation is 0.5 here.
-    torch.testing.assert_close(effect, torch.tensor([0.75, 0.0]), rtol=1e-2, atol=1e-3)
+    # Strength 1: one deviation of the score; the embeddings' deviation is 0.5 here.
+    torch.testing.assert_close(effect, torch.tensor([0.5, 0.0]), rtol=1e-2, atol=1e-3)
     assert not statistics.least_squares(wanted, 0.0)[3:].any()        # ToRGB channels stay
     with pytest.raises(InputError, match="relevance"):
         StyleStatistics(statistics.directions, torch.zeros(5), torch.ones(5), (3, 2)).least_squares(wanted, 0.0)
