@@ -67,7 +67,7 @@ class EditorStageConfig(StageConfig):
     edits_per_sample: int = 3      # at most, once the schedule is at its end
     easy_share: float = 0.3        # share of the training until everything is asked
     first_reach: float = 0.3       # share of the way to a target that is asked at the start
-    shift: int = 2                 # translation of pictures before they are read, in pixels
+    shift: int = 2                 # translation of pictures before they are read, in pixels of a teacher
     noise: float = 0.0             # largest deviation of noise on them; for teachers that were trained with noise
     attribute_weight: float = 1.0
     control_weights: dict[str, float] = field(default_factory=dict)   # control -> share of it; 1 where not named
@@ -256,9 +256,10 @@ class EditorStage:
             return Before(codes, pictures, view, self.net.read(codes)), rows
 
     def moved(self, pictures: Tensor, seen: int) -> Tensor:
-        """The batch at the teacher's size, translated a little and under noise, the same before and after: no pixel
-        grid, and nothing too faint to be seen, to please the teacher with."""
-        small = area_downsample(pictures, min(self.teacher.net.config.resolution, pictures.shape[-1]))
+        """The batch at the largest size that a teacher reads, translated a little and under noise, the same before and
+        after: no pixel grid, and nothing too faint to be seen, to please a teacher with."""
+        size = max(net.config.resolution for net in self.teachers)
+        small = area_downsample(pictures, min(size, pictures.shape[-1]))
         small = shifted(small, self.config.shift, generator_at(self.config.seed, seen, "shift"))
         return noisy(small, self.config.noise, generator_at(self.config.seed, seen, "noise"))
 

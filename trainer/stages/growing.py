@@ -45,15 +45,15 @@ def grow(generator: nn.Module, discriminator: nn.Module, source: str) -> None:
     its exported file, which holds no D.
 
     Raises:
-        NotFoundError: no training state in that folder.
+        NotFoundError: no such file, or no training state in that folder.
         MismatchError: networks of other widths, or not of half the resolution.
     """
     path = Path(source)
     if path.is_dir():
         path = path / "state.safetensors"
     if not path.is_file():
-        raise NotFoundError(f"grow_from={source}: no state.safetensors in that folder; name the folder of a generator "
-                            "run at half the resolution, or its generator.safetensors.")
+        raise NotFoundError(f"grow_from={source}: there is no file {path}; name the folder of a generator run at half "
+                            "the resolution, which holds its state.safetensors, or its generator.safetensors.")
     exported = path.name != "state.safetensors"
     tensors = read_checkpoint(path, kind="generator" if exported else state.KIND).tensors
 

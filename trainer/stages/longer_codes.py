@@ -1,4 +1,4 @@
-"""What was learned for a generator holds for one that grew from it (`grow_frozen`): its codes have more style vectors.
+"""What was learned for a generator holds for one that grew from it (`growing.py`): its codes have more style vectors.
 
 The added vectors start as copies of the last one, as in codes of the mapping network, where all are equal; what reads
 codes ignores them. So an encoder or editor for the smaller generator gives the same pictures with the larger one, only
