@@ -81,8 +81,8 @@ def publish(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def comfyui(base: Path) -> Iterator[str]:
-    """The address of a running ComfyUI that has the pack."""
+def comfyui(base: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """The address and the process of a starting ComfyUI that has the pack."""
     publish(base / "custom_nodes" / "reganie")
     for name in ("models", "input", "output", "temp", "user/default"):
         (base / name).mkdir(parents=True, exist_ok=True)
@@ -93,8 +93,8 @@ def comfyui(base: Path) -> Iterator[str]:
     hidden = ("PYTHONPATH", "VIRTUAL_ENV")
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
     with open(base / "log.txt", "wb") as log, ended(command, cwd=os.environ["COMFYUI_PATH"], stdout=log,
-                                                    env=environment):
-        yield f"http://127.0.0.1:{port}"
+                                                    env=environment) as process:
+        yield f"http://127.0.0.1:{port}", process
 
 
 class Page:
@@ -166,13 +166,15 @@ async def browser(folder: Path) -> AsyncIterator[Page]:
                 yield page
 
 
-async def serve_until_ready(address: str, log: Path) -> None:
-    """Wait until ComfyUI answers."""
+async def serve_until_ready(address: str, process: subprocess.Popen, log: Path) -> None:
+    """Wait until ComfyUI answers; its log is shown when it ends or does not."""
     async with aiohttp.ClientSession() as session:
         for _ in range(600):
             with contextlib.suppress(aiohttp.ClientError):
                 async with session.get(address + "/system_stats"):
                     return
+            if process.poll() is not None:
+                break
             await asyncio.sleep(0.5)
     raise SystemExit("ComfyUI did not start:\n" + log.read_text(errors="replace")[-2000:])
 
@@ -244,8 +246,8 @@ async def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     graphs = [path for path in sorted((ROOT / "workflows").glob("*.json"))
               if not options.names or path.stem in options.names]
-    with tempfile.TemporaryDirectory() as folder, comfyui(Path(folder)) as address:
-        await serve_until_ready(address, Path(folder) / "log.txt")
+    with tempfile.TemporaryDirectory() as folder, comfyui(Path(folder)) as (address, process):
+        await serve_until_ready(address, process, Path(folder) / "log.txt")
         async with browser(Path(folder) / "browser") as page:
             for path in graphs:
                 for nodes2 in (False, True) if options.both else (False,):

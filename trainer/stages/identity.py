@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from reganie_core import portraits
 from reganie_core.checkpoints import save_checkpoint
+from reganie_core.metrics import equal_error_rate
 from reganie_core.networks import describe
 from reganie_core.networks.identity_net import IdentityNet, IdentityNetConfig
 
@@ -64,15 +65,6 @@ class Centres(nn.Module):
         return F.cross_entropy(scale * cosine.scatter(1, person[:, None], moved), person)
 
 
-def equal_error_rate(same: Tensor, different: Tensor) -> float:
-    """Rate at which as many same pairs are refused as different pairs are accepted, from similarities."""
-    threshold = torch.cat([same, different]).sort().values
-    refused = torch.searchsorted(same.sort().values, threshold) / len(same)
-    accepted = 1 - torch.searchsorted(different.sort().values, threshold) / len(different)
-    best = (refused - accepted).abs().argmin()
-    return float((refused[best] + accepted[best]) / 2)
-
-
 class IdentityStage:
     config_class = IdentityStageConfig
     kind = "identity"
@@ -113,7 +105,7 @@ class IdentityStage:
         similarity = codes @ codes.t()
         pairs = torch.ones_like(similarity, dtype=torch.bool).triu(1)
         own = person[:, None] == person[None]
-        return {"equal_error_rate": equal_error_rate(similarity[pairs & own], similarity[pairs & ~own])}
+        return {"equal_error_rate": equal_error_rate(similarity[pairs & own], similarity[pairs & ~own])[0]}
 
     def sheet(self, path: Path) -> None:
         views = self.config.data_views
