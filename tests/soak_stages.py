@@ -23,7 +23,7 @@ COMMON = ["device=cpu", "threads=1", "save_minutes=0", "sheet_kimg=0.04", "total
 OPTIONS: dict[str, list[str]] = {
     "generator": ["resolution=16", "channels=8,8,8", "w_dim=8", "mapping_layers=2", "batch=4", "r1_interval=2", *DATA],
     "attributes": ["resolution=16", "channels=8,8", "hidden=8", "batch=4", "held_out_count=8", *DATA],
-    "identity": ["resolution=16", "channels=8,8", "dim=8", "batch=4", "data={run}.data", "data_people=12",
+    "identity": ["resolution=16", "channels=8,8", "dim=8", "batch=4", "read=1", "data={run}.data", "data_people=12",
                  "data_views=3", "held_out_people=8"],
     "encoder": ["batch=4", f"channels={LEVELS}", "tap_channels=8", "features=8", "stage_start_kimg=0.01",
                 "stage_every_kimg=0.004", *DATA, *FILES[:1], *READER],

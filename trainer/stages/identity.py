@@ -1,4 +1,8 @@
-"""The identity stage: an embedder trained with ArcFace (Deng et al. 2019) on several pictures of each person."""
+"""The identity stage: an embedder trained with ArcFace (Deng et al. 2019) on several pictures of each person.
+
+ArcFace alone needs many people to find out what makes one. The renderer knows: with `read`, a linear head, thrown away
+afterwards, also reads the parameters that a person's pictures share from the embedding.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ from reganie_core.checkpoints import save_checkpoint
 from reganie_core.metrics import equal_error_rate
 from reganie_core.networks import describe
 from reganie_core.networks.identity_net import IdentityNet, IdentityNetConfig
+from reganie_core.portraits.identity import VARYING
+from reganie_core.portraits.parameters import DRAWN
 
 from ..config import StageConfig
 from ..data import identity_set
@@ -38,6 +44,7 @@ class IdentityStageConfig(StageConfig):
     margin: float = 0.3              # radians added to the angle to one's own centre
     margin_kimg: float = 20.0        # it grows from 0 for so long: at chance level a margin only repels
     scale: float = 24.0              # of the cosines; ArcFace's 64 is for millions of faces
+    read: float = 0.0                # weight of reading what a person's pictures share from the embedding
     shift: int = 2                   # random translation in pixels
     data: str = "runs/data"
     data_people: int = 4000
@@ -45,6 +52,10 @@ class IdentityStageConfig(StageConfig):
     data_seed: int = 200_000_000
     held_out_seed: int = 500_000_000
     held_out_people: int = 250
+
+
+#: Columns of `portraits.scores` that are a person's own.
+SHARED = [i for i, name in enumerate(DRAWN) if name not in VARYING]
 
 
 class Centres(nn.Module):
@@ -79,20 +90,28 @@ class IdentityStage:
         self.net.to(config.device, memory_format=torch.channels_last)
         self.net.dtype = dtype_of(config)
         self.centres = Centres(config.data_people, config.dim).to(config.device)
+        self.reader = nn.Linear(config.dim, len(SHARED)).to(config.device)
+        self.shared = portraits.scores(config.data_people, config.data_seed)[:, SHARED].float()
         self.average = make_average(self.net)
-        self.modules = {"net": self.net, "centres": self.centres, "average": self.average}
-        self.optimizers = {"all": adam(nn.ModuleList([self.net, self.centres]), config)}
+        self.modules = {"net": self.net, "centres": self.centres, "reader": self.reader, "average": self.average}
+        self.optimizers = {"all": adam(nn.ModuleList([self.net, self.centres, self.reader]), config)}
 
     def step(self, seen: int) -> dict[str, Tensor]:
         config, random = self.config, generator_at(self.config.seed, seen)
         indices = torch.randint(len(self.data), (config.batch,), generator=random)
         images = shifted(self.data.batch(indices), config.shift, random).to(config.device)
-        person = (indices // config.data_views).to(config.device)
+        person = indices // config.data_views
         margin = config.margin * min(1.0, seen / max(config.margin_kimg * 1000, 1.0))
-        loss = self.centres(self.net(images), person, margin, config.scale)
+        embedding = self.net(images)
+        loss = self.centres(embedding, person.to(config.device), margin, config.scale)
+        terms = {"arcface": loss.detach()}
+        if config.read > 0:
+            # The embedding has unit length; its entries are of the order 1 / sqrt(dim).
+            error = F.smooth_l1_loss(self.reader(embedding * config.dim**0.5), self.shared[person].to(config.device))
+            loss, terms["read"] = loss + config.read * error, error.detach()
         norm = descend(self, "all", loss)
         update_average(self.average, self.net, config.batch, config.ema_kimg, seen + config.batch)
-        return {"arcface": loss.detach(), "gradient": norm}
+        return {**terms, "gradient": norm}
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
