@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import shutil
 
 import pytest
@@ -96,24 +98,52 @@ def test_one_channel_is_what_it_does_to_pictures(tiny_networks, encoder, gathere
 
 
 def made_up() -> StyleStatistics:
-    """Two qualities, three channels: the third moves both, so it must not serve the first alone."""
+    """Two qualities, three channels: the third moves both, so it must not serve the first alone.
+
+    Pictures have any combination of the first quality, -1, 0 or 1, and the second, -1 or 1.
+    """
     response = torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 3.0]])
     unit = response / response.norm(dim=1, keepdim=True)
-    return StyleStatistics(unit, torch.zeros(5), torch.ones(5), (3, 2), response, torch.eye(2) * 0.25)
+    pictures = torch.cartesian_prod(torch.tensor([-1.0, 0.0, 1.0]), torch.tensor([-1.0, 1.0])).repeat(50, 1)
+    return StyleStatistics(unit, torch.zeros(5), torch.ones(5), (3, 2), response, pictures)
 
 
 def test_least_squares_moves_what_is_asked_and_nothing_else():
-    statistics, wanted = made_up(), torch.tensor([1.0, 0.0])
+    statistics, wanted, nothing = made_up(), torch.tensor([1.0, 0.0]), torch.zeros(2)
     relevance = statistics.relevance(wanted, 0.0)
     side_effect = relevance[:3] @ statistics.response
     assert side_effect[1] > 0.5 * side_effect[0]                      # the published way drags the other along
-    solved = statistics.least_squares(wanted, 0.0, ridge=1e-6)
+    solved = statistics.least_squares(wanted, nothing, 0.0, logit_scale=3.0, ridge=1e-6)
     effect = solved[:3] @ statistics.response
-    # Strength 1: one deviation of the score; the embeddings' deviation is 0.5 here.
-    torch.testing.assert_close(effect, torch.tensor([0.5, 0.0]), rtol=1e-2, atol=1e-3)
-    assert not statistics.least_squares(wanted, 0.0)[3:].any()        # ToRGB channels stay
-    with pytest.raises(InputError, match="relevance"):
-        StyleStatistics(statistics.directions, torch.zeros(5), torch.ones(5), (3, 2)).least_squares(wanted, 0.0)
+    # The text describes pictures of the first quality: softmax(-3, 0, 3) . (-1, 0, 1), and any of the second.
+    e = math.exp(3.0)
+    way = (e - 1 / e) / (e + 1 + 1 / e)
+    torch.testing.assert_close(effect, torch.tensor([0.6 * way, 0.0]), rtol=1e-4, atol=1e-4)
+    assert not statistics.least_squares(wanted, nothing, 0.0)[3:].any()        # ToRGB channels stay
+    for lacking in ({"response": None}, {"embeddings": None}):
+        with pytest.raises(InputError, match="relevance"):
+            dataclasses.replace(statistics, **lacking).least_squares(wanted, nothing, 0.0)
+
+
+def test_all_of_several_things_said_count(logit_scale=4.0):
+    """A text whose embedding hardly leans towards the second quality: pictures that fit have it all the same."""
+    statistics, both = made_up(), torch.tensor([1.0, 0.4])
+    x = statistics.least_squares(both, torch.zeros(2), 0.0, logit_scale, ridge=1e-6)[:3]
+    effect = x @ statistics.response
+    assert effect[1] / effect[0] > 2 * 0.4
+
+
+def test_few_matches_are_not_taken_for_what_was_said():
+    """However sharp the encoder is, a quarter of these few pictures' worth decides."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pictures = torch.nn.functional.normalize(torch.randn(400, 6), dim=1)
+    statistics = dataclasses.replace(made_up(), directions=torch.eye(3, 6), response=torch.eye(3, 6),
+                                     embeddings=pictures)
+    text = pictures[7]
+    found = statistics.matched(text, 1e4)
+    assert not torch.allclose(found, text.double(), atol=0.05)          # not that single picture
+    assert float(torch.cosine_similarity(found, text.double(), dim=0)) > 0.95
 
 
 def test_threshold_leaves_channels_out(editor):
@@ -203,7 +233,7 @@ def text_domain(tmp_path_factory, tiny_domain, gathered, encoder):
     described = networks.describe(encoder.net)
     save_checkpoint(folder / "text.safetensors", "text_image", described, encoder.net.state_dict(), {})
     statistics = gathered.statistics()
-    tensors = {name: getattr(statistics, name) for name in ("directions", "mean", "std", "response", "covariance")}
+    tensors = {name: getattr(statistics, name) for name in ("directions", "mean", "std", "response", "embeddings")}
     config = {"mode": "global", "widths": list(statistics.widths), "method": "least_squares", "neutral": "a person",
               "strength": 1.0, "threshold": 0.0}
     save_checkpoint(folder / "styleclip.safetensors", "styleclip", config, tensors, {})

@@ -65,6 +65,7 @@ class ClipEncoder:
         self.model, self.tokenizer = _load(transformers, folder)
         self.fingerprint: str | None = _fingerprint(self.model)
         self.dim = int(self.model.config.projection_dim)
+        self.logit_scale = float(self.model.logit_scale.exp())
         self.length = int(self.model.config.text_config.max_position_embeddings)
         self.size = int(self.model.config.vision_config.image_size)
 

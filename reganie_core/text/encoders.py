@@ -27,11 +27,13 @@ class TextImageEncoder(Protocol):
     Attributes:
         dim: length of the vectors.
         templates: sentences with ``{}`` over which a text is averaged.
+        logit_scale: what dot products are multiplied with, as in training, before a softmax says which fits best.
         fingerprint: names the weights; None when unknown.
     """
 
     dim: int
     templates: tuple[str, ...]
+    logit_scale: float
     fingerprint: str | None
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
@@ -62,6 +64,7 @@ class WordEncoder:
     def __init__(self, net: TextImageNet, fingerprint: str | None = None) -> None:
         self.net = net
         self.dim, self.resolution, self.fingerprint = net.dim, net.resolution, fingerprint
+        self.logit_scale = float(net.log_scale.clamp(max=4.6).exp())
         self._known = frozenset(net.config.words)
 
     @property

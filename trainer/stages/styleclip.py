@@ -50,7 +50,7 @@ class StyleCLIPStageConfig(StageConfig):
     # global
     method: str = "least_squares"    # of the packaged editor: relevance (published) | least_squares
     images: int = 64                 # pictures per channel
-    samples: int = 4096              # pictures for the covariance of embeddings
+    samples: int = 4096              # pictures among which those are looked for that a text describes
     step: float = 2.0                # how far a channel is moved, in its standard deviations (5 in the paper)
     neutral: str = "a person"
     strength: float = 1.0
@@ -185,7 +185,7 @@ class StyleCLIPStage:
             save_checkpoint(path, self.kind, described, dict(self.average.state_dict()), provenance)
             return
         statistics = self.gatherer.statistics()
-        tensors = {name: getattr(statistics, name) for name in ("directions", "mean", "std", "response", "covariance")}
+        tensors = {name: getattr(statistics, name) for name in ("directions", "mean", "std", "response", "embeddings")}
         described = {"mode": "global", "widths": list(statistics.widths), "method": config.method,
                      "neutral": config.neutral, "strength": config.strength, "threshold": config.threshold}
         if Path(config.text_encoder).is_file():

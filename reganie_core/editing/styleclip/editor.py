@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...errors import InputError, MismatchError
 from ...latents import Latent
 from ...networks.mapper import STEP, StyleSpaceMapper
-from ...text import TextImageEncoder, text_direction
+from ...text import TextImageEncoder, text_direction, text_embedding
 from ..protocol import Control, EditValue, TextEdit, check_edits
 from .stylespace import METHODS, StyleStatistics
 
@@ -57,8 +57,8 @@ class StyleCLIPEditor:
     Args:
         statistics: of the generator's style channels.
         encoder: the text-image encoder they were made with.
-        method: "relevance" (published; strength is alpha, -10..10) or "least_squares" (strength 1 is one standard
-            deviation of the described quality among the generator's pictures).
+        method: "relevance" (published; strength is alpha, -10..10) or "least_squares" (strength 1 goes 0.6 of the way
+            to those of the generator's pictures that the text describes).
         neutral: the description that a target is compared with unless the edit says otherwise.
         strength, threshold: used where the edit gives none.
 
@@ -122,12 +122,18 @@ class StyleCLIPEditor:
         key = (target, neutral, threshold)
         known = self._directions.get(key)
         if known is None or self.unknown_words(target) or self.unknown_words(neutral):  # the warning comes every time
-            text = text_direction(self.encoder, target, neutral)
-            known = getattr(self.statistics, self.method)(text, threshold)
+            known = self._computed(target, neutral, threshold)
             if len(self._directions) >= REMEMBERED:
                 self._directions.pop(next(iter(self._directions)))
             self._directions[key] = known
         return known
+
+    def _computed(self, target: str, neutral: str, threshold: float) -> Tensor:
+        change = text_direction(self.encoder, target, neutral)          # refuses two texts that mean the same
+        if self.method == "relevance":
+            return self.statistics.relevance(change, threshold)
+        ends = (text_embedding(self.encoder, text) for text in (target, neutral))
+        return self.statistics.least_squares(*ends, threshold, self.encoder.logit_scale)
 
     def edit_text(self, latent: Latent, target: str, neutral: str = "", strength: float | None = None,
                   threshold: float | None = None) -> Latent:

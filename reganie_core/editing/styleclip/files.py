@@ -118,7 +118,7 @@ def load_statistics(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     if not isinstance(widths, list) or not all(type(w) is int and 0 < w <= 4096 for w in widths):
         raise InputError("its style vectors have no lengths.")
     return StyleStatistics(tensors["directions"], tensors["mean"], tensors["std"], tuple(widths),
-                           tensors.get("response"), tensors.get("covariance"))
+                           tensors.get("response"), tensors.get("embeddings"))
 
 
 def read_public_tables(folder: str | os.PathLike[str]) -> StyleStatistics:

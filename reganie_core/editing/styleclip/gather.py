@@ -1,7 +1,7 @@
 """What does each style channel do to a picture's embedding? Measured channel by channel (StyleCLIP, section 6.2).
 
 The work is a fixed sequence of pictures, so it can be done in pieces of any size and continued after a stop: first
-``samples`` pictures of the generator, whose embeddings give the covariance; then for every channel and each of
+``samples`` pictures of the generator, whose embeddings are kept; then for every channel and each of
 ``images`` pictures a pair, the channel lowered and raised by ``step`` standard deviations.
 """
 
@@ -26,7 +26,7 @@ class Gatherer(nn.Module):
     Args:
         generator, encoder: on the same device.
         images: pictures per channel (100 in the paper).
-        samples: pictures for the covariance.
+        samples: pictures whose embeddings are kept.
         step: how far a channel is moved, in its standard deviations (5 in the paper).
         seed: of the pictures.
     """
@@ -50,9 +50,9 @@ class Gatherer(nn.Module):
         channels, dim = len(self.owner), encoder.dim
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        for name, shape in (("response_sum", (channels, dim)), ("direction_sum", (channels, dim)),
-                            ("first", (dim,)), ("second", (dim, dim))):
-            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64, device=self.device))
+        for name in ("response_sum", "direction_sum"):
+            self.register_buffer(name, torch.zeros(channels, dim, dtype=torch.float64, device=self.device))
+        self.register_buffer("embeddings", torch.zeros(samples, dim, device=self.device))
 
     @torch.no_grad()
     def _style_moments(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -91,9 +91,7 @@ class Gatherer(nn.Module):
         return list(generator.synthesis.styles(generator.mapping(self.codes[numbers].to(self.device))))
 
     def _sample(self, start: int, stop: int) -> None:
-        seen = self._embed(self._styles(torch.arange(start, stop)))
-        self.first += seen.sum(dim=0)
-        self.second += seen.t() @ seen
+        self.embeddings[start:stop] = self._embed(self._styles(torch.arange(start, stop))).float()
 
     def _pairs(self, start: int, stop: int) -> None:
         pairs = torch.arange(start, stop)
@@ -117,8 +115,6 @@ class Gatherer(nn.Module):
 
     def statistics(self) -> StyleStatistics:
         """The result; complete once ``run`` has covered 0 ... ``total``."""
-        mean = self.first / self.samples
-        covariance = self.second / self.samples - torch.outer(mean, mean)
         return StyleStatistics(
             unit(self.direction_sum / self.images).float(), self.mean, self.std, self.widths,
-            (self.response_sum / self.images).float(), covariance.float())
+            (self.response_sum / self.images).float(), self.embeddings)

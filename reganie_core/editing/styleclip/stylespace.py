@@ -1,8 +1,9 @@
 """StyleCLIP's global directions (Patashnik et al. 2021, section 6): a change of text becomes one of style channels.
 
 Two ways are offered. ``relevance`` is the published one: a channel moves in proportion to how well the change it
-causes points along the text's change. ``least_squares`` is ours: it asks for the combination of channels whose joint
-effect is the wanted change of picture *and nothing else*, so that what one channel drags along another takes back.
+causes points along the text's change. ``least_squares`` is ours: it looks at which of the generator's pictures the text
+describes, and asks for the combination of channels whose joint effect leads there *and nowhere else*, so that what one
+channel drags along another takes back.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from ...text.encoders import unit
 __all__ = ["METHODS", "StyleStatistics", "channel_vectors", "directions_of_channels", "is_rgb"]
 
 METHODS = ("relevance", "least_squares")
-#: Strength 1 of least_squares, in standard deviations of the described quality among the generator's pictures.
-DEVIATIONS = 1.0
+#: Strength 1 of least_squares: this share of the way to the pictures that the text describes.
+SHARE = 0.6
+#: They are at least so many, lest what they have in common by chance be taken for what was said.
+LEAST_MATCHES = 64
+#: Of the mean variance, added to every direction's: the smallest ones are noise.
+SHRINKAGE = 0.05
 
 
 def is_rgb(index: int) -> bool:
@@ -67,7 +72,7 @@ class StyleStatistics:
         mean, std: ``[S]`` of all style channels, ToRGB included, vector after vector.
         widths: lengths of the StyleSpace vectors; they sum to S.
         response: ``[C,d]`` change of the unit embedding per standard deviation of the channel; least_squares only.
-        covariance: ``[d,d]`` of the unit embeddings of the generator's pictures; least_squares only.
+        embeddings: ``[N,d]``, unit rows, of pictures of the generator; least_squares only.
     """
 
     directions: Tensor
@@ -75,16 +80,18 @@ class StyleStatistics:
     std: Tensor
     widths: tuple[int, ...]
     response: Tensor | None = None
-    covariance: Tensor | None = None
+    embeddings: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.directions.ndim != 2 or self.mean.shape != (sum(self.widths),) or self.std.shape != self.mean.shape:
             raise InputError("The statistics of the style channels do not fit together.")
         channels, dim = self.directions.shape
         self.vectors = channel_vectors(self.widths, channels)
-        for table, shape in ((self.response, (channels, dim)), (self.covariance, (dim, dim))):
-            if table is not None and table.shape != shape:
-                raise InputError("The responses of the style channels do not fit their directions.")
+        if self.response is not None and self.response.shape != (channels, dim):
+            raise InputError("The responses of the style channels do not fit their directions.")
+        if self.embeddings is not None and (self.embeddings.ndim != 2 or self.embeddings.shape[1] != dim
+                                            or len(self.embeddings) < 2):
+            raise InputError("The embeddings of the generator's pictures do not fit the channels' directions.")
         starts = torch.tensor([0, *self.widths]).cumsum(0).tolist()
         self.columns = torch.cat([torch.arange(starts[i], starts[i + 1]) for i in self.vectors])
         self.starts = starts
@@ -92,11 +99,11 @@ class StyleStatistics:
     @property
     def methods(self) -> tuple[str, ...]:
         """The methods these statistics suffice for."""
-        return METHODS if self.response is not None and self.covariance is not None else METHODS[:1]
+        return METHODS if self.response is not None and self.embeddings is not None else METHODS[:1]
 
     def to(self, device: torch.device | str) -> StyleStatistics:
         """Move to a device; returns itself."""
-        for name in ("directions", "mean", "std", "response", "covariance", "columns"):
+        for name in ("directions", "mean", "std", "response", "embeddings", "columns"):
             value = getattr(self, name)
             setattr(self, name, None if value is None else value.to(device))
         return self
@@ -111,35 +118,52 @@ class StyleStatistics:
         r = torch.where(r.abs() < threshold, 0.0, r)
         return self._spread(r / r.abs().max().clamp_min(torch.finfo(r.dtype).tiny))
 
-    def least_squares(self, text: Tensor, threshold: float, ridge: float = 2.0) -> Tensor:
-        """``[S]``: the direction whose effect on the picture's embedding is that of the text, and little else.
+    def least_squares(self, target: Tensor, neutral: Tensor, threshold: float, logit_scale: float = 100.0,
+                      ridge: float = 0.4) -> Tensor:
+        """``[S]``: the direction that leads from pictures like ``neutral`` to those like ``target``, and little else.
 
-        The text's change t is a *filter*: it scores pictures. How pictures change when that score grows, and only it,
-        is the pattern p = Sigma t (Haufe et al. 2014), Sigma the covariance of embeddings over the generator's
-        pictures. With J the channels' responses, x = argmin |Sigma^(-1/2) (J^T x - p)|^2 + ridge |x|^2, then scaled
-        so that the score grows by one standard deviation among the generator's pictures: strength 1.
-        The large ridge is measured (portraits at 64 px): weaker ones trust the responses too far and drag more along.
+        p is the difference of the mean embeddings of the generator's pictures that the two texts describe
+        (:meth:`matched`), Sigma the covariance of all. With J the channels' responses,
+        x = argmin |Sigma^(-1/2) (J^T x - p)|^2 + ridge |x|^2, scaled to go SHARE of the way at strength 1.
         Channels below ``threshold`` of the largest are left out and the rest is solved again.
+
+        The texts' own difference says less: it is a filter, long where the encoder needs a fine distinction and short
+        where a coarse one will do, so that in "smiling, with glasses" the glasses hardly count.
+        The ridge is measured (portraits at 128 px): weaker ones trust the responses too far.
+
+        Args:
+            target, neutral: unit embeddings ``[d]``.
+            logit_scale: of the encoder, which says how much better a better match is.
         """
-        if self.response is None or self.covariance is None:
-            raise InputError("This file holds no responses of the channels, which least_squares needs; use relevance.")
-        response, goal = self._whitened(text)
-        keep = torch.ones(len(response), dtype=torch.bool, device=response.device)
+        if self.response is None or self.embeddings is None:
+            raise InputError("This file holds no responses of the channels or no embeddings of pictures, which "
+                             "least_squares needs; use relevance.")
+        seen = self.embeddings.double()
+        values, vectors = torch.linalg.eigh(torch.cov(seen.t()))
+        white = vectors * (values.clamp_min(0.0) + SHRINKAGE * values.mean()).rsqrt()
+        wanted = (self.matched(target, logit_scale) - self.matched(neutral, logit_scale)) @ white
+        response, goal = self.response.double() @ white, unit(wanted)
         x = self._solve(response, goal, ridge)
         if threshold > 0:
-            keep = x.abs() >= threshold * x.abs().max()
-            x = self._solve(response * keep[:, None], goal, ridge)
+            response = response * (x.abs() >= threshold * x.abs().max())[:, None]
+            x = self._solve(response, goal, ridge)
         gain = (response.t() @ x) @ goal
-        return self._spread((x * (DEVIATIONS / gain.clamp_min(1e-3))).to(self.std))
+        return self._spread((x * (SHARE * wanted.norm() / gain.clamp_min(1e-3))).to(self.std))
 
-    def _whitened(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Responses ``[C,d]`` and the unit goal ``[d]`` where the generator's embeddings have unit covariance."""
-        covariance = self.covariance.double()  # type: ignore[union-attr]
-        values, vectors = torch.linalg.eigh(covariance)
-        values = values.clamp_min(0.0) + 1e-3 * values.mean()
-        response = self.response.double() @ (vectors * values.rsqrt())  # type: ignore[union-attr]
-        goal = (vectors * values.sqrt()).t() @ text.to(covariance)
-        return response, unit(goal)
+    def matched(self, text: Tensor, logit_scale: float) -> Tensor:
+        """``[d]``: mean embedding of the pictures that a text's unit embedding ``[d]`` describes.
+
+        A picture's weight is the softmax of its logits, as in the encoder's training. Where that leaves fewer than
+        LEAST_MATCHES (effective number 1 / sum w^2; of few pictures a quarter), the scale is lowered.
+        """
+        seen = self.embeddings.double()  # type: ignore[union-attr]
+        least = min(LEAST_MATCHES, len(seen) / 4)
+        cosine = seen @ text.to(seen)
+        weight = (logit_scale * cosine).softmax(dim=0)
+        while float(1.0 / weight.square().sum()) < least:
+            logit_scale *= 0.9
+            weight = (logit_scale * cosine).softmax(dim=0)
+        return weight @ seen
 
     @staticmethod
     def _solve(response: Tensor, goal: Tensor, ridge: float) -> Tensor:
