@@ -21,7 +21,9 @@ __all__ = ["METHODS", "StyleStatistics", "channel_vectors", "directions_of_chann
 
 METHODS = ("relevance", "least_squares")
 #: Strength 1 of least_squares: this share of the way to the pictures that the text describes.
-SHARE = 0.6
+SHARE = 0.5
+#: Of the encoder's logits: pictures that fit well are looked for, not all that fit better than others.
+SHARPNESS = 2.0
 #: They are at least so many, lest what they have in common by chance be taken for what was said.
 LEAST_MATCHES = 64
 #: Of the mean variance, added to every direction's: the smallest ones are noise.
@@ -119,7 +121,7 @@ class StyleStatistics:
         return self._spread(r / r.abs().max().clamp_min(torch.finfo(r.dtype).tiny))
 
     def least_squares(self, target: Tensor, neutral: Tensor, threshold: float, logit_scale: float = 100.0,
-                      ridge: float = 0.4) -> Tensor:
+                      ridge: float = 0.1) -> Tensor:
         """``[S]``: the direction that leads from pictures like ``neutral`` to those like ``target``, and little else.
 
         p is the difference of the mean embeddings of the generator's pictures that the two texts describe
@@ -129,7 +131,8 @@ class StyleStatistics:
 
         The texts' own difference says less: it is a filter, long where the encoder needs a fine distinction and short
         where a coarse one will do, so that in "smiling, with glasses" the glasses hardly count.
-        The ridge is measured (portraits at 128 px): weaker ones trust the responses too far.
+        Ridge and constants are measured on the portraits (128 px, validation seeds): weaker ridges trust the responses
+        too far, larger shares drag more along, smaller ones are lost on the least of several things said.
 
         Args:
             target, neutral: unit embeddings ``[d]``.
@@ -153,12 +156,12 @@ class StyleStatistics:
     def matched(self, text: Tensor, logit_scale: float) -> Tensor:
         """``[d]``: mean embedding of the pictures that a text's unit embedding ``[d]`` describes.
 
-        A picture's weight is the softmax of its logits, as in the encoder's training. Where that leaves fewer than
-        LEAST_MATCHES (effective number 1 / sum w^2; of few pictures a quarter), the scale is lowered.
+        A picture's weight is the softmax of its logits, as in the encoder's training but sharper. Where that leaves
+        fewer than LEAST_MATCHES (effective number 1 / sum w^2; of few pictures a quarter), the scale is lowered.
         """
         seen = self.embeddings.double()  # type: ignore[union-attr]
         least = min(LEAST_MATCHES, len(seen) / 4)
-        cosine = seen @ text.to(seen)
+        cosine, logit_scale = seen @ text.to(seen), SHARPNESS * logit_scale
         weight = (logit_scale * cosine).softmax(dim=0)
         while float(1.0 / weight.square().sum()) < least:
             logit_scale *= 0.9
