@@ -115,7 +115,7 @@ def test_least_squares_moves_what_is_asked_and_nothing_else():
     assert side_effect[1] > 0.5 * side_effect[0]                      # the published way drags the other along
     solved = statistics.least_squares(wanted, nothing, 0.0, logit_scale=1.5, ridge=1e-6)
     effect = solved[:3] @ statistics.response
-    # Twice as sharp, the text describes pictures of the first quality: softmax(-3, 0, 3) . (-1, 0, 1), and any of the second.
+    # The text describes pictures of the first quality, softmax(-3, 0, 3) . (-1, 0, 1), and any of the second.
     e = math.exp(3.0)
     way = (e - 1 / e) / (e + 1 + 1 / e)
     torch.testing.assert_close(effect, torch.tensor([0.5 * way, 0.0]), rtol=1e-4, atol=1e-4)
