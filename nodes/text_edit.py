@@ -42,13 +42,13 @@ class StyleCLIPEdit(_editors.EditNode):
                 "strength": (
                     "FLOAT",
                     {
-                        "default": 3.0,
+                        "default": 1.5,
                         "min": -20.0,
                         "max": 20.0,
                         "step": 0.05,
                         "round": False,
-                        "tooltip": "How much to change: 3 is a clear change for editors that read texts, 1 is as "
-                        "trained for mappers. 0 changes nothing, negative values go the other way.",
+                        "tooltip": "How much to change: 1 to 2 is a clear change for the packaged editor, 3 to 5 "
+                        "for StyleCLIP's published directions, 1 is as trained for mappers. 0 changes nothing, negative values go the other way.",
                     },
                 ),
                 "threshold": (
@@ -81,7 +81,7 @@ class StyleCLIPEdit(_editors.EditNode):
         latent: Any,
         target: str = "a smiling old woman with glasses",
         neutral: str = "",
-        strength: float = 3.0,
+        strength: float = 1.5,
         threshold: float = OWN,
         editor: _models.Model | None = None,
         editor_name: str = _choices.PACKAGED,

@@ -65,7 +65,7 @@ def direction(desk: Desk) -> Shown:
 
 def text(desk: Desk) -> Shown:
     target = "a smiling old woman with glasses"
-    found = desk("StyleCLIPEdit", generator=desk.generator, latent=desk.latent, target=target, strength=3.0)
+    found = desk("StyleCLIPEdit", generator=desk.generator, latent=desk.latent, target=target, strength=1.5)
     return [("inversion", desk.inversion), ("edited", found[1])]
 
 
