@@ -48,7 +48,8 @@ class StyleCLIPEdit(_editors.EditNode):
                         "step": 0.05,
                         "round": False,
                         "tooltip": "How much to change: 1 to 2 is a clear change for the packaged editor, 3 to 5 "
-                        "for StyleCLIP's published directions, 1 is as trained for mappers. 0 changes nothing, negative values go the other way.",
+                        "for StyleCLIP's published directions, 1 is as trained for mappers. 0 changes nothing, "
+                        "negative values go the other way.",
                     },
                 ),
                 "threshold": (
