@@ -172,7 +172,7 @@ def inside_zip(inner: Mutate) -> Mutate:
         out, packing = io.BytesIO(), dice.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
         with zipfile.ZipFile(out, "w", packing) as archive:
             for member, content in members.items():
-                archive.writestr(member, content)
+                archive.writestr(zipfile.ZipInfo(member), content, packing)   # without the clock's time
         return out.getvalue()
 
     return mutate
