@@ -125,10 +125,10 @@ def test_least_squares_moves_what_is_asked_and_nothing_else():
             dataclasses.replace(statistics, **lacking).least_squares(wanted, nothing, 0.0)
 
 
-def test_all_of_several_things_said_count(logit_scale=2.0):
+def test_all_of_several_things_said_count():
     """A text whose embedding hardly leans towards the second quality: pictures that fit have it all the same."""
     statistics, both = made_up(), torch.tensor([1.0, 0.4])
-    x = statistics.least_squares(both, torch.zeros(2), 0.0, logit_scale, ridge=1e-6)[:3]
+    x = statistics.least_squares(both, torch.zeros(2), 0.0, logit_scale=2.0, ridge=1e-6)[:3]
     effect = x @ statistics.response
     assert effect[1] / effect[0] > 2 * 0.4
 

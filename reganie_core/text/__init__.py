@@ -6,7 +6,8 @@ with a domain, over a closed vocabulary; and :class:`ClipEncoder`, OpenAI's CLIP
 
 from __future__ import annotations
 
-from .encoders import TextImageEncoder, WordEncoder, load_text_encoder, text_direction, text_embedding
+from .encoders import TextImageEncoder, WordEncoder, load_text_encoder, text_direction, text_embedding, text_pair
 from .words import split_words
 
-__all__ = ["TextImageEncoder", "WordEncoder", "load_text_encoder", "split_words", "text_direction", "text_embedding"]
+__all__ = ["TextImageEncoder", "WordEncoder", "load_text_encoder", "split_words", "text_direction", "text_embedding",
+           "text_pair"]

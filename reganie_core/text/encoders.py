@@ -17,7 +17,8 @@ from ..images import resize
 from ..networks.text_image import TextImageNet
 from .words import split_words
 
-__all__ = ["TextImageEncoder", "WordEncoder", "load_text_encoder", "text_direction", "text_embedding"]
+__all__ = ["TextImageEncoder", "WordEncoder", "load_text_encoder", "text_direction", "text_embedding",
+           "text_pair"]
 
 
 @runtime_checkable
@@ -148,14 +149,20 @@ def text_embedding(encoder: TextImageEncoder, text: str) -> Tensor:
     return average_text(encoder.encode_text(filled))
 
 
-def text_direction(encoder: TextImageEncoder, target: str, neutral: str) -> Tensor:
-    """unit(mean-text(target) - mean-text(neutral)) ``[dim]``, StyleCLIP's Delta t.
+def text_pair(encoder: TextImageEncoder, target: str, neutral: str) -> tuple[Tensor, Tensor]:
+    """The unit embeddings ``[dim]`` of two texts that say different things.
 
     Raises:
         InputError: an empty text, or two texts with the same meaning to this encoder.
     """
-    difference = text_embedding(encoder, target) - text_embedding(encoder, neutral)
-    if float(difference.norm()) < 1e-4:
+    ends = text_embedding(encoder, target), text_embedding(encoder, neutral)
+    if float((ends[0] - ends[1]).norm()) < 1e-4:
         raise InputError(f"{ascii(target[:80])} and {ascii(neutral[:80])} mean the same to this text encoder; change "
                          "one of them.")
-    return unit(difference)
+    return ends
+
+
+def text_direction(encoder: TextImageEncoder, target: str, neutral: str) -> Tensor:
+    """unit(mean-text(target) - mean-text(neutral)) ``[dim]``, StyleCLIP's Delta t. Raises as :func:`text_pair`."""
+    ends = text_pair(encoder, target, neutral)
+    return unit(ends[0] - ends[1])

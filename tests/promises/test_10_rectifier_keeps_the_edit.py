@@ -24,7 +24,7 @@ EDITS = {"yaw=+15": {"yaw": 15.0}, "yaw=-15": {"yaw": -15.0}, "smile=+0.5": {"sm
          "glasses=on": {"glasses": 1.0}}
 SHORT = ("yaw=+15", "smile=+0.5")  # the other edits are measured by the long form
 # What the packaged weights have been seen to miss. The promise stays as it is; a better rectifier passes (XPASS).
-MISSED = {"yaw=+15": "0.89", "yaw=-15": "0.90", "smile=+0.5": "0.93", "age=+0.5": "0.91"}
+MISSED = {"yaw=+15": "0.91", "yaw=-15": "0.91", "smile=+0.5": "0.92", "age=+0.5": "0.94", "glasses=on": "0.93"}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def comes_closer(bench: Bench, edit: str, count: int) -> None:
     assert found["rows"]["Y_r (rectified)"][PERCEPTUAL]["all"]["mean"] > 0, "a comparison of a picture with itself"
 
 
-@pytest.mark.parametrize("edit", map(_known, SHORT))
+@pytest.mark.parametrize("edit", [_known(edit) for edit in SHORT])
 def test_the_change_of_the_attribute_is_kept(bench: Bench, edit: str) -> None:
     keeps(bench, edit, 20)
 
@@ -72,7 +72,7 @@ def test_the_distance_to_the_exact_answer_falls(bench: Bench, edit: str) -> None
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("edit", map(_known, EDITS))
+@pytest.mark.parametrize("edit", [_known(edit) for edit in EDITS])
 def test_both_on_many_people(bench: Bench, edit: str) -> None:
     comes_closer(bench, edit, 400)
     keeps(bench, edit, 400)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...errors import InputError, MismatchError
 from ...latents import Latent
 from ...networks.mapper import STEP, StyleSpaceMapper
-from ...text import TextImageEncoder, text_direction, text_embedding
+from ...text import TextImageEncoder, text_direction, text_pair
 from ..protocol import Control, EditValue, TextEdit, check_edits
 from .stylespace import METHODS, StyleStatistics
 
@@ -129,10 +129,9 @@ class StyleCLIPEditor:
         return known
 
     def _computed(self, target: str, neutral: str, threshold: float) -> Tensor:
-        change = text_direction(self.encoder, target, neutral)          # refuses two texts that mean the same
         if self.method == "relevance":
-            return self.statistics.relevance(change, threshold)
-        ends = (text_embedding(self.encoder, text) for text in (target, neutral))
+            return self.statistics.relevance(text_direction(self.encoder, target, neutral), threshold)
+        ends = text_pair(self.encoder, target, neutral)
         return self.statistics.least_squares(*ends, threshold, self.encoder.logit_scale)
 
     def edit_text(self, latent: Latent, target: str, neutral: str = "", strength: float | None = None,
