@@ -12,17 +12,18 @@ Neither StyleGAN2 nor ReGANIE do this; it is possible only because the domain's 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from reganie_core import portraits
 from reganie_core.errors import InputError
-from reganie_core.portraits.parameters import BEARDED, BINARY, DRAWN, MIRRORED
+from reganie_core.portraits.parameters import BEARDED, BINARY, DRAWN, MIRRORED, NORMAL, UNIFORM
 
 from .randomness import generator_at
 
-__all__ = ["PortraitCodes", "teach"]
+__all__ = ["PortraitCodes", "score_of", "teach", "with_values"]
 
 
 class PortraitCodes:
@@ -42,9 +43,15 @@ class PortraitCodes:
 
     def batch(self, indices: Tensor, mirror: Tensor | None, free: Tensor) -> Tensor:
         """z [B,z_dim] of these portraits, flipped where `mirror` is true; `free` [B,z_dim] fills the rest."""
+        return self.filled(self.of(indices, mirror), free)
+
+    def of(self, indices: Tensor, mirror: Tensor | None) -> Tensor:
+        """Scores [B,len(DRAWN)] of these portraits, flipped where `mirror` is true."""
         scores = self.scores[indices]
-        if mirror is not None:
-            scores = torch.where(mirror[:, None], scores * self.sign, scores)
+        return scores if mirror is None else torch.where(mirror[:, None], scores * self.sign, scores)
+
+    def filled(self, scores: Tensor, free: Tensor) -> Tensor:
+        """z [B,z_dim] that begins with these scores, the rest from `free` [B,z_dim]."""
         free = free[:, scores.shape[1]:]
         room = (self.z_dim - scores.square().sum(dim=1)).clamp_min(1.0)
         return torch.cat([scores, free * (room / free.square().sum(dim=1)).sqrt()[:, None]], dim=1)
@@ -55,6 +62,37 @@ class PortraitCodes:
         """Let the first layer start with no weight on the random entries. They outnumber the scores, and what a score
         says about a small thing (a collar, the eyes' colour) would have to be found under their noise."""
         mapping.fc0.weight[:, len(DRAWN):] = 0.0
+
+
+def score_of(name: str, values: Tensor) -> Tensor:
+    """Scores of values of a control, in its unit: the inverse of what `portraits.sample` draws; binary values and
+    "no beard" get the median score of their side. Values at the ends of a range have scores within 2.6."""
+    if name in NORMAL:
+        return values / NORMAL[name][0]
+    if name in BINARY:
+        share = BINARY[name]
+        quantile = torch.where(values > 0.5, share / 2, (1 + share) / 2)
+    elif name in UNIFORM:
+        low, high = UNIFORM[name]
+        quantile = (values - low) / (high - low)
+    elif name == "eye_openness":
+        quantile = (values.clamp_min(0.0) / 1.1) ** (1 / 0.6)
+    elif name == "beard":
+        quantile = (values - 0.25) / 0.75
+    else:
+        raise InputError(f"{name} is not a control of the portraits domain.")
+    return torch.special.ndtri(quantile.double().clamp(0.005, 0.995)).to(values.dtype)
+
+
+def with_values(scores: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+    """Scores [B,len(DRAWN)] of the same portraits with these controls [B] set, in their units."""
+    scores = scores.clone()
+    for name, value in values.items():
+        scores[:, DRAWN.index(name)] = score_of(name, value)
+        if name == "beard":
+            quantile = torch.where(value > 0.125, torch.tensor(BEARDED / 2), torch.tensor((1 + BEARDED) / 2))
+            scores[:, DRAWN.index("bearded")] = torch.special.ndtri(quantile.to(scores.dtype))
+    return scores
 
 
 def contents(scores: Tensor) -> Tensor:

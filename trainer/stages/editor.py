@@ -6,7 +6,7 @@ drawn evenly over each attribute's range, independently of each other and of the
 leak otherwise); half of them are asked as changes and half as absolute values; a light L1 on pixels and features,
 which favours changing few things; the way back, where the opposite edit must find the first code again (it costs no
 picture and keeps what identifies a person without holding back any edit); codes come from the mapping, mixed ones
-among them, and from the encoder, as at inference.
+among them, and from the encoder, as at inference; and, for rendered portraits only, the exact change of the code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ from ..randomness import generator_at
 from . import editor_report
 from .attributes import noisy, shifted
 from .base import adam, descend, dtype_of, init_from, shares
+from .editor_answers import Answers, answer_loss
 from .editor_losses import Contrastor, Look, asked_loss, kept_loss, layer_distance, look_of, reading_loss
+
+#: Terms that need a picture of every edited code. With all their weights 0, codes alone are compared, several times as
+#: fast; that takes `answer_weight`.
+OF_PICTURES = ("attribute", "preserve", "perceptual", "pixel", "contrast", "identity")
 
 
 @dataclass
@@ -79,6 +84,7 @@ class EditorStageConfig(StageConfig):
     cycle_weight: float = 0.1
     contrast_weight: float = 0.05
     reader_weight: float = 1.0
+    answer_weight: float = 0.0     # portraits only: distance to the exact change of the code, see editor_answers.py
     data: str = "runs/data"        # portraits to encode; empty: generated pictures are encoded
     data_count: int = 20000
     data_seed: int = 0
@@ -141,11 +147,17 @@ class EditorStage:
                                  f"read what {config.attributes} does: {', '.join((*first.numeric, *first.binary))}.")
         self.judge = load_attributes(config.judge, device, dtype) if config.judge else self.teacher
         self.identity = load_identity(config.identity, device, dtype) if config.identity else None
+        without = () if self.identity is not None else ("identity",)
+        self.looks = any(getattr(config, f"{name}_weight") > 0 for name in OF_PICTURES if name not in without)
+        if not self.looks and config.answer_weight <= 0:
+            raise InputError("Nothing says what an edit should be: attribute_weight and answer_weight are both 0.")
         self.data = portraits_set(config.data, config.data_count, self.G.resolution, config.data_seed, device) \
             if self.E is not None and config.data else None
         self.net = self.make_network().to(device)
         init_from(self.net, config.init_from, "dystyle")
         self.average = make_average(self.net)
+        self.answers = Answers(self.G, self.names, config.data_count, config.data_seed) \
+            if config.answer_weight > 0 else None
         embedding = self.teacher.net.fc.weight.shape[0]
         self.contrastor = Contrastor(len(self.names), embedding, self.G.num_ws * self.G.w_dim).to(device)
         self.modules = {"net": self.net, "average": self.average, "contrastor": self.contrastor,
@@ -226,12 +238,14 @@ class EditorStage:
     def synthesize(self, codes: Tensor) -> Tensor:
         return self.G.synthesis(codes).float().clamp(-1, 1)
 
+    def encoded(self, rows: Tensor) -> Tensor:
+        """Which of those rows of the batch are encoded: bool, the same for both halves."""
+        half = self.config.batch // 2
+        return rows % half < (round(half * self.config.encoded) if self.E is not None else 0)
+
     def codes(self, draw: Draw, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Codes of those rows of the batch, and the rows in the order of the codes."""
-        config, device = self.config, self.config.device
-        half = config.batch // 2
-        share = round(half * config.encoded) if self.E is not None else 0
-        encoded = rows % half < share
+        device, encoded = self.config.device, self.encoded(rows)
         mapped, rows_e = rows[~encoded], rows[encoded]
         pictures = self.data.batch(draw.indices[rows_e], draw.mirror[rows_e]).to(device) if self.data is not None \
             else None
@@ -297,9 +311,24 @@ class EditorStage:
         before, rows = self.before(draw, rows, seen)
         change, goal, active = self.request(draw, rows, before, seen)
         edited = net(before.codes, change, active, before.current)
+        offset = (edited - before.codes) / net.spread
+        terms = {"norm": offset.square().mean(), "cycle": self.way_back(before, edited, change, active)}
+        if self.answers is not None:
+            known = self.exact_change(draw, rows, before, goal, active)
+            terms["answer"] = answer_loss(offset, *known, net.spread)
+        logits = None
+        if self.looks:
+            logits, of_pictures = self.look_at(edited, before, goal, active, seen)
+            terms |= of_pictures
+        terms["reader"] = self.reading(before, edited, logits)
+        return sum(getattr(config, f"{name}_weight") * value for name, value in terms.items()), terms
+
+    def look_at(self, edited: Tensor, before: Before, goal: Tensor, active: Tensor,
+                seen: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the attribute network reads from pictures of the edited codes [B,K], and the terms OF_PICTURES."""
+        config, net = self.config, self.net
         pictures = self.synthesize(edited)
         view = look_of(self.teachers, self.moved(pictures, seen))
-        offset = (edited - before.codes) / net.spread
         kept = torch.ones_like(view.logits, dtype=torch.bool)
         kept[:, self.columns] = ~active
         logits = view.logits[:, self.columns]
@@ -308,9 +337,6 @@ class EditorStage:
             "preserve": kept_loss(view.logits, before.view.logits, self.reads_binary, kept),
             "perceptual": layer_distance(view.layers, before.view.layers).mean(),
             "pixel": (pictures - before.pictures).abs().mean(),
-            "norm": offset.square().mean(),
-            "cycle": self.way_back(before, edited, change, active),
-            "reader": self.reading(before, edited, logits),
         }
         if config.contrast_weight > 0:
             aimed = self.ranges.share(torch.where(net.binary, goal, goal * net.std + net.mean))
@@ -320,7 +346,25 @@ class EditorStage:
             with torch.no_grad():
                 person = self.identity(before.pictures)
             terms["identity"] = 1 - (person * self.identity(pictures)).sum(dim=1).mean()
-        return sum(getattr(config, f"{name}_weight") * value for name, value in terms.items()), terms
+        return logits, terms
+
+    def exact_change(self, draw: Draw, rows: Tensor, before: Before, goal: Tensor,
+                     active: Tensor) -> tuple[Tensor, Tensor]:
+        """What `Answers` says of these rows: changes [B,num_ws,w_dim], those of both styles where codes are mixed, and
+        which of them are answers [B]."""
+        net, device = self.net, self.config.device
+        view = before.view.logits[:, self.columns]
+        now = torch.where(net.binary, torch.sigmoid(view), view * net.std + net.mean).cpu()
+        wanted = torch.where(net.binary, goal, goal * net.std + net.mean).cpu()
+        portrait = self.encoded(rows) if self.data is not None else torch.zeros_like(rows, dtype=torch.bool)
+        changes = []
+        for z in draw.z[:, rows]:
+            scores = self.answers.scores(z)
+            scores[portrait] = self.answers.codes.of(draw.indices[rows[portrait]], draw.mirror[rows[portrait]])
+            change, answered = self.answers.change(scores, z, now, wanted, active.cpu())
+            changes.append(change[:, None])
+        second = (torch.arange(self.G.num_ws) >= draw.crossing[rows][:, None]) & ~portrait[:, None]
+        return torch.where(second[:, :, None].to(device), changes[1], changes[0]), answered.to(device)
 
     def way_back(self, before: Before, edited: Tensor, change: Tensor, active: Tensor) -> Tensor:
         """Squared distance, in units of the codes' spread, after the opposite edit."""
@@ -332,11 +376,14 @@ class EditorStage:
         found = net(edited, back, active, current)
         return ((found - before.codes) / net.spread).square().mean()
 
-    def reading(self, before: Before, edited: Tensor, logits: Tensor) -> Tensor:
-        """The head's loss on codes before and after; it does not reach the experts."""
-        codes = torch.cat([before.codes, edited.detach()])
-        seen = torch.cat([before.view.logits[:, self.columns], logits.detach()])
-        return reading_loss(self.net.logits(codes), seen, self.net.binary)
+    def reading(self, before: Before, edited: Tensor, logits: Tensor | None) -> Tensor:
+        """The head's loss on codes before and, where pictures of them were read, after; it does not reach the
+        experts."""
+        codes, seen = [before.codes], [before.view.logits[:, self.columns]]
+        if logits is not None:
+            codes.append(edited.detach())
+            seen.append(logits.detach())
+        return reading_loss(self.net.logits(torch.cat(codes)), torch.cat(seen), self.net.binary)
 
     # Looking at it -------------------------------------------------------------------------------------------
 

@@ -1,0 +1,167 @@
+"""Exact codes of rendered portraits: what an edit does to them, and the stages that learn from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reganie_core import portraits
+from reganie_core.checkpoints import save_checkpoint
+from reganie_core.errors import InputError
+from reganie_core.networks import build, describe
+from reganie_core.portraits.parameters import BEARDED, DRAWN
+from tests.trainer_files import one_thread, write_attributes  # noqa: F401
+from trainer.config import build as build_config
+from trainer.pairs import PortraitCodes, score_of, with_values
+from trainer.stages.editor import EditorStage, EditorStageConfig
+from trainer.stages.editor_answers import Answers, answer_loss
+from trainer.stages.encoder import EncoderStage, EncoderStageConfig
+
+NAMES = ("yaw", "age", "beard", "glasses")
+
+
+@pytest.fixture
+def generator(tmp_path: Path) -> Path:
+    """A generator of random weights whose z is long enough for a portrait's scores."""
+    torch.manual_seed(0)
+    net = build("generator", {"type": "Generator", "resolution": 32, "channels": [8, 8, 8, 8], "z_dim": 80,
+                              "w_dim": 80, "mapping_layers": 2, "mapping_lr_multiplier": 1.0})
+    PortraitCodes.look_only_at_scores(net.mapping)
+    save_checkpoint(tmp_path / "generator.safetensors", "generator", describe(net), net.state_dict(), {})
+    return tmp_path / "generator.safetensors"
+
+
+@pytest.mark.parametrize("control", [c for c in portraits.CONTROLS if c.kind == "numeric"], ids=lambda c: c.name)
+def test_scores_of_values_are_those_the_values_were_drawn_from(control: portraits.PortraitControl) -> None:
+    p, scores = portraits.sample(400, 5), portraits.scores(400, 5).float()
+    values, drawn = p.values[control.name], scores[:, DRAWN.index(control.name)]
+    inside = (drawn.abs() < 1.8) & (values > 0 if control.name == "beard" else values == values)
+    if control.name == "eye_openness":
+        inside &= values < 0.999                               # wider than wide open is not seen
+    assert inside.sum() > 40
+    torch.testing.assert_close(score_of(control.name, values)[inside], drawn[inside], rtol=1e-3, atol=1e-3)
+    assert score_of(control.name, torch.tensor([control.minimum, control.maximum])).abs().max() < 2.7
+
+
+def test_binary_values_and_beards_land_on_their_side() -> None:
+    scores = with_values(torch.zeros(2, len(DRAWN)), {"glasses": torch.tensor([0.0, 1.0]),
+                                                      "beard": torch.tensor([0.0, 0.6])})
+    quantiles = torch.special.ndtr(scores)
+    assert (quantiles[:, DRAWN.index("glasses")] < 0.3).tolist() == [False, True]
+    assert (quantiles[:, DRAWN.index("bearded")] < BEARDED).tolist() == [False, True]
+    assert scores.count_nonzero(dim=1).max() == 3              # nothing else has changed
+    with pytest.raises(InputError, match="nose"):
+        score_of("nose", torch.zeros(1))
+
+
+def test_the_answer_is_the_difference_of_two_exact_codes(generator: Path) -> None:
+    from reganie_core.checkpoints import load_generator
+    G = load_generator(generator)
+    answers = Answers(G, NAMES, 6, 0)
+    free = torch.randn(6, 80, generator=torch.Generator().manual_seed(0))
+    people = portraits.sample(6, 0)
+    now = torch.stack([people.values[n] for n in NAMES], dim=1)
+    goal = now.clone()
+    goal[:, 0] = now[:, 0] + 10
+    active = torch.zeros(6, 4, dtype=torch.bool)
+    active[:, 0] = True
+    scores = answers.codes.of(torch.arange(6), None)
+    change, answered = answers.change(scores, free, now, goal, active)
+    turned = scores.clone()
+    turned[:, DRAWN.index("yaw")] += 10 / 16
+    # Beards and glasses have the median score of their side, so whole codes are compared from there.
+    plain = with_values(scores, {n: now[:, NAMES.index(n)] for n in ("age", "beard", "glasses")})
+    turned = torch.where(turned != scores, turned, plain)
+    for name in ("age", "beard", "glasses"):
+        turned[:, DRAWN.index(name)] = plain[:, DRAWN.index(name)]
+    turned[:, DRAWN.index("bearded")] = plain[:, DRAWN.index("bearded")]
+    expected = [G.mapping(answers.codes.filled(s, free))[:, 0] for s in (plain, turned)]
+    adults = now[:, 1] >= -0.3
+    assert answered.all() and adults.any()
+    torch.testing.assert_close(change[adults], (expected[1] - expected[0])[adults], rtol=1e-3, atol=1e-4)
+    nothing, _ = answers.change(scores, free, now, goal, torch.zeros(6, 4, dtype=torch.bool))
+    assert nothing.abs().max() == 0
+
+
+def test_beards_do_not_come_and_go_with_age(generator: Path) -> None:
+    from reganie_core.checkpoints import load_generator
+    answers = Answers(load_generator(generator), NAMES, 2, 0)
+    scores, free = torch.zeros(2, len(DRAWN)), torch.zeros(2, 80).normal_(generator=torch.Generator().manual_seed(0))
+    now = torch.tensor([[0.0, 0.2, 0.8, 0.0], [0.0, 0.2, 0.0, 0.0]])     # the same but for the beard
+    goal, active = now.clone(), torch.tensor([[False, True, False, False]] * 2)
+    goal[:, 1] = -0.8
+    change, answered = answers.change(scores, free[:1].expand(2, -1), now, goal, active)
+    assert answered.all()
+    torch.testing.assert_close(change[0], change[1])
+    active[:, 2] = True                                        # a child with a beard is not drawn: no answer
+    assert not answers.change(scores, free, now, goal, active)[1].any()
+
+
+def test_the_loss_counts_rows_with_an_answer_only() -> None:
+    offset, change = torch.ones(2, 3, 4), torch.full((2, 1, 4), 4.0)
+    loss = answer_loss(offset, change, torch.tensor([True, False]), torch.tensor(2.0))
+    assert loss == pytest.approx(1.0)
+    assert answer_loss(offset, change, torch.tensor([False, False]), torch.tensor(2.0)) == 0
+
+
+def editor_stage(generator: Path, tmp_path: Path, *more: str) -> EditorStage:
+    write_attributes(tmp_path / "attributes.safetensors", ["yaw", "age", "beard"], ["glasses"], (0.0,) * 3,
+                     (15.0, 0.5, 0.3))
+    return EditorStage(build_config(EditorStageConfig, None, [
+        "device=cpu", "batch=8", "reader=8", "trunk=8", "expert=8", "bank=4", "attention=4", "held_out_count=4",
+        "probes=32", f"generator={generator}", "encoder=", f"attributes={tmp_path / 'attributes.safetensors'}",
+        "easy_share=0", *more]))
+
+
+CODES_ONLY = [f"{name}_weight=0" for name in ("attribute", "preserve", "perceptual", "pixel", "contrast", "identity",
+                                              "cycle", "norm")]
+
+
+def test_an_editor_learns_from_codes_alone_without_pictures_of_them(generator: Path, tmp_path: Path) -> None:
+    s = editor_stage(generator, tmp_path, "answer_weight=1", "lr=0.02", "beta1=0.9", "batch=32", "controls=yaw,age",
+                     *CODES_ONLY)
+
+    def held_out() -> float:
+        return s.loss(s.draw(10**6), torch.arange(32), 10**6)[1]["answer"].item()
+
+    first, made, synthesize = held_out(), [], s.synthesize
+    s.synthesize = lambda codes: made.append(len(codes)) or synthesize(codes)
+    for i in range(60):
+        s.step(32 * i)
+    assert made == [32] * 60                                   # those before the edit, which are read
+    assert held_out() < 0.7 * first
+
+
+def test_exact_answers_beside_what_pictures_say(generator: Path, tmp_path: Path) -> None:
+    terms = editor_stage(generator, tmp_path, "answer_weight=1").step(0)
+    assert {"answer", "attribute", "preserve", "reader", "contrast"} <= set(terms)
+    assert "answer" not in editor_stage(generator, tmp_path).step(0)
+
+
+def test_an_editor_needs_something_to_learn_from(generator: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="answer_weight"):
+        editor_stage(generator, tmp_path, *CODES_ONLY)
+    write_attributes(tmp_path / "a.safetensors", ["hat"])
+    with pytest.raises(InputError, match="hat is none"):
+        editor_stage(generator, tmp_path, "answer_weight=1", f"attributes={tmp_path / 'a.safetensors'}")
+
+
+def encoder_stage(generator: Path, tmp_path: Path, *more: str) -> EncoderStage:
+    write_attributes(tmp_path / "attributes.safetensors")
+    return EncoderStage(build_config(EncoderStageConfig, None, [
+        "device=cpu", "batch=8", "channels=8,8,8,8", "tap_channels=8", "features=8", "coarse=1", "middle=2",
+        "data_count=8", f"data={tmp_path / 'data'}", f"generator={generator}",
+        f"attributes={tmp_path / 'attributes.safetensors'}", *more]))
+
+
+def test_an_encoder_learns_the_codes_of_portraits(generator: Path, tmp_path: Path) -> None:
+    s = encoder_stage(generator, tmp_path, "pairs=1", "l2_weight=0", "perceptual_weight=0", "lr=0.01", "beta1=0.9")
+    terms = [s.step(8 * i) for i in range(40)]
+    assert {"code", "pairs"} <= set(terms[0]) and "l2" not in terms[0]
+    assert float(terms[-1]["pairs"]) < 0.9 * float(terms[0]["pairs"])
+    both = encoder_stage(generator, tmp_path, "pairs=1", "generated=0").step(0)
+    assert {"pairs", "l2", "perceptual"} <= set(both) and "code" not in both
+    with pytest.raises(InputError, match="your own pictures"):
+        build_config(EncoderStageConfig, None, ["pairs=1", "images=somewhere"])
