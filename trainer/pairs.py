@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from reganie_core import portraits
 from reganie_core.errors import InputError
-from reganie_core.portraits.parameters import BEARDED, BINARY, DRAWN, MIRRORED, NORMAL, UNIFORM
+from reganie_core.portraits.parameters import BEARDED, BINARY, DRAWN, MIRRORED, NORMAL, UNIFORM, beard_of
 
 from .randomness import generator_at
 
@@ -97,8 +97,11 @@ def with_values(scores: Tensor, values: Mapping[str, Tensor]) -> Tensor:
 
 def contents(scores: Tensor) -> Tensor:
     """What these scores [B,len(DRAWN)] say, in terms that a picture depends on smoothly: hues as points on a circle,
-    yes or no as 1 or -1, everything else as it is. [B,T], about standard normal."""
-    columns = []
+    yes or no as 1 or -1, how much of a beard there is, everything else as it is. [B,T], about standard normal."""
+    quantile = torch.special.ndtr(scores)
+    column = {name: quantile[:, i] for i, name in enumerate(DRAWN)}
+    beard = beard_of(column["bearded"], column["beard"], 2 * column["age"] - 1)
+    columns = [(beard - 0.184) / 0.308]                      # its mean and deviation
     for name, score in zip(DRAWN, scores.unbind(dim=1), strict=True):
         quantile = torch.special.ndtr(score)
         if name.endswith("_hue"):

@@ -57,6 +57,8 @@ NORMAL: dict[str, tuple[float, float]] = {
 BINARY: dict[str, float] = {"glasses": 0.3, "bun": 0.12}
 #: Probability of a beard, of those who are no children.
 BEARDED = 0.42
+#: Sampled people of at most this age never have a beard; an edited child may.
+BEARDLESS_AGE = -0.4
 #: Parameters that change sign when the picture is flipped left to right.
 MIRRORED: tuple[str, ...] = ("yaw", "light_azimuth", "part", "background_tilt", "paint_side", "hand_side",
                              "pattern_angle")
@@ -181,9 +183,7 @@ def sample(n: int, seed: int, items: Sequence[str] = (), style: str = "default")
         values[name] = (draw(name) < probability).double()
     # Open eyes are the rule: about one portrait in seven has them wide open, one in nine (nearly) closed.
     values["eye_openness"] = (1.1 * draw("eye_openness") ** 0.6).clamp(0.0, 1.0)
-    # Two thirds have no beard; sampled children never have one (an edited child may).
-    bearded = (draw("bearded") < BEARDED) & (values["age"] > -0.4)
-    values["beard"] = torch.where(bearded, 0.25 + 0.75 * draw("beard"), 0.0)
+    values["beard"] = beard_of(draw("bearded"), draw("beard"), values["age"])
     # Every second head of hair is neutral; the others lean to red.
     values["hair_warmth"] = (2.0 * draw("hair_warmth") - 1.0).clamp_min(0.0)
     if "earrings" in items:
@@ -191,6 +191,11 @@ def sample(n: int, seed: int, items: Sequence[str] = (), style: str = "default")
     for item in ITEMS:
         values[item] = torch.full((n,), float(item in items))
     return Portraits({name: value.float() for name, value in sorted(values.items())}, style)
+
+
+def beard_of(bearded: Tensor, amount: Tensor, age: Tensor) -> Tensor:
+    """The beard, from the draws in (0,1) whether and how much, and the age; two thirds of people have none."""
+    return torch.where((bearded < BEARDED) & (age > BEARDLESS_AGE), 0.25 + 0.75 * amount, 0.0)
 
 
 def scores(n: int, seed: int) -> Tensor:

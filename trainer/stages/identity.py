@@ -1,7 +1,8 @@
 """The identity stage: an embedder trained with ArcFace (Deng et al. 2019) on several pictures of each person.
 
 ArcFace alone needs many people to find out what makes one. The renderer knows: with `read`, a linear head, thrown away
-afterwards, also reads the parameters that a person's pictures share from the embedding.
+afterwards, also reads the parameters that a person's pictures share from the embedding. With `discriminant`, the last
+layer of the finished network is measured instead of learned, see fisher.py.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from ..randomness import generator_at
 from ..sheets import grid
 from .attributes import shifted
 from .base import adam, descend, dtype_of, init_from
+from .fisher import with_discriminant
 
 
 @dataclass
@@ -45,6 +47,7 @@ class IdentityStageConfig(StageConfig):
     margin_kimg: float = 20.0        # it grows from 0 for so long: at chance level a margin only repels
     scale: float = 24.0              # of the cosines; ArcFace's 64 is for millions of faces
     read: float = 0.0                # weight of reading what a person's pictures share from the embedding
+    discriminant: int = 0            # directions of a discriminant that becomes the last layer in the end; 0: none
     shift: int = 2                   # random translation in pixels
     data: str = "runs/data"
     data_people: int = 4000
@@ -93,6 +96,7 @@ class IdentityStage:
         self.reader = nn.Linear(config.dim, len(SHARED)).to(config.device)
         self.shared = portraits.scores(config.data_people, config.data_seed)[:, SHARED].float()
         self.average = make_average(self.net)
+        self.finished: IdentityNet | None = None      # with the discriminant
         self.modules = {"net": self.net, "centres": self.centres, "reader": self.reader, "average": self.average}
         self.optimizers = {"all": adam(nn.ModuleList([self.net, self.centres, self.reader]), config)}
 
@@ -111,15 +115,19 @@ class IdentityStage:
             loss, terms["read"] = loss + config.read * error, error.detach()
         norm = descend(self, "all", loss)
         update_average(self.average, self.net, config.batch, config.ema_kimg, seen + config.batch)
+        self.finished = None
         return {**terms, "gradient": norm}
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """Equal-error rate on people nobody has seen, four pictures each."""
+        """Equal-error rate on people nobody has seen, four pictures each; measures the discriminant for that."""
         config, views = self.config, 4
+        net = self.average
+        if config.discriminant > 0:
+            net = self.finished = with_discriminant(net, self.data, config.data_views, config.discriminant)
         p = portraits.variants(portraits.sample(config.held_out_people, config.held_out_seed), views, 1)
         images = portraits.render(p.to(config.device), config.resolution)
-        codes = torch.cat([self.average(x) for x in images.split(100)]).cpu()
+        codes = torch.cat([net(x) for x in images.split(100)]).cpu()
         person = torch.arange(config.held_out_people).repeat_interleave(views)
         similarity = codes @ codes.t()
         pairs = torch.ones_like(similarity, dtype=torch.bool).triu(1)
@@ -131,5 +139,5 @@ class IdentityStage:
         grid(self.data.batch(torch.arange(min(4 * views, len(self.data)))).cpu(), columns=views).save(path)
 
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
-        save_checkpoint(path, "identity", describe(self.average), dict(self.average.state_dict()), provenance,
-                        dtype=torch.float16)
+        net = self.finished or self.average
+        save_checkpoint(path, "identity", describe(net), dict(net.state_dict()), provenance, dtype=torch.float16)
