@@ -9,7 +9,7 @@ import torch
 
 from reganie_core import portraits
 from reganie_core.checkpoints import save_checkpoint
-from reganie_core.errors import InputError
+from reganie_core.errors import InputError, ReganieWarning
 from reganie_core.networks import build, describe
 from reganie_core.portraits.parameters import BEARDED, DRAWN
 from tests.trainer_files import one_thread, write_attributes  # noqa: F401
@@ -163,5 +163,10 @@ def test_an_encoder_learns_the_codes_of_portraits(generator: Path, tmp_path: Pat
     assert float(terms[-1]["pairs"]) < 0.9 * float(terms[0]["pairs"])
     both = encoder_stage(generator, tmp_path, "pairs=1", "generated=0").step(0)
     assert {"pairs", "l2", "perceptual"} <= set(both) and "code" not in both
+    read = encoder_stage(generator, tmp_path, "attribute_weight=1", "lr=0.01", "beta1=0.9")
+    differences = [float(read.step(8 * i)["attribute"]) for i in range(40)]
+    assert sum(differences[-8:]) < 0.9 * sum(differences[:8])
+    with pytest.raises(InputError, match="attributes=FILE"), pytest.warns(ReganieWarning):
+        encoder_stage(generator, tmp_path, "attribute_weight=1", "attributes=")
     with pytest.raises(InputError, match="your own pictures"):
         build_config(EncoderStageConfig, None, ["pairs=1", "images=somewhere"])

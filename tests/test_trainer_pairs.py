@@ -11,7 +11,9 @@ from reganie_core import portraits
 from reganie_core.errors import InputError, MismatchError
 from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
 from reganie_core.portraits.parameters import BINARY, DRAWN, NORMAL, UNIFORM
+from tests.trainer_files import write_attributes
 from trainer.config import build
+from trainer.frozen import load_attributes
 from trainer.pairs import PortraitCodes
 from trainer.stages.generator import GeneratorStage
 
@@ -65,6 +67,22 @@ def test_regression_needs_no_discriminator_and_learns(tmp_path: Path) -> None:
 def test_pairs_and_the_discriminator_together(tmp_path: Path) -> None:
     terms = stage(tmp_path, "pairs=1", "adversarial=0.5").step(0)
     assert {"l1", "G", "D", "r1", "gradient_D", "gradient_G"} <= set(terms)
+
+
+def test_pairs_may_have_to_read_alike(tmp_path: Path) -> None:
+    reader = write_attributes(tmp_path / "a.safetensors", ["yaw"], ["glasses"])
+    options = ["adversarial=0", "pairs=1", "resolution=32", "channels=8,8,8,8", f"attributes={reader}"]
+    terms = stage(tmp_path, *options, "attribute_weight=1").step(0)
+    assert "attribute" in terms and "perceptual" not in terms
+    features = load_attributes(str(reader))
+    a, b = torch.rand(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x, y = features.net.logits(a), features.net.logits(b)
+    expected = ((x[:, 0] - y[:, 0]).abs() + (x[:, 1].sigmoid() - y[:, 1].sigmoid()).abs()) / 2
+    torch.testing.assert_close(features.difference(a, b), expected)
+    assert features.difference(a, a).abs().max() == 0
+    moving = a.clone().requires_grad_()
+    features.difference(moving, b).sum().backward()
+    assert moving.grad.abs().max() > 0
 
 
 def test_the_free_entries_start_without_a_say(tmp_path: Path) -> None:

@@ -20,6 +20,15 @@ class Features:
         """Perceptual distance [B] of pictures in [-1,1]; see `feature_distance`."""
         return feature_distance(self.net, a, b)
 
+    def difference(self, a: Tensor, b: Tensor) -> Tensor:
+        """How differently pictures a and b are read [B]: mean L1 of standardised values; of binary attributes, of
+        probabilities. Gradients reach a."""
+        with torch.no_grad():
+            wanted = self.net.logits(b)
+        found, count = self.net.logits(a), len(self.net.config.numeric)
+        found, wanted = (torch.cat([x[:, :count], torch.sigmoid(x[:, count:])], dim=1) for x in (found, wanted))
+        return (found - wanted).abs().mean(dim=1)
+
     def read(self, images: Tensor) -> dict[str, Tensor]:
         """Attributes {name: [B]} in their units."""
         return self.net(images)

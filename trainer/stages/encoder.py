@@ -30,6 +30,7 @@ from reganie_core.networks.light_encoder import LightEncoder, LightEncoderConfig
 from ..config import StageConfig
 from ..ema import make_average, update_average
 from ..foreign import identity_network, perceptual
+from ..frozen import Features
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..pairs import PortraitCodes
 from ..randomness import Draws, generator_at
@@ -61,6 +62,7 @@ class EncoderStageConfig(StageConfig):
     l2_weight: float = 1.0
     perceptual_weight: float = 0.5
     identity_weight: float = 0.1
+    attribute_weight: float = 0.0     # of what the attribute network reads, before and after, standardised
     latent_weight: float = 0.0        # of the latent discriminator; e4e: 0.1
     latent_r1_gamma: float = 10.0
     latent_r1_interval: int = 16
@@ -96,6 +98,9 @@ class EncoderStage:
         self.G = load_generator(config.generator, config.device).to(memory_format=torch.channels_last)
         self.G.synthesis.set_precision(dtype_of(config), len(self.G.config.channels))
         self.features = perceptual(config, config.device, dtype_of(config), limit=256)
+        if config.attribute_weight > 0 and not isinstance(self.features, Features):
+            raise InputError("attribute_weight compares what an attribute network reads, and there is none: give "
+                             "attributes=FILE and leave lpips empty, or set attribute_weight=0.")
         self.E = self.make_encoder()
         self.E.latent_avg.copy_(self.G.w_avg[None].cpu())
         init_from(self.E, config.init_from, "encoder")
@@ -194,7 +199,8 @@ class EncoderStage:
                  terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
         """The encoder's loss per micro-batch."""
         config, stage = self.config, self.E.stage
-        looks = config.l2_weight > 0 or config.perceptual_weight > 0 or self.identity is not None
+        weights = (config.l2_weight, config.perceptual_weight, config.attribute_weight)
+        looks = max(weights) > 0 or self.identity is not None
         for (images, ws), (made, _) in zip(batches, self.parts(), strict=True):
             codes = kept.pop() if kept else self.E(images)
             loss, found = torch.zeros((), device=codes.device), {}
@@ -203,6 +209,9 @@ class EncoderStage:
                 found["l2"] = (inverted - images).square().mean()
                 found["perceptual"] = self.features.distance(inverted, images).mean()
                 loss = loss + config.l2_weight * found["l2"] + config.perceptual_weight * found["perceptual"]
+                if config.attribute_weight > 0:
+                    found["attribute"] = self.features.difference(inverted, images).mean()
+                    loss = loss + config.attribute_weight * found["attribute"]
             if len(ws):
                 known = ((codes[:len(ws)] - ws).square().mean(dim=(1, 2)) / self.code_variance).split(
                     [len(made), len(ws) - len(made)])

@@ -54,7 +54,8 @@ class GeneratorStageConfig(StageConfig):
     pairs: float = 0.0               # portraits only: weight of L1 between a picture and the one made from its code
     teach: int = 0                   # steps that prepare the mapping network for pairs, before the first picture
     perceptual: float = 0.0          # weight of the perceptual distance of such pairs
-    attributes: str = ""             # attribute network with the features of that distance
+    attribute_weight: float = 0.0    # of how differently an attribute network reads such pairs
+    attributes: str = ""             # the attribute network of these two
     noise: bool = True               # noise inputs; off for a domain without random detail, as in StyleGAN3
     images: str = ""                 # your pictures: a folder, .zip, .tar or pattern of shards; empty: portraits
     data: str = "runs/data"
@@ -66,10 +67,12 @@ class GeneratorStageConfig(StageConfig):
         if self.pairs > 0 and self.images:
             raise InputError("pairs needs pictures with known codes, which only the rendered portraits have; train on "
                              "your own pictures with pairs=0.")
-        if self.pairs <= 0 and (self.perceptual > 0 or self.adversarial <= 0):
-            raise InputError("adversarial=0 and perceptual > 0 are for training with pairs; set pairs=1.")
-        if self.perceptual > 0 and not self.attributes:
-            raise InputError("perceptual > 0 needs attributes=FILE, the network whose features are compared.")
+        compares = max(self.perceptual, self.attribute_weight) > 0
+        if self.pairs <= 0 and (compares or self.adversarial <= 0):
+            raise InputError("adversarial=0, perceptual > 0 and attribute_weight > 0 are for training with pairs; set "
+                             "pairs=1.")
+        if compares and not self.attributes:
+            raise InputError("perceptual > 0 and attribute_weight > 0 need attributes=FILE, the network that looks.")
         if self.frozen not in FROZEN:
             raise InputError(f"frozen is mapping, smaller or empty; found {self.frozen!r}.")
         if self.frozen and (self.teach > 0 or not (self.grow_from or self.init_from)):
@@ -110,7 +113,7 @@ class GeneratorStage:
         self.data = training_pictures(config, config.resolution, self.group)
         self.codes = PortraitCodes(config.data_count, config.data_seed, config.w_dim) if config.pairs > 0 else None
         self.features = load_attributes(config.attributes, config.device, dtype_of(config)) \
-            if config.perceptual > 0 else None
+            if max(config.perceptual, config.attribute_weight) > 0 else None
 
     def draw_ws(self, random: torch.Generator | Draws) -> Tensor:
         """Latents of a batch; with probability `mixing` the later layers come from a second z."""
@@ -180,9 +183,12 @@ class GeneratorStage:
             if config.pairs > 0:
                 found["l1"] = (fake - real).abs().mean()
                 loss = loss + config.pairs * found["l1"]
-            if self.features is not None:
+            if config.perceptual > 0:
                 found["perceptual"] = self.features.distance(fake, real).mean()
                 loss = loss + config.perceptual * found["perceptual"]
+            if config.attribute_weight > 0:
+                found["attribute"] = self.features.difference(fake, real).mean()
+                loss = loss + config.attribute_weight * found["attribute"]
             terms.append({k: v.detach() for k, v in found.items()})
             yield loss
 
