@@ -140,6 +140,17 @@ def test_exact_answers_beside_what_pictures_say(generator: Path, tmp_path: Path)
     assert "answer" not in editor_stage(generator, tmp_path).step(0)
 
 
+def test_answers_of_some_controls_may_be_left_out(generator: Path, tmp_path: Path) -> None:
+    s = editor_stage(generator, tmp_path, "answer_weight=1", "answer_without=yaw", "encoder=")
+    draw = s.draw(0)
+    draw.active[:] = torch.tensor([True, False, False, False])
+    draw.active[3] = torch.tensor([False, False, False, True])
+    before, rows = s.before(draw, torch.arange(8), 0)
+    _, goal, active = s.request(draw, rows, before, 0)
+    _, answered = s.exact_change(draw, rows, before, goal, active)
+    assert answered.tolist() == (rows == 3).tolist()
+
+
 def test_an_editor_needs_something_to_learn_from(generator: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="answer_weight"):
         editor_stage(generator, tmp_path, *CODES_ONLY)

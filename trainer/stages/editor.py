@@ -85,6 +85,7 @@ class EditorStageConfig(StageConfig):
     contrast_weight: float = 0.05
     reader_weight: float = 1.0
     answer_weight: float = 0.0     # portraits only: distance to the exact change of the code, see editor_answers.py
+    answer_without: tuple[str, ...] = ()   # controls whose exact codes are not trusted: the mapping says them badly
     data: str = "runs/data"        # portraits to encode; empty: generated pictures are encoded
     data_count: int = 20000
     data_seed: int = 0
@@ -170,7 +171,7 @@ class EditorStage:
         order = (*reads.numeric, *reads.binary)
         known = [c.name for c in portraits.CONTROLS if c.name in order]
         self.names = config.controls or (*known, *(name for name in order if name not in known))
-        unknown = sorted({*self.names, *config.ranges, *config.control_weights} - set(order))
+        unknown = sorted({*self.names, *config.ranges, *config.control_weights, *config.answer_without} - set(order))
         if unknown:
             raise InputError(f"The attribute network does not read {', '.join(unknown)}; it reads {', '.join(order)}.")
         kinds = tuple("binary" if name in reads.binary else "numeric" for name in self.names)
@@ -363,6 +364,8 @@ class EditorStage:
             scores[portrait] = self.answers.codes.of(draw.indices[rows[portrait]], draw.mirror[rows[portrait]])
             change, answered = self.answers.change(scores, z, now, wanted, active.cpu())
             changes.append(change[:, None])
+        trusted = torch.tensor([name not in self.config.answer_without for name in self.names])
+        answered &= ~(active.cpu() & ~trusted).any(dim=1)
         second = (torch.arange(self.G.num_ws) >= draw.crossing[rows][:, None]) & ~portrait[:, None]
         return torch.where(second[:, :, None].to(device), changes[1], changes[0]), answered.to(device)
 
