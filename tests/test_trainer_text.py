@@ -18,7 +18,7 @@ from reganie_core.text import load_text_encoder
 from trainer.evaluation.texts import text_table
 from trainer.loop import Run
 from trainer.stages.styleclip import StyleCLIPStage, StyleCLIPStageConfig
-from trainer.stages.text import TextStage, TextStageConfig, area_under_curve
+from trainer.stages.text import TEXT_SIDE, TextStage, TextStageConfig, area_under_curve
 
 SMALL = {"device": "cpu", "resolution": 16, "render_resolution": 32, "channels": (8, 12), "hidden": 16, "dim": 8,
          "text_width": 16, "text_layers": 1, "batch": 16, "data_count": 32, "held_out_count": 24, "total_kimg": 0.032}
@@ -46,8 +46,23 @@ def test_targets_are_shared_by_all_true_portraits():
 
     stage = TextStage(TextStageConfig(**SMALL))
     images, values = stage.pool.batch(torch.arange(4), torch.zeros(4, dtype=torch.bool))
-    loss = stage.loss(images, [Caption("a face")] * 4, values)["contrast"]
+    loss = stage.loss(stage.net.embed_images(images), [Caption("a face")] * 4, values)["contrast"]
     assert float(loss.detach()) >= torch.tensor(4.0).log() - 1e-5
+
+
+def test_a_frozen_image_side_stays_and_the_text_side_learns(tmp_path):
+    first = run(TextStage(TextStageConfig(**SMALL)), tmp_path / "first")
+    stage = TextStage(TextStageConfig(**{**SMALL, "frozen": True, "init_from": str(first.export_path), "lr": 0.01}))
+    before = {name: value.clone() for name, value in stage.net.state_dict().items()}
+    losses = [float(stage.step(0)["contrast"]) for _ in range(12)]
+    assert losses[-1] < losses[0] - 0.02
+    changed = {name for name, value in stage.net.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith(TEXT_SIDE) for name in changed)
+    images, _ = stage.pool.batch(torch.arange(4), torch.tensor([False, True, False, True]))
+    known = stage.known[torch.tensor([0, 1, 0, 1]), torch.arange(4)]
+    torch.testing.assert_close(known, stage.average.embed_images(images), rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="init_from"):
+        TextStageConfig(**{**SMALL, "frozen": True}).validate()
 
 
 def test_mirrored_portraits_swap_sides():

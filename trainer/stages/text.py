@@ -46,6 +46,8 @@ from ..sheets import grid
 from .base import adam, descend, dtype_of, init_from, shares
 
 RENDER_CHUNK = 512
+#: Parameters of the text side; the others embed pictures.
+TEXT_SIDE = ("words", "positions", "blocks", "norm", "text_out", "log_scale")
 SHEET_TEXTS = ("a smiling child", "a sad old man with a beard", "a woman with long blond hair", "dark skin, glasses",
                "a person looking left with closed eyes", "black hair, lit from the right")
 
@@ -64,6 +66,7 @@ class TextStageConfig(StageConfig):
     text_width: int = 128
     text_layers: int = 2
     trunk: str = ""                  # attribute network of the same sizes whose features it starts from
+    frozen: bool = False             # only the text side learns: what was measured with the image side stays valid
     read: float = 0.5                # weight of reading the parameters from the embedding
     shift: int = 2                   # pixels of random translation
     noise: float = 0.04              # largest standard deviation of noise; pictures of a generator are not clean
@@ -76,6 +79,8 @@ class TextStageConfig(StageConfig):
         super().validate()
         if max(self.data_seed + self.data_count, self.held_out_seed + self.held_out_count) > FIRST_RESERVED_SEED:
             raise InputError(f"Seeds from {FIRST_RESERVED_SEED} up are reserved for evaluation.")
+        if self.frozen and not self.init_from:
+            raise InputError("frozen keeps the image side as it is: name a trained text-image network in init_from.")
         if self.render_resolution < self.resolution:
             raise InputError(f"render_resolution ({self.render_resolution}) must not be below resolution "
                              f"({self.resolution}).")
@@ -127,12 +132,16 @@ class TextStage:
         if config.trunk:
             start_from_trunk(self.net, config.trunk)
         self.net.dtype = dtype_of(config)
+        if config.frozen:
+            for name, parameter in self.net.named_parameters():
+                parameter.requires_grad_(name.startswith(TEXT_SIDE))
         self.head = nn.Linear(config.dim, len(PARAMETERS)).to(config.device)
         self.average = make_average(self.net)
         self.modules = {"net": self.net, "average": self.average, "head": self.head}
         self.optimizers = {"net": adam(nn.ModuleList([self.net, self.head]), config)}
         self._pool: Pool | None = None
         self._held_out: Pool | None = None
+        self._known: Tensor | None = None
         self.noise = torch.randn(64, 3, config.resolution, config.resolution,
                                  generator=generator_at(config.seed, 0, "noise")).to(config.device)
 
@@ -151,6 +160,15 @@ class TextStage:
             self._held_out = Pool.render(self.config.held_out_count, self.config.held_out_seed, self.config)
         return self._held_out
 
+    @property
+    def known(self) -> Tensor:
+        """Embeddings of the training portraits and of their mirrored pictures [2,N,dim], for a frozen image side."""
+        if self._known is None:
+            images = self.pool.images
+            with torch.no_grad():
+                self._known = torch.stack([self.embed(Pool(x, {})) for x in (images, images.flip(-1))]).clone()
+        return self._known
+
     def augmented(self, images: Tensor, random: torch.Generator) -> Tensor:
         """The batch shifted together, and each picture with some blur and noise of its own."""
         config, n = self.config, len(images)
@@ -162,11 +180,10 @@ class TextStage:
         soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         return torch.lerp(x, soft, 0.7 * blur) + (config.noise * strength) * self.noise[which]
 
-    def loss(self, images: Tensor, said: list[Caption], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Contrastive and reading losses of pictures, their captions and their parameters."""
-        device = images.device
+    def loss(self, seen: Tensor, said: list[Caption], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Contrastive and reading losses of pictures' embeddings [B,dim], their captions and their parameters."""
+        device = seen.device
         true = matches(said, values).float().to(device)                                    # [caption, portrait]
-        seen = self.net.embed_images(images)
         read = self.net.embed_words(self.net.numbers([split_words(c.text) for c in said]))
         logits = self.net.log_scale.clamp(max=4.6).exp() * read @ seen.t()
         for_captions = true / true.sum(dim=1, keepdim=True)
@@ -190,7 +207,11 @@ class TextStage:
             for i, rows in enumerate(shares(config)):
                 images, values = self.pool.batch(indices[rows], mirror[rows])
                 said = captions_of(values, phrase_seed + 1009 * int(rows[0]) + i)
-                parts = self.loss(self.augmented(images, random), said, values)
+                if config.frozen:
+                    embedded = self.known[mirror[rows].long(), indices[rows]]
+                else:
+                    embedded = self.net.embed_images(self.augmented(images, random))
+                parts = self.loss(embedded, said, values)
                 terms.update({name: value.detach() for name, value in parts.items()})
                 yield parts["contrast"] + config.read * parts["read"]
 
