@@ -30,8 +30,9 @@ class Stage(Protocol):
 
     Optional: `best_metric`, the name of a metric of `validate` whose lowest value marks the best export; `group`, which
     says that the stage deals out its batch with `base.shares(config, group=group)` (the size of its discriminator's
-    minibatch-std groups, or 1) and may therefore run in several processes and micro-batches. The loop sets `clock`,
-    which `base.timed` uses.
+    minibatch-std groups, or 1) and may therefore run in several processes and micro-batches; `get_ready()`, which makes
+    what the first step would make, so that a preflight measures a step and not that. The loop sets `clock`, which
+    `base.timed` uses.
     """
 
     config: StageConfig

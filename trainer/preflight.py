@@ -184,6 +184,8 @@ def _fit_memory(run: Run) -> tuple[float, str]:
 def _trial(run: Run) -> str:
     """Step, sheet, metrics, export and state, into a folder that is removed again; returns the estimate."""
     asked = run.config.accumulate
+    # What is made once, at the first step, must not count as what every step takes.
+    getattr(run.stage, "get_ready", lambda: None)()
     seconds, memory = (_fit_accelerator if torch.device(run.config.device).type == "cuda" else _fit_memory)(run)
     if run.main:
         with tempfile.TemporaryDirectory(dir=run.folder, prefix=".preflight") as folder:

@@ -142,6 +142,8 @@ class TextStage:
         self._pool: Pool | None = None
         self._held_out: Pool | None = None
         self._known: Tensor | None = None
+        if config.frozen:
+            self.group = config.batch    # pictures are nothing to hold here, and captions need the others to compare
         self.noise = torch.randn(64, 3, config.resolution, config.resolution,
                                  generator=generator_at(config.seed, 0, "noise")).to(config.device)
 
@@ -153,6 +155,10 @@ class TextStage:
             table = torch.stack([self._pool.values[name] for name in PARAMETERS], dim=1)
             self.mean, self.std = table.mean(dim=0), table.std(dim=0)
         return self._pool
+
+    def get_ready(self) -> None:
+        """Make what the first step would make."""
+        _ = self.known if self.config.frozen else self.pool
 
     @property
     def held_out(self) -> Pool:

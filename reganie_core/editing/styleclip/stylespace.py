@@ -22,9 +22,7 @@ __all__ = ["METHODS", "StyleStatistics", "channel_vectors", "directions_of_chann
 METHODS = ("relevance", "least_squares")
 #: Strength 1 of least_squares: this share of the way to the pictures that the text describes.
 SHARE = 0.5
-#: Of the encoder's logits: pictures that fit well are looked for, not all that fit better than others.
-SHARPNESS = 2.0
-#: They are at least so many, lest what they have in common by chance be taken for what was said.
+#: Those are at least so many, lest what they have in common by chance be taken for what was said.
 LEAST_MATCHES = 64
 #: Of the mean variance, added to every direction's: the smallest ones are noise.
 SHRINKAGE = 0.05
@@ -156,12 +154,12 @@ class StyleStatistics:
     def matched(self, text: Tensor, logit_scale: float) -> Tensor:
         """``[d]``: mean embedding of the pictures that a text's unit embedding ``[d]`` describes.
 
-        A picture's weight is the softmax of its logits, as in the encoder's training but sharper. Where that leaves
-        fewer than LEAST_MATCHES (effective number 1 / sum w^2; of few pictures a quarter), the scale is lowered.
+        A picture's weight is the softmax of its logits, as in the encoder's training. Where that leaves fewer than
+        LEAST_MATCHES (effective number 1 / sum w^2; of few pictures a quarter), the scale is lowered.
         """
         seen = self.embeddings.double()  # type: ignore[union-attr]
         least = min(LEAST_MATCHES, len(seen) / 4)
-        cosine, logit_scale = seen @ text.to(seen), SHARPNESS * logit_scale
+        cosine = seen @ text.to(seen)
         weight = (logit_scale * cosine).softmax(dim=0)
         while float(1.0 / weight.square().sum()) < least:
             logit_scale *= 0.9
