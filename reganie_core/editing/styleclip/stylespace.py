@@ -21,7 +21,7 @@ __all__ = ["METHODS", "StyleStatistics", "channel_vectors", "directions_of_chann
 
 METHODS = ("relevance", "least_squares")
 #: Strength 1 of least_squares: this share of the way to the pictures that the text describes.
-SHARE = 0.5
+SHARE = 0.45
 #: Those are at least so many, lest what they have in common by chance be taken for what was said.
 LEAST_MATCHES = 64
 #: Of the mean variance, added to every direction's: the smallest ones are noise.
