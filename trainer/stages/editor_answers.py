@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from reganie_core.errors import InputError
 from reganie_core.portraits import CONTROLS
-from reganie_core.portraits.parameters import DRAWN
+from reganie_core.portraits.parameters import BEARDLESS_AGE, DRAWN
 
 from ..pairs import PortraitCodes, with_values
 
-NO_BEARD_BELOW = -0.3     # sampled children have none, whatever their scores say
+#: Sampled children have no beard, whatever their scores say; ages are read from pictures, so with some room.
+NO_BEARD_BELOW = BEARDLESS_AGE + 0.1
 
 
 class Answers:

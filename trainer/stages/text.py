@@ -112,8 +112,12 @@ class Pool:
         """Images [B,3,R,R] in [-1,1] on the device and values {parameter: [B]} on the CPU, flipped where `mirror`."""
         x = self.images[indices.to(self.images.device)].float().div_(127.5).sub_(1.0)
         x = torch.where(mirror.to(x.device)[:, None, None, None], x.flip(-1), x)
+        return x, self.values_of(indices, mirror)
+
+    def values_of(self, indices: Tensor, mirror: Tensor) -> dict[str, Tensor]:
+        """{parameter: [B]} of those portraits, flipped where `mirror`."""
         values = {name: table[indices] for name, table in self.values.items()}
-        return x, {k: torch.where(mirror, -v, v) if k in MIRRORED else v for k, v in values.items()}
+        return {k: torch.where(mirror, -v, v) if k in MIRRORED else v for k, v in values.items()}
 
 
 class TextStage:
@@ -211,12 +215,13 @@ class TextStage:
 
         def losses() -> Iterator[Tensor]:
             for i, rows in enumerate(shares(config)):
-                images, values = self.pool.batch(indices[rows], mirror[rows])
-                said = captions_of(values, phrase_seed + 1009 * int(rows[0]) + i)
                 if config.frozen:
+                    values = self.pool.values_of(indices[rows], mirror[rows])
                     embedded = self.known[mirror[rows].long(), indices[rows]]
                 else:
+                    images, values = self.pool.batch(indices[rows], mirror[rows])
                     embedded = self.net.embed_images(self.augmented(images, random))
+                said = captions_of(values, phrase_seed + 1009 * int(rows[0]) + i)
                 parts = self.loss(embedded, said, values)
                 terms.update({name: value.detach() for name, value in parts.items()})
                 yield parts["contrast"] + config.read * parts["read"]

@@ -57,8 +57,8 @@ class StyleCLIPEditor:
     Args:
         statistics: of the generator's style channels.
         encoder: the text-image encoder they were made with.
-        method: "relevance" (published; strength is alpha, -10..10) or "least_squares" (strength 1 goes 0.45 of the way
-            to those of the generator's pictures that the text describes).
+        method: "relevance" (published; strength is alpha, -10..10) or "least_squares" (strength 1 goes nearly half of
+            the way to those of the generator's pictures that the text describes).
         neutral: the description that a target is compared with unless the edit says otherwise.
         strength, threshold: used where the edit gives none.
 
