@@ -159,6 +159,8 @@ def test_rows_of_editing_are_what_they_say(folder: Path) -> None:
     assert unchanged["change of yaw"] == 0 and unchanged["rest"] < 1e-3 < unchanged["changed"]
     amounts = portraits.attributes(answered)["yaw"] - portraits.attributes(p)["yaw"]
     assert result["asked"]["yaw"]["mean"] == pytest.approx(float(amounts.mean()))
+    in_answer = bench.read(exact)["yaw"] - bench.read(x0)["yaw"]
+    assert result["answer"]["yaw"]["mean"] == pytest.approx(float(in_answer.mean()), rel=1e-4)
     edited = rc.edit(x0, {"yaw": amounts}, domain=bench.domain)
     whole = result["rows"]["Y_r (rectified)"]["whole"]["all"]["mean"]
     assert whole == pytest.approx(float((edited.rectified - exact).square().mean()), rel=1e-4)

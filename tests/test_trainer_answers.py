@@ -177,6 +177,9 @@ def test_an_encoder_learns_the_codes_of_portraits(generator: Path, tmp_path: Pat
     read = encoder_stage(generator, tmp_path, "attribute_weight=1", "lr=0.01", "beta1=0.9")
     differences = [float(read.step(8 * i)["attribute"]) for i in range(40)]
     assert sum(differences[-8:]) < 0.9 * sum(differences[:8])
+    framed, off = (encoder_stage(generator, tmp_path, f"crop_error={error}", "pairs=1") for error in (0, 0.1))
+    (x, codes), (x_off, codes_off) = framed.batch(0, framed.parts()[0]), off.batch(0, off.parts()[0])
+    assert torch.equal(x[:4], x_off[:4]) and (x[4:] - x_off[4:]).abs().mean() > 0.01 and torch.equal(codes, codes_off)
     with pytest.raises(InputError, match="attributes=FILE"), pytest.warns(ReganieWarning):
         encoder_stage(generator, tmp_path, "attribute_weight=1", "attributes=")
     with pytest.raises(InputError, match="your own pictures"):

@@ -135,6 +135,16 @@ def test_jitter_is_one_error_for_both_pictures(paths: list[str]) -> None:
     assert torch.allclose(error[:4], error[4:], atol=1e-6)
 
 
+def test_crops_are_off_for_the_inversion_too(paths: list[str]) -> None:
+    """The difference and the inversion are those of the displaced picture, and the target is that picture."""
+    triplets = [RectifierStage(build_config(RectifierStageConfig, None, [
+        *SMALL, *paths, "paste=0", "triplet_weights=0,0,1", f"crop_error={error}"])).triplet(generator_at(0, 0))
+        for error in (0.0, 0.1)]
+    assert (triplets[0].target - triplets[1].target).abs().mean() > 0.01
+    for made in triplets:
+        assert torch.allclose(made.delta, made.target - made.primary, atol=1e-6)
+
+
 def test_input_ablations_hide_what_they_say(paths: list[str]) -> None:
     for shown in ("delta", "image", "nothing"):
         stage = RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths, f"delta_input={shown}"]))

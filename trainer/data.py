@@ -67,33 +67,42 @@ def portraits_set(folder: str | Path, count: int, resolution: int, seed: int, de
     return _rendered(folder, count, resolution, seed, 1, device)
 
 
+def long_tail_set(folder: str | Path, count: int, resolution: int, seed: int, device: str = "cpu") -> ImageSet:
+    """The same people, each with one long-tail item; for judges, which have to read pictures that show items.
+
+    No network that a loss or an editor uses may learn from these.
+    """
+    return _rendered(folder, count, resolution, seed, 1, device, items=True)
+
+
 def identity_set(folder: str | Path, people: int, views: int, resolution: int, seed: int,
                  device: str = "cpu") -> ImageSet:
     """`views` portraits of each of `people` persons, person-major; see `portraits.variants` for what differs."""
     return _rendered(folder, people, resolution, seed, views, device)
 
 
-def _rendered(folder: str | Path, count: int, resolution: int, seed: int, views: int, device: str) -> ImageSet:
+def _rendered(folder: str | Path, count: int, resolution: int, seed: int, views: int, device: str,
+              items: bool = False) -> ImageSet:
     if seed + count > FIRST_RESERVED_SEED:
         raise InputError(f"Seeds from {FIRST_RESERVED_SEED} up are reserved for evaluation; found {seed + count - 1}.")
-    name = f"portraits_{resolution}_{seed}_{count}" + (f"x{views}" if views > 1 else "")
+    name = f"portraits_{resolution}_{seed}_{count}" + (f"x{views}" if views > 1 else "") + ("_items" if items else "")
     stem = Path(folder) / f"{name}_{_renderer_fingerprint()}"
     image_file, label_file = stem.with_suffix(".npy"), stem.with_suffix(".json")
     if not label_file.exists():
-        _render(image_file, label_file, count, resolution, seed, views, device)
+        _render(image_file, label_file, count, resolution, seed, views, device, items)
     labels = {k: torch.tensor(v) for k, v in json.loads(label_file.read_text()).items()}
     return ImageSet(np.load(image_file, mmap_mode="r"), labels, resolution).to(device)
 
 
 def _render(image_file: Path, label_file: Path, count: int, resolution: int, seed: int, views: int,
-            device: str) -> None:
+            device: str, items: bool) -> None:
     image_file.parent.mkdir(parents=True, exist_ok=True)
     temporary = image_file.with_suffix(".part.npy")
     images = np.lib.format.open_memmap(temporary, "w+", np.uint8, (count * views, 3, resolution, resolution))
     labels: dict[str, list[float]] = {}
     chunk = 200 if torch.device(device).type == "cpu" else 2000
     for start in range(0, count, chunk):
-        p = portraits.sample(min(chunk, count - start), seed + start)
+        p = _people(min(chunk, count - start), seed + start, items)
         if views > 1:
             p = portraits.variants(p, views, seed + start)
         x = portraits.render(p.to(device), resolution)
@@ -108,6 +117,15 @@ def _render(image_file: Path, label_file: Path, count: int, resolution: int, see
     written = label_file.with_suffix(".part.json")      # one name, so that kills leave no pile
     written.write_text(json.dumps(labels))
     written.replace(label_file)                         # its presence says that the set is whole
+
+
+def _people(count: int, seed: int, items: bool) -> portraits.Portraits:
+    """Portraits of seeds seed ... seed+count-1; with `items` person number seed + i has item number i modulo 5."""
+    if not items:
+        return portraits.sample(count, seed)
+    kinds = portraits.concat([portraits.sample(count, seed, items=[item]) for item in portraits.ITEMS])
+    own = torch.arange(count)
+    return kinds[(own + seed) % len(portraits.ITEMS) * count + own]
 
 
 def _renderer_fingerprint() -> str:

@@ -74,6 +74,8 @@ def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.nd
         out: dict[str, Tensor] = {"region": region.mean((1, 2, 3))}
         for name in edits:
             out[f"asked|{name}"], out[f"wanted|{name}"] = then[name] - now[name], then[name]
+        in_answer, in_photo = bench.read(exact), bench.read(x0)
+        out.update({f"answer|{name}": in_answer[name] - in_photo[name] for name in edits if name in in_answer})
         for name, (picture, before) in shown.items():
             columns = {CHANGED: masked_l2(picture, exact, region), REST: masked_l2(picture, exact, 1 - region),
                        ITEM: masked_l2(picture, exact, item), WHOLE: l2(picture, exact),
@@ -121,7 +123,9 @@ def editing(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, Any]:
                          **_attribute_columns(values, name, edits)}
     rows = {n: {c: group_cells(v, people, GROUPS, mean) for c, v in columns[n].items()} for n in names}
     result = {"edit": dict(edits), "count": len(people), "rows": rows,
-              "asked": {a: mean(values[f"asked|{a}"]) for a in edits}, "region share": mean(values["region"])}
+              "asked": {a: mean(values[f"asked|{a}"]) for a in edits},
+              "answer": {a: mean(values[f"answer|{a}"]) for a in edits if f"answer|{a}" in values},
+              "region share": mean(values["region"])}
     summary = _summary(columns, edits, values)
     text = ", ".join(f"{a} {v:+g}" for a, v in edits.items())
     for label in (*(method.label for method in bench.methods), *bench.rectifiers):

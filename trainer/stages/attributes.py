@@ -12,10 +12,11 @@ from torch import Tensor
 
 from reganie_core import portraits
 from reganie_core.checkpoints import save_checkpoint
+from reganie_core.errors import InputError
 from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
 
 from ..config import StageConfig
-from ..data import portraits_set
+from ..data import ImageSet, long_tail_set, portraits_set
 from ..ema import make_average, update_average
 from ..randomness import generator_at
 from ..sheets import grid
@@ -33,11 +34,17 @@ class AttributesStageConfig(StageConfig):
     hidden: int = 192
     shift: int = 2                   # random translation in pixels, so that position is not a cue
     noise: float = 0.0               # largest standard deviation of noise; pictures of a generator are not clean
+    items: float = 0.0               # share of pictures with long-tail items; for judges only, losses never see any
     data: str = "runs/data"
     data_count: int = 20000
     data_seed: int = 0
     held_out_seed: int = 500_000_000
     held_out_count: int = 1000
+
+    def validate(self) -> None:
+        super().validate()
+        if not 0 <= self.items <= 1:
+            raise InputError(f"items is a share from 0 to 1; found {self.items}.")
 
 
 def shifted(images: Tensor, limit: int, random: torch.Generator) -> Tensor:
@@ -67,6 +74,11 @@ class AttributesStage:
         torch.manual_seed(config.seed)
         self.data = portraits_set(config.data, config.data_count, config.resolution, config.data_seed,
                                   config.device)
+        self.long_tail: ImageSet | None = None
+        if config.items > 0:
+            # Other people than in the plain set: twins with a hat would teach less.
+            self.long_tail = long_tail_set(config.data, max(config.data_count // 2, 1), config.resolution,
+                                           config.data_seed + config.data_count, config.device)
         controls = {c.name: c for c in portraits.CONTROLS}
         numeric = tuple(n for n, c in controls.items() if c.kind == "numeric")
         binary = tuple(n for n, c in controls.items() if c.kind == "binary")
@@ -86,14 +98,22 @@ class AttributesStage:
         columns = [(labels[n] - m) / s for n, m, s in zip(c.numeric, c.mean, c.std, strict=True)]
         return torch.stack([*columns, *(labels[n] for n in c.binary)], dim=1).to(self.config.device)
 
+    def labelled(self, data: ImageSet, count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """`count` random pictures of a set and what is to be read from them."""
+        indices = torch.randint(len(data), (count,), generator=random)
+        mirror = torch.rand(count, generator=random) < 0.5
+        return data.batch(indices, mirror), self.targets(data.label_batch(indices, mirror))
+
     def step(self, seen: int) -> dict[str, Tensor]:
         config, n = self.config, len(self.network_config.numeric)
         random = generator_at(config.seed, seen)
-        indices = torch.randint(len(self.data), (config.batch,), generator=random)
-        mirror = torch.rand(config.batch, generator=random) < 0.5
-        images = shifted(self.data.batch(indices, mirror), config.shift, random).to(config.device)
+        count = round(config.batch * config.items)
+        parts = [self.labelled(self.data, config.batch - count, random)]
+        if self.long_tail is not None:
+            parts.append(self.labelled(self.long_tail, count, random))
+        images, target = (torch.cat(both) for both in zip(*parts, strict=True))
+        images = shifted(images, config.shift, random).to(config.device)
         images = noisy(images, config.noise, random)
-        target = self.targets(self.data.label_batch(indices, mirror))
         logits = self.net.logits(images)
         numeric = F.smooth_l1_loss(logits[:, :n], target[:, :n], beta=0.5)
         binary = F.binary_cross_entropy_with_logits(logits[:, n:], target[:, n:])

@@ -28,6 +28,7 @@ from reganie_core.networks.encoders import Encoder4Editing, StyleEncoderConfig
 from reganie_core.networks.light_encoder import LightEncoder, LightEncoderConfig
 
 from ..config import StageConfig
+from ..crops import displace
 from ..ema import make_average, update_average
 from ..foreign import identity_network, perceptual
 from ..frozen import Features
@@ -71,6 +72,7 @@ class EncoderStageConfig(StageConfig):
     delta_weight: float = 0.01        # mean squared offset, in the same units
     stage_start_kimg: float = 10.0    # offsets are released from here ...
     stage_every_kimg: float = 2.0     # ... one layer at a time
+    crop_error: float = 0.0           # how far crops of training pictures are off, see `crops.py`; found faces: 0.02
     images: str = ""                  # your pictures: a folder, .zip, .tar or pattern of shards; empty: portraits
     data: str = "runs/data"
     data_count: int = 20000
@@ -173,7 +175,10 @@ class EncoderStage:
                 z = self.codes.batch(indices, mirror, draws.randn(1, self.G.z_dim)[:, 0])
                 with torch.no_grad():
                     ws = torch.cat([ws, self.G.mapping(z.to(config.device))])
-            return torch.cat([made, self.data.batch(indices, mirror).to(config.device)]), ws
+            pictures = self.data.batch(indices, mirror).to(config.device)
+            if config.crop_error > 0:
+                pictures = displace(pictures, config.crop_error, draws)
+            return torch.cat([made, pictures]), ws
 
     def step(self, seen: int) -> dict[str, float | Tensor]:
         config, parts, stage = self.config, self.parts(), self.stage_at(seen)

@@ -13,6 +13,7 @@ Loss: L1 + perceptual + adversarial (R1), weights 1 in the paper. Options beyond
 - `changed_weight`: where the edit changes the picture counts more, the less of the picture that is;
 - `carry_channels`: the rectifier carries dI along the optical flow to where it belongs (`networks.carrying`);
 - `real`: a share of the batches shows training pictures, as triplet 3;
+- `crop_error`: X and Y are framed a little wrongly, like faces found in photos;
 - `l2_weight`, `gan_start_kimg`, and what E_d and E_p see (`delta_input`, `primary_input`), for ablations.
 """
 
@@ -94,6 +95,7 @@ class RectifierStageConfig(StageConfig):
     paste: float = 0.0                 # share of samples with pasted shapes
     paste_moving: bool = True          # carry them from X to Y by optical flow; else they stay in place
     jitter: float = 0.0                # largest common error of the codes, as a share of the way to another code
+    crop_error: float = 0.0            # how far crops are off, X and Y alike, see `crops.py`; found faces: 0.02
     real: float = 0.0                  # share of batches with training pictures
     images: str = ""                   # your pictures, for sheets, metrics and `real`: a folder, .zip, .tar or shards
     data: str = "runs/data"

@@ -13,6 +13,7 @@ from reganie_core.flow import estimate_flow
 from reganie_core.images import area_downsample
 from reganie_core.metrics import changed_region
 
+from ..crops import displace
 from ..paste import paste_shapes
 from ..randomness import Draws
 
@@ -62,6 +63,8 @@ class TripletMaker:
         else:
             edit = self.drawn_edit(draws)
             pictures = self.synthesize(torch.cat([w, edit(w)]))
+        if config.crop_error > 0:
+            pictures = displace(pictures, config.crop_error, draws, len(draws))
         if config.paste > 0:
             pictures = paste_shapes(pictures, len(draws), config.paste, draws, config.paste_moving)
         codes = self.invert(pictures, draws)
