@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,8 @@ def generator(tmp_path: Path) -> Path:
     net = build("generator", {"type": "Generator", "resolution": 32, "channels": [8, 8, 8, 8], "z_dim": 80,
                               "w_dim": 80, "mapping_layers": 2, "mapping_lr_multiplier": 1.0})
     PortraitCodes.look_only_at_scores(net.mapping)
-    save_checkpoint(tmp_path / "generator.safetensors", "generator", describe(net), net.state_dict(), {})
+    save_checkpoint(tmp_path / "generator.safetensors", "generator", describe(net), net.state_dict(),
+                    {"config": {"pairs": 1.0}})
     return tmp_path / "generator.safetensors"
 
 
@@ -149,6 +151,19 @@ def test_answers_of_some_controls_may_be_left_out(generator: Path, tmp_path: Pat
     _, goal, active = s.request(draw, rows, before, 0)
     _, answered = s.exact_change(draw, rows, before, goal, active)
     assert answered.tolist() == (rows == 3).tolist()
+
+
+def test_a_generator_that_never_saw_pairs_is_named(generator: Path, tmp_path: Path) -> None:
+    from reganie_core.checkpoints import load_generator
+    net = load_generator(generator)
+    save_checkpoint(tmp_path / "plain.safetensors", "generator", describe(net), net.state_dict(), {})
+    with pytest.warns(ReganieWarning, match="set pairs=0"):
+        encoder_stage(tmp_path / "plain.safetensors", tmp_path, "pairs=1")
+    with pytest.warns(ReganieWarning, match="set answer_weight=0"):
+        Answers(load_generator(tmp_path / "plain.safetensors"), NAMES, 2, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder_stage(generator, tmp_path, "pairs=1")
 
 
 def test_an_editor_needs_something_to_learn_from(generator: Path, tmp_path: Path) -> None:

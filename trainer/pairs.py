@@ -12,18 +12,19 @@ Neither StyleGAN2 nor ReGANIE do this; it is possible only because the domain's 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from reganie_core import portraits
-from reganie_core.errors import InputError
+from reganie_core.errors import InputError, ReganieWarning
 from reganie_core.portraits.parameters import BEARDED, BINARY, DRAWN, MIRRORED, NORMAL, UNIFORM, beard_of
 
 from .randomness import generator_at
 
-__all__ = ["PortraitCodes", "score_of", "teach", "with_values"]
+__all__ = ["PortraitCodes", "score_of", "teach", "warn_without_pairs", "with_values"]
 
 
 class PortraitCodes:
@@ -62,6 +63,16 @@ class PortraitCodes:
         """Let the first layer start with no weight on the random entries. They outnumber the scores, and what a score
         says about a small thing (a collar, the eyes' colour) would have to be found under their noise."""
         mapping.fc0.weight[:, len(DRAWN):] = 0.0
+
+
+def warn_without_pairs(generator: nn.Module, option: str) -> None:
+    """Warn when a generator's file does not say that it learned portraits' codes, which `option` relies on."""
+    record = getattr(generator, "provenance", {})
+    config = record.get("config", {}) if isinstance(record, Mapping) else {}
+    if not isinstance(config, Mapping) or not config.get("pairs"):
+        warnings.warn(f"{option} takes the first entries of z for a portrait's scores, and the generator's file does "
+                      f"not say that it was trained so. Train it with pairs=1, or set {option}=0.", ReganieWarning,
+                      stacklevel=3)
 
 
 def score_of(name: str, values: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from reganie_core.errors import InputError
 from reganie_core.portraits import CONTROLS
 from reganie_core.portraits.parameters import BEARDLESS_AGE, DRAWN
 
-from ..pairs import PortraitCodes, with_values
+from ..pairs import PortraitCodes, warn_without_pairs, with_values
 
 #: Sampled children have no beard, whatever their scores say; ages are read from pictures, so with some room.
 NO_BEARD_BELOW = BEARDLESS_AGE + 0.1
@@ -37,6 +37,7 @@ class Answers:
         if unknown:
             raise InputError(f"answer_weight needs exact answers, which only the attributes of rendered portraits "
                              f"have; {', '.join(unknown)} is none. Train with answer_weight=0.")
+        warn_without_pairs(generator, "answer_weight")
         self.G, self.names = generator, tuple(names)
         self.codes = PortraitCodes(count, seed, generator.z_dim)
 

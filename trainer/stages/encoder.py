@@ -33,7 +33,7 @@ from ..ema import make_average, update_average
 from ..foreign import identity_network, perceptual
 from ..frozen import Features
 from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..pairs import PortraitCodes
+from ..pairs import PortraitCodes, warn_without_pairs
 from ..randomness import Draws, generator_at
 from ..sheets import grid
 from ..sources import first
@@ -116,6 +116,8 @@ class EncoderStage:
         self.group = config.batch // math.gcd(made, config.batch - made)     # a share needs some of both kinds
         self.data = training_pictures(config, self.G.resolution, self.group)
         self.codes = PortraitCodes(config.data_count, config.data_seed, self.G.z_dim) if config.pairs > 0 else None
+        if config.pairs > 0:
+            warn_without_pairs(self.G, "pairs")
         self.best_metric = "l2_images" if config.images else "l2_renders"
         with torch.no_grad():
             z = torch.randn(4096, self.G.z_dim, generator=generator_at(0, 0, "variance"))
