@@ -2,7 +2,8 @@
 
 Generated pictures are inverted almost perfectly, so the difference images of Algorithm 1 stay small and smooth. Real
 ones hold hats, hands and patterns that the generator cannot make. Shapes with flat, striped, checked, dotted or shaded
-fillings give the rectifier such differences to learn from, without showing it a single long-tail item.
+fillings, some of them translucent or with gaps, give the rectifier such differences to learn from, without showing it a
+single long-tail item.
 
 A hat turns with the head. So a shape that was pasted into X is carried to Y by the optical flow between the two clean
 pictures: on the head it follows the head, on the background it stays. No label and no knowledge of the domain is used.
@@ -16,6 +17,10 @@ from torch import Tensor
 from reganie_core.flow import estimate_flow, warp
 
 from .randomness import Draws
+
+
+#: Shares of shapes that are seen through, and of those whose filling is there only in its first colour.
+TRANSLUCENT, WITH_GAPS = 0.3, 0.25
 
 
 def random_shapes(images: Tensor, random: torch.Generator | Draws, maximum: int = 3) -> tuple[Tensor, Tensor]:
@@ -38,9 +43,12 @@ def random_shapes(images: Tensor, random: torch.Generator | Draws, maximum: int 
         radius = ((p / rx).abs() ** power + (q / ry).abs() ** power) ** (1 / power)
         edge = 2.5 / h / torch.minimum(rx, ry)
         alpha = ((1 - radius) / edge + 0.5).clamp(0, 1) * present
+        # Paint lets skin shine through and leaves gaps: below such shapes the edit has to go on.
+        alpha = alpha * torch.where(u[:, 16] < TRANSLUCENT, 0.3 + 0.6 * u[:, 17], 1.0)
         first, second = u[:, 7:10, 0] * 2 - 1, u[:, 10:13, 0] * 2 - 1
         mix = _texture(p, q, u)
         colour = first[:, :, :, None] + (second - first)[:, :, :, None] * mix[:, None]
+        alpha = alpha * torch.where(u[:, 18] < WITH_GAPS, 1 - mix, 1.0)
         shade = 1 + 0.5 * (u[:, 13] - 0.5) * p / rx
         colour = ((colour + 1) * shade[:, None] - 1).clamp(-1, 1)
         fill = torch.lerp(fill, colour, alpha[:, None])
