@@ -56,3 +56,30 @@ def test_a_disc_follows_the_picture_under_it() -> None:
     carried = warp(disc, estimate_flow(x, y))
     centre = [float((d * columns).sum() / d.sum()) for d in (disc, carried)]
     assert abs(centre[1] - centre[0] - 4.0) < 0.5
+
+
+def test_below_what_an_edit_adds_shapes_do_not_cover_it() -> None:
+    """Y is X with a bright square. Shapes above hide part of it, shapes below none; elsewhere nothing differs."""
+    x = smooth_pictures(24) * 0.3
+    y = x.clone()
+    y[:, :, 28:38, 28:38] = 1.0
+    both = torch.cat([x, y])
+    above, below = (paste_shapes(both, 24, 1.0, generator_at(4, 0), below=share)[24:] for share in (0.0, 1.0))
+    square = torch.zeros(64, 64, dtype=torch.bool)
+    square[28:38, 28:38] = True
+    inner = torch.zeros(64, 64, dtype=torch.bool)
+    inner[30:36, 30:36] = True
+    hidden = (above[:, :, inner] - 1).abs().amax(dim=(1, 2)) > 0.1
+    assert hidden.any(), "no shape of these lies on the square"
+    assert (below[:, :, inner] - 1).abs().max() < 0.01
+    around = torch.nn.functional.max_pool2d(square[None, None].float(), 9, 1, 4)[0, 0] > 0
+    assert torch.equal(above[:, :, ~around], below[:, :, ~around])
+
+
+def test_a_turned_head_is_no_addition() -> None:
+    """Where most of the picture differs, what the flow missed must not punch holes into shapes."""
+    x = smooth_pictures(4)
+    y = -x
+    both = torch.cat([x, y])
+    above, below = (paste_shapes(both, 4, 1.0, generator_at(4, 0), below=share) for share in (0.0, 1.0))
+    assert torch.equal(above, below)

@@ -94,6 +94,7 @@ class RectifierStageConfig(StageConfig):
     edited_codes: float = 0.0          # beyond the paper: share of triplets 2 whose Y^ is G(Editor(E(X))), as in use
     paste: float = 0.0                 # share of samples with pasted shapes
     paste_moving: bool = True          # carry them from X to Y by optical flow; else they stay in place
+    paste_below: float = 0.5           # share in which they lie below what the edit adds, like paint; else above
     jitter: float = 0.0                # largest common error of the codes, as a share of the way to another code
     crop_error: float = 0.0            # how far crops are off, X and Y alike, see `crops.py`; found faces: 0.02
     real: float = 0.0                  # share of batches with training pictures

@@ -66,7 +66,8 @@ class TripletMaker:
         if config.crop_error > 0:
             pictures = displace(pictures, config.crop_error, draws, len(draws))
         if config.paste > 0:
-            pictures = paste_shapes(pictures, len(draws), config.paste, draws, config.paste_moving)
+            pictures = paste_shapes(pictures, len(draws), config.paste, draws, config.paste_moving,
+                                    config.paste_below)
         codes = self.invert(pictures, draws)
         if t == 2 and config.edited_codes > 0 and float(torch.rand(1, generator=draws.random)) < config.edited_codes:
             codes = torch.cat([codes[:len(draws)], edit(codes[:len(draws)])])
