@@ -161,6 +161,8 @@ def test_rows_of_editing_are_what_they_say(folder: Path) -> None:
     assert result["asked"]["yaw"]["mean"] == pytest.approx(float(amounts.mean()))
     in_answer = bench.read(exact)["yaw"] - bench.read(x0)["yaw"]
     assert result["answer"]["yaw"]["mean"] == pytest.approx(float(in_answer.mean()), rel=1e-4)
+    change = result["rows"]["Y_r (rectified)"]["change of yaw"]["all"]["mean"]
+    assert result["response of answer"]["yaw"]["mean"] == pytest.approx(change / float(in_answer.mean()), rel=1e-4)
     edited = rc.edit(x0, {"yaw": amounts}, domain=bench.domain)
     whole = result["rows"]["Y_r (rectified)"]["whole"]["all"]["mean"]
     assert whole == pytest.approx(float((edited.rectified - exact).square().mean()), rel=1e-4)

@@ -156,6 +156,8 @@ def _summary(columns: dict[str, dict[str, np.ndarray]], edits: CHUNK_EDITS,
     read = [a for a in edits if f"change of {a}" in ours]
     kept = {a: ratio(ours[f"change of {a}"], plain[f"change of {a}"]) for a in read}
     response = {a: ratio(ours[f"change of {a}"], values[f"asked|{a}"]) for a in read}
+    # A hand over the mouth hides part of a smile in the exact answer as well, and the judge may read too little.
+    shown = {a: ratio(ours[f"change of {a}"], values[f"answer|{a}"]) for a in read}
     text = ", ".join(f"{a} {v:+g}" for a, v in edits.items())
     criteria = [criterion(f"{text}: {CHANGED}, Y_r / {n}", ratio(ours[CHANGED], columns[n][CHANGED])["mean"], 1.0)
                 for n in (X0, Y_HAT, PASTED)]
@@ -163,7 +165,7 @@ def _summary(columns: dict[str, dict[str, np.ndarray]], edits: CHUNK_EDITS,
     if "yaw" in edits:
         criteria.append(criterion(f"{text}: {ITEM}, Y_r / Y^", ratios[f"{ITEM}: Y_r / Y^"]["mean"], 1 / 2))
     criteria += [criterion(f"{text}: edit kept, {a}", kept[a]["mean"], 0.95, at_most=False) for a in read]
-    result: dict[str, Any] = {"ratios": ratios, "kept": kept, "response": response}
+    result: dict[str, Any] = {"ratios": ratios, "kept": kept, "response": response, "response of answer": shown}
     if IDENTITY in ours:
         gain = difference(ours[IDENTITY], plain[IDENTITY])
         result["identity gain"] = gain

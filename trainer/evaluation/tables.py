@@ -79,7 +79,8 @@ def _edit(r: Mapping[str, Any]) -> list[str]:
              f"{r['count']} portraits."]
     lines += [f"Edit kept by the rectifier, {a}: {number(v)}; of what was asked: {number(r['response'][a])}."
               for a, v in r["kept"].items()]
-    lines += [f"Change of {a} that the judge reads in the exact answers: {number(v)}." for a, v in r["answer"].items()]
+    lines += [f"The judge reads a change of {a} of {number(v)} in the exact answers; the rectifier shows "
+              f"{number(r['response of answer'][a])} of that." for a, v in r["answer"].items()]
     if "identity gain" in r:
         lines.append(f"Identity to the exact answer, Y_r - Y^: {number(r['identity gain'])}.")
     return [f"#### {label}", markdown(whole, "error to the exact answer (L2), all"),
