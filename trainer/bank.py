@@ -49,7 +49,7 @@ def key_of(config: Any, fingerprints: Mapping[str, Any]) -> dict[str, Any]:
     options = {k: v for k, v in dataclasses.asdict(config).items() if k not in NOT_IN_KEY}
     folder = Path(__file__).parent
     code = hashlib.sha256()
-    files = [folder / name for name in ("stages/triplets.py", "paste.py", "randomness.py")]
+    files = [folder / name for name in ("stages/triplets.py", "crops.py", "paste.py", "randomness.py")]
     for file in (*files, Path(flow.__file__)):
         code.update(file.read_bytes())
     return {"networks": dict(fingerprints), "options": json.loads(json.dumps(options)), "code": code.hexdigest()[:16]}
