@@ -74,8 +74,6 @@ def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.nd
         out: dict[str, Tensor] = {"region": region.mean((1, 2, 3))}
         for name in edits:
             out[f"asked|{name}"], out[f"wanted|{name}"] = then[name] - now[name], then[name]
-        in_answer, in_photo = bench.read(exact), bench.read(x0)
-        out.update({f"answer|{name}": in_answer[name] - in_photo[name] for name in edits if name in in_answer})
         for name, (picture, before) in shown.items():
             columns = {CHANGED: masked_l2(picture, exact, region), REST: masked_l2(picture, exact, 1 - region),
                        ITEM: masked_l2(picture, exact, item), WHOLE: l2(picture, exact),
@@ -89,6 +87,8 @@ def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.nd
                 columns[f"reads {attribute}"] = after_read[attribute]
                 columns[f"change of {attribute}"] = after_read[attribute] - before_read[attribute]
             out.update({f"{name}|{column}": values for column, values in columns.items()})
+        in_answer = bench.read(exact)
+        out.update({f"answer|{a}": in_answer[a] - out[f"{X0}|reads {a}"] for a in edits if a in in_answer})
         return out
 
     editor = bench.domain.editor_for(edits)
