@@ -199,3 +199,22 @@ def test_an_encoder_learns_the_codes_of_portraits(generator: Path, tmp_path: Pat
         encoder_stage(generator, tmp_path, "attribute_weight=1", "attributes=")
     with pytest.raises(InputError, match="your own pictures"):
         build_config(EncoderStageConfig, None, ["pairs=1", "images=somewhere"])
+
+
+def test_an_encoder_learns_to_look_past_shapes(generator: Path, tmp_path: Path) -> None:
+    """Shapes cover what it sees, not what its codes are compared with; micro-batches get the same ones."""
+    plain, pasted = (encoder_stage(generator, tmp_path, "pairs=1", f"paste={share}") for share in (0, 1))
+    rows = pasted.parts()[0]
+    (x, codes), (targets, targets_codes) = plain.batch(0, plain.parts()[0]), pasted.batch(0, rows)
+    assert torch.equal(x, targets) and torch.equal(codes, targets_codes)
+    assert torch.equal(plain.covered(x, 0, rows), x)
+    looks = pasted.covered(targets, 0, rows)
+    assert ((looks - targets).abs().amax(dim=(1, 2, 3)) > 0.05).float().mean() > 0.8      # some shapes lie outside
+    part = (rows[0][1:3], rows[1][:2])
+    assert torch.allclose(pasted.covered(torch.cat([x[1:3], x[4:6]]), 0, part), looks[[1, 2, 4, 5]], atol=1e-6)
+    learns = encoder_stage(generator, tmp_path, "pairs=1", "paste=1", "l2_weight=0", "perceptual_weight=0", "lr=0.01",
+                           "beta1=0.9")
+    terms = [learns.step(8 * i) for i in range(40)]
+    assert float(terms[-1]["pairs"]) < 0.95 * float(terms[0]["pairs"])
+    with pytest.raises(InputError, match="paste is a share"):
+        build_config(EncoderStageConfig, None, ["paste=1.5"])

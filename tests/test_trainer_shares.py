@@ -63,7 +63,7 @@ def test_rectifier_in_micro_batches(files: list[str], tmp_path: Path) -> None:
 def test_encoder_in_micro_batches(files: list[str], tmp_path: Path) -> None:
     options = ["batch=8", "channels=8,8,8,8", "tap_channels=8", "features=8", "data_count=8", f"data={tmp_path}",
                "stage_start_kimg=0", "stage_every_kimg=0.004", "total_kimg=0.016", "tick_kimg=0.016", "sheet_kimg=0",
-               "latent_weight=0.1", *(f for f in files if f.split("=")[0] in ("generator", "attributes"))]
+               "latent_weight=0.1", "paste=0.5", *(f for f in files if f.split("=")[0] in ("generator", "attributes"))]
     run_stage(EncoderStage, options, tmp_path / "one")
     run_stage(EncoderStage, [*options, "accumulate=2"], tmp_path / "two")
     # Adam divides by the gradient's size, so where that is nearly zero rounding shows more.

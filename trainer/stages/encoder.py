@@ -4,6 +4,9 @@ Half of each batch are training pictures, half are generated ones whose codes ar
 identity, the distance to the known codes, a latent discriminator that keeps codes of pictures among mapped ones, and
 a penalty on the per-layer offsets, which are released one after another.
 
+With `paste`, what the encoder looks at is partly covered by random shapes, as by hands and hats, and what its codes are
+compared with is not: it learns to look past them, which leaves the rectifier a sound face to paint them on.
+
 Where pictures are rendered, the codes of training pictures are known as well (`pairs`, see trainer/pairs.py). That is
 ours, not e4e's. With l2_weight=0 perceptual_weight=0 nothing but codes is compared, and no picture has to be made of
 them, which is several times as fast.
@@ -34,6 +37,7 @@ from ..foreign import identity_network, perceptual
 from ..frozen import Features
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..pairs import PortraitCodes, warn_without_pairs
+from ..paste import paste_shapes
 from ..randomness import Draws, generator_at
 from ..sheets import grid
 from ..sources import first
@@ -73,6 +77,7 @@ class EncoderStageConfig(StageConfig):
     stage_start_kimg: float = 10.0    # offsets are released from here ...
     stage_every_kimg: float = 2.0     # ... one layer at a time
     crop_error: float = 0.0           # how far crops of training pictures are off, see `crops.py`; found faces: 0.02
+    paste: float = 0.0                # share of pictures that are partly covered by shapes to look past
     images: str = ""                  # your pictures: a folder, .zip, .tar or pattern of shards; empty: portraits
     data: str = "runs/data"
     data_count: int = 20000
@@ -85,6 +90,8 @@ class EncoderStageConfig(StageConfig):
             raise InputError(f"encoder_type is light or e4e; found {self.encoder_type!r}.")
         if not 0 <= self.generated <= 1:
             raise InputError(f"generated is a share from 0 to 1; found {self.generated}.")
+        if not 0 <= self.paste <= 1:
+            raise InputError(f"paste is a share from 0 to 1; found {self.paste}.")
         if self.pairs > 0 and self.images:
             raise InputError("pairs needs pictures with known codes, which only the rendered portraits have; train on "
                              "your own pictures with pairs=0.")
@@ -182,36 +189,46 @@ class EncoderStage:
                 pictures = displace(pictures, config.crop_error, draws)
             return torch.cat([made, pictures]), ws
 
+    def covered(self, images: Tensor, seen: int, rows: tuple[Tensor, Tensor]) -> Tensor:
+        """What the encoder looks at: the batch's pictures [B,3,R,R], with `paste` some of them with shapes on them."""
+        config = self.config
+        if config.paste <= 0:
+            return images
+        every = torch.cat([rows[0], rows[1] + round(config.batch * config.generated)])
+        draws = Draws(generator_at(config.seed, seen, "shapes"), config.batch, every)
+        return paste_shapes(images, len(every), config.paste, draws)
+
     def step(self, seen: int) -> dict[str, float | Tensor]:
         config, parts, stage = self.config, self.parts(), self.stage_at(seen)
         self.E.stage = self.average.stage = stage
         batches = [self.batch(seen, rows) for rows in parts]
+        looks = [self.covered(images, seen, rows) for (images, _), rows in zip(batches, parts, strict=True)]
         kept: list[Tensor] = []
         terms_d: list[dict[str, Tensor]] = []
         terms: list[dict[str, Tensor]] = []
         out: dict[str, float | Tensor] = {"stage": float(stage)}
         if self.D is not None:
             with timed(self, "D"):
-                descend(self, "D", self.losses_d(seen, parts, batches, kept, terms_d))
+                descend(self, "D", self.losses_d(seen, parts, looks, kept, terms_d))
             out.update(mean_terms(terms_d))
             self.D.requires_grad_(False)
         with timed(self, "E"):
-            out["gradient"] = descend(self, "E", self.losses_e(batches, kept, terms))
+            out["gradient"] = descend(self, "E", self.losses_e(batches, looks, kept, terms))
         if self.D is not None:
             self.D.requires_grad_(True)
         update_average(self.average, self.E, config.batch, config.ema_kimg, seen + config.batch)
         return {**mean_terms(terms), **out}
 
-    def losses_e(self, batches: list[tuple[Tensor, Tensor]], kept: list[Tensor],
+    def losses_e(self, batches: list[tuple[Tensor, Tensor]], looks: list[Tensor], kept: list[Tensor],
                  terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
         """The encoder's loss per micro-batch."""
         config, stage = self.config, self.E.stage
         weights = (config.l2_weight, config.perceptual_weight, config.attribute_weight)
-        looks = max(weights) > 0 or self.identity is not None
-        for (images, ws), (made, _) in zip(batches, self.parts(), strict=True):
-            codes = kept.pop() if kept else self.E(images)
+        compares = max(weights) > 0 or self.identity is not None
+        for (images, ws), look, (made, _) in zip(batches, looks, self.parts(), strict=True):
+            codes = kept.pop() if kept else self.E(look)
             loss, found = torch.zeros((), device=codes.device), {}
-            if looks:
+            if compares:
                 inverted = self.G.synthesis(codes)
                 found["l2"] = (inverted - images).square().mean()
                 found["perceptual"] = self.features.distance(inverted, images).mean()
@@ -239,13 +256,13 @@ class EncoderStage:
             terms.append({k: v.detach() for k, v in found.items()})
             yield loss
 
-    def losses_d(self, seen: int, parts: list[tuple[Tensor, Tensor]], batches: list[tuple[Tensor, Tensor]],
+    def losses_d(self, seen: int, parts: list[tuple[Tensor, Tensor]], looks: list[Tensor],
                  kept: list[Tensor], terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
         """The latent discriminator's: mapped vectors against vectors of pictures [N,w_dim], as many of each."""
         config, count = self.config, self.E.stage + 1
-        for (made, real_rows), (images, _) in zip(parts, batches, strict=True):
+        for (made, real_rows), look in zip(parts, looks, strict=True):
             with torch.set_grad_enabled(len(parts) == 1):
-                codes = self.E(images)
+                codes = self.E(look)
             if len(parts) == 1:
                 kept.append(codes)                   # the same graph serves the encoder
             rows = torch.cat([made, real_rows + round(config.batch * config.generated)])
