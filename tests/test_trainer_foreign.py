@@ -12,12 +12,14 @@ import reganie_core as rc
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import InputError, MismatchError, ReganieWarning
 from reganie_core.images import save_image
+from reganie_core.networks.rectifier import Rectifier, RectifierConfig
 from tests.trainer_files import SMALL_RECTIFIER, one_thread  # noqa: F401
 from trainer import preflight, train
 from trainer.config import build
 from trainer.foreign import Pyramid, left_out, sefa_editor
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
 from trainer.stages.rectifier import RectifierStageConfig
+from trainer.stages.widths import rectifier_widths
 
 QUICK = ["batch=4", "total_kimg=0.008", "tick_kimg=0.004", "threads=1", "device=cpu"]
 ENCODER = ["channels=8,8,8,8", "tap_channels=8", "features=8"]
@@ -121,3 +123,16 @@ def test_the_published_encoder_trains_on_a_small_generator(tiny_domain: Path, pi
     assert terms["gradient"].isfinite() and {"l2", "perceptual", "code", "delta"} <= set(terms)
     changed = {k for k, v in stage.E.state_dict().items() if not torch.equal(v, before[k])}
     assert any(k.startswith("body") for k in changed) and not any("running" in k for k in changed)
+
+
+def test_default_widths_fit_every_resolution() -> None:
+    """Widths A at 512 px and above, narrower below, and nobody's own widths are touched."""
+    assert rectifier_widths(512) == RectifierConfig(512) and rectifier_widths(1024) == RectifierConfig(1024)
+    for resolution in (16, 32, 64, 128, 256):
+        found = rectifier_widths(resolution, output="literal")
+        assert found.code_resolution == min(32, resolution // 2) and found.output == "literal"
+        assert found.encoder_channels[-1] == found.body_channels == found.gl_dim // 4
+        net, picture = Rectifier(found), torch.zeros(1, 3, resolution, resolution)
+        assert net(picture, picture).shape == picture.shape
+    with pytest.raises(InputError, match="upsamplings"):
+        rectifier_widths(64, encoder_channels=(8, 8))

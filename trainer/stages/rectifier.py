@@ -36,7 +36,7 @@ from reganie_core.flow import estimate_flow
 from reganie_core.metrics import l2
 from reganie_core.networks import describe
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
-from reganie_core.networks.rectifier import Rectifier, RectifierConfig
+from reganie_core.networks.rectifier import Rectifier
 
 from ..bank import Bank, bank_of
 from ..config import StageConfig
@@ -51,7 +51,11 @@ from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .editor_losses import layer_distance, look
 from .triplets import Triplet, TripletMaker, regional_mean
+from .widths import rectifier_widths
 
+#: Options that are the network's own.
+OF_NETWORK = ("encoder_channels", "body_channels", "body_blocks", "decoder_channels", "sp_channels", "gl_channels",
+              "gl_dim", "modulation", "output", "primary_skips", "carry_channels")
 VALIDATION_SEED = 600_000_000      # held-out portraits to look at while training; the tables use others
 
 
@@ -65,7 +69,7 @@ class RectifierStageConfig(StageConfig):
     attributes: str = "runs/attributes/attributes.safetensors"   # features of the perceptual loss
     lpips: str = ""                    # LPIPS weights (a folder or file) in its place
     resolution: int = 0                # of the rectifier; 0: the generator's, at most the paper's 512
-    encoder_channels: tuple[int, ...] = (32, 64, 128, 256, 512)
+    encoder_channels: tuple[int, ...] = (32, 64, 128, 256, 512)   # these widths fit 512 px; below, fewer are used
     body_channels: int = 512
     body_blocks: int = 2
     decoder_channels: tuple[int, ...] = (512, 256, 128, 64)
@@ -156,10 +160,7 @@ class RectifierStage(TripletMaker):
         if config.real > 0 or config.images:
             self.data = training_pictures(config, resolution, self.group)
         self.features = perceptual(config, device, dtype)
-        self.R = Rectifier(RectifierConfig(
-            resolution, config.encoder_channels, config.body_channels, config.body_blocks, config.decoder_channels,
-            config.sp_channels, config.gl_channels, config.gl_dim, config.modulation, config.output,
-            config.primary_skips, config.carry_channels))
+        self.R = Rectifier(rectifier_widths(resolution, **{name: getattr(config, name) for name in OF_NETWORK}))
         init_from(self.R, config.init_from, "rectifier")
         self.R.to(device, memory_format=torch.channels_last)
         self.R.compute_dtype = dtype
