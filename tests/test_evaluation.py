@@ -362,7 +362,8 @@ def test_real_faces_need_no_judge_but_local_files(tiny_domain: Path, tmp_path: P
 def test_response_is_the_change_of_each_row(folder: Path) -> None:
     bench = make_bench(folder)
     people = held_out_people(6, FIRST_VALIDATION_SEED, validation=True)
-    rows = response(bench, people, {"yaw": 30.0})["rows"]
+    table = response(bench, people, {"yaw": 30.0})
+    rows = table["rows"]
     x0 = portraits.render(people.parameters, 32)
     result = rc.edit(x0, {"yaw": 30.0}, domain=bench.domain)
     before, after = (bench.read(x) for x in (result.reconstruction, result.rectified))
@@ -375,6 +376,13 @@ def test_response_is_the_change_of_each_row(folder: Path) -> None:
     assert found["drift of others"]["mean"] == pytest.approx(drift / (len(change) - 1), rel=1e-3)
     identity = (bench.embed(result.rectified) * bench.embed(x0)).sum(1).mean()
     assert found["identity to X0"]["mean"] == pytest.approx(float(identity), abs=1e-5)
+    asked = people.parameters.values["yaw"] <= 10          # 30 more is where the range ends
+    exact = bench.read(portraits.render(portraits.edit(people.parameters, {"yaw": 30.0}), 32))["yaw"]
+    turned = (exact - bench.read(x0)["yaw"])[asked].mean()
+    assert 0 < int(asked.sum()) < len(people) and table["of exact"]["response of yaw"]["people"] == int(asked.sum())
+    assert rows["exact answer"]["response of yaw"]["mean"] == pytest.approx(float(turned), rel=1e-3)
+    share = table["of exact"]["response of yaw"]["Y_r (rectified)"]["mean"]
+    assert share == pytest.approx(float(change["yaw"][asked].mean() / turned), rel=1e-3)
 
 
 def test_missing_judges_are_named(folder: Path, tiny_domain: Path, capsys: pytest.CaptureFixture[str]) -> None:

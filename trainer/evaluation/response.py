@@ -2,6 +2,9 @@
 
 No exact answer is needed, so this runs on photographs too. Response is what is read from the edited picture minus what
 is read from the same row without the edit; drift is the mean change of the other attributes as a share of their range.
+
+Portraits have exact answers, and a row of them says what can be read at all once hats and hands are back in the
+picture. A control has a range, so the row holds only people whom it takes as far as is asked for.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from .people import People, Photos
 from .stats import criterion, difference, mean, ratio
 
 LEAST_RESPONSE = 0.95
+EXACT = "exact answer"
 RANGES = {c.name: c.maximum - c.minimum for c in portraits.CONTROLS}
 
 
@@ -30,6 +34,8 @@ def measure(bench: Bench, people: People | Photos, edits: Mapping[str, float]) -
         images = bench.pictures(people, rows)
         amounts = {name: torch.full((len(images),), float(v), device=bench.device) for name, v in edits.items()}
         shown = edited_rows(bench, images, amounts, range(len(people))[rows], len(people))
+        if isinstance(people, People):
+            shown[EXACT] = exact_answers(bench, people, rows, edits), shown[X0][0]
         out = {}
         for name, (picture, before) in shown.items():
             after_read, before_read = bench.read(picture), bench.read(before)
@@ -49,6 +55,16 @@ def measure(bench: Bench, people: People | Photos, edits: Mapping[str, float]) -
     return bench.chunks.run("response", settings, len(people), bench.chunk, work)
 
 
+def exact_answers(bench: Bench, people: People, rows: slice, edits: Mapping[str, float]) -> Tensor:
+    """What the edit has to lead to [B,3,R,R]; NaN for people whom it would take out of the range of a control."""
+    p = people.parameters[rows]
+    answered = portraits.edit(p, edits)
+    now, then = portraits.attributes(p), portraits.attributes(answered)
+    reached = torch.stack([(then[name] - now[name] - amount).abs() < 1e-4 for name, amount in edits.items()]).all(dim=0)
+    exact = bench.small(bench.render(answered))
+    return torch.where(reached.to(exact.device)[:, None, None, None], exact, torch.nan)
+
+
 def response(bench: Bench, people: People | Photos, edits: Mapping[str, float]) -> dict[str, Any]:
     """One edit, every row: response, drift, identity."""
     values = measure(bench, people, edits)
@@ -57,15 +73,22 @@ def response(bench: Bench, people: People | Photos, edits: Mapping[str, float]) 
     rows = {n: {c: mean(values[f"{n}|{c}"]) for c in columns} for n in names}
     text = ", ".join(f"{a} {v:+g}" for a, v in edits.items())
     criteria = []
+    exact: dict[str, Any] = {}
     for c in columns:
         ours = values[f"{RECTIFIED}|{c}"]
         if c.startswith("response"):
             kept = ratio(ours, values[f"{Y_HAT}|{c}"])["mean"]
             criteria.append(criterion(f"{text}: {c}, Y_r / Y^", kept, LEAST_RESPONSE, at_most=False))
+            if EXACT in names:
+                asked = np.isfinite(values[f"{EXACT}|{c}"])
+                exact[c] = {"people": int(asked.sum())} | {
+                    n: ratio(values[f"{n}|{c}"][asked], values[f"{EXACT}|{c}"][asked]) for n in (Y_HAT, RECTIFIED)
+                    if asked.any()}
         elif c != "drift of others":
             for n in (Y_HAT, *(m.label for m in bench.methods)):
                 ran = np.isfinite(values[f"{n}|{c}"])
                 if ran.any():
                     gain = difference(ours[ran], values[f"{n}|{c}"][ran])["mean"]
                     criteria.append(criterion(f"{text}: {c}, Y_r - {n}", gain, 0.0, at_most=False))
-    return {"edit": dict(edits), "count": len(people), "rows": rows, "criteria": criteria}
+    result = {"edit": dict(edits), "count": len(people), "rows": rows, "criteria": criteria}
+    return {**result, "of exact": exact} if exact else result

@@ -92,7 +92,12 @@ def _response(results: Sequence[Mapping[str, Any]]) -> list[str]:
     parts = []
     for r in results:
         label = ", ".join(f"{k} {v:+g}" for k, v in r["edit"].items())
-        parts += [markdown(r["rows"], f"{label}, {r['count']} pictures"), _criteria(r["criteria"])]
+        parts.append(markdown(r["rows"], f"{label}, {r['count']} pictures"))
+        for column, found in r.get("of exact", {}).items():
+            shares = "; ".join(f"{name} {number(v)}" for name, v in found.items() if name != "people")
+            parts.append(f"Exact answers are those of the {found['people']} people who stay within the control's "
+                         f"range. Of the {column} that the judge reads in them: {shares or 'nobody is asked'}.")
+        parts.append(_criteria(r["criteria"]))
     return parts
 
 
