@@ -11,7 +11,7 @@ help:
 	@echo "make demo   invert, edit and rectify eight pictures the generator has never seen -> out/demo.png"
 	@echo "make test   run the tests        make lint   run ruff"
 	@echo "make soak   the long tests: full-size networks, kills, fuzzing, bad inputs, memory -> docs/promises.md"
-	@echo "make bench  docs/performance.md  make clean  remove what these targets made"
+	@echo "make bench  docs/performance*.md   make clean  remove what these targets made"
 
 venv: $(STAMP)
 
@@ -37,6 +37,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(PY) -m benchmarks
 	$(PY) -m benchmarks --document docs/performance.md
+	$(PY) -m benchmarks.training --document docs/performance-training.md
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .ruff_cache

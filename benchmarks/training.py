@@ -1,6 +1,7 @@
 """Images per second of training steps, and where the time goes.
 
     python -m benchmarks.training [--only NAME ...] [--device cpu|cuda] [--dtype D] [--steps N] [--batch N]
+                                  [--document docs/performance-training.md]
 
 `rectifier-A-512` is one step of the paper's setting (widths A, StyleGAN2 config-f, e4e, LPIPS-VGG, R1 in the first
 step) on random weights; the portraits rows run the shipped configs on the packaged networks. Writes
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 import warnings
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from reganie_core.errors import ReganieWarning
 from reganie_core.networks.lpips import LPIPS, LPIPSConfig
 from trainer import config as configs
 from trainer.clock import Clock
+from trainer.provenance import commit
 from trainer.report import peak_memory
 from trainer.stages import stage_class
 
@@ -33,7 +37,21 @@ from .cases import WIDTHS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGED = ROOT / "reganie_core" / "portraits" / "weights"
-PORTRAITS = ("portraits-generator", "portraits-encoder", "portraits-rectifier")
+PORTRAITS = ("portraits-generator", "portraits-encoder", "portraits-editor", "portraits-rectifier",
+             "portraits-attributes", "portraits-text")
+HEAD = """# Speed of training
+
+Made by `make bench` (`python -m benchmarks.training --document docs/performance-training.md`). One warm-up step, then
+{steps} measured; rendering of training pictures is not counted. Threads: {threads}; device: {device}; dtype: {dtype};
+torch {torch}; commit {commit}; {date}; other work on the machine when it began (load average): {load:.1f}.
+
+- `rectifier-A-512`: the paper's setting (widths A, StyleGAN2 config-f, e4e, LPIPS-VGG, with D's step), random weights.
+- `portraits-...`: the shipped configs on the packaged networks, 128 px; attributes and text at 64 px.
+- *Phase I* makes the triplets (generator, encoder, editor); *G*, *E* and *D* are what learns (*G*: the generator
+  or the rectifier); *fakes* are the generator's pictures, *data* the training pictures.
+  A dash: the stage computes in one piece.
+"""
+COLUMNS = "| training | batch | images/s | s/kimg | GiB | share of the time |\n|---|---|---|---|---|---|"
 CASES = ("rectifier-A-512", *PORTRAITS)
 
 
@@ -53,17 +71,21 @@ def paper_stage(folder: Path, options: list[str]) -> Any:
 
 
 def portraits_stage(name: str, folder: Path, options: list[str]) -> Any:
-    """A stage of the portraits chain at the packaged resolution."""
+    """A stage of the portraits chain, at the packaged resolution where it has a config of that size."""
     resolution = json.loads((PACKAGED / "domain.json").read_text())["resolution"]
     stage = name.removeprefix("portraits-")
     cls = stage_class(stage)
     known = cls.config_class.__dataclass_fields__
     files = {"generator": "generator", "encoder": "encoder", "attributes": "attributes", "identity": "identity",
-             "editors": "directions"}
+             "editors": "dystyle"}
     given = [f"{key}={PACKAGED / file}.safetensors" for key, file in files.items()
              if key in known and (PACKAGED / f"{file}.safetensors").exists()]
-    shipped = ROOT / "trainer" / "configs" / f"portraits-{resolution}" / f"{stage}.json"
-    return cls(configs.build(cls.config_class, shipped, [f"data={folder}", "data_count=512", *given, *options]))
+    configs_of = ROOT / "trainer" / "configs"
+    files_of = [configs_of / f"portraits-{size}" / f"{stage}.json" for size in (resolution, 64)]
+    shipped = next(file for file in files_of if file.exists())
+    fresh = [f"data={folder}", "data_count=512", "init_from="]
+    return cls(configs.build(cls.config_class, shipped, [*(o for o in fresh if o.split("=")[0] in known), *given,
+                                                         *options]))
 
 
 def measure(name: str, device: str, dtype: str, steps: int, batch: int) -> dict[str, Any]:
@@ -88,29 +110,39 @@ def measure(name: str, device: str, dtype: str, steps: int, batch: int) -> dict[
             "share": {k: v / seconds for k, v in parts.items()}}
 
 
+def line(row: dict[str, Any]) -> str:
+    """A row of the table."""
+    share = ", ".join(f"{k} {v:.0%}" for k, v in row["share"].items()) or "-"
+    return (f"| {row['name']} | {row['batch']} | {row['images_per_s']:.2f} | {row['s_per_kimg']:.0f} "
+            f"| {row['peak_gib']:.1f} | {share} |")
+
+
 def main() -> int:
     p = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.splitlines()[0])
-    p.add_argument("--only", nargs="+", choices=CASES,
-                   help="default: all on a GPU, the portraits on a CPU (a 512 px step takes minutes there)")
+    p.add_argument("--only", nargs="+", choices=CASES, default=CASES,
+                   help="default: all; 512 px takes minutes on a CPU")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     p.add_argument("--steps", type=int, default=0, help="default: 20 on a GPU, 2 on a CPU")
-    p.add_argument("--batch", type=int, default=0, help="default: the config's; 1 at 512 px on a CPU")
+    p.add_argument("--batch", type=int, default=0,
+                   help="default: the config's; 4, the smallest with D, at 512 px on a CPU")
+    p.add_argument("--document", metavar="FILE", help="write the table to this Markdown file as well")
     args = p.parse_args()
-    rows = []
-    print("| training | batch | images/s | s/kimg | GiB | share of the time |\n|---|---|---|---|---|---|")
-    for name in args.only or (CASES if args.device == "cuda" else PORTRAITS):
-        batch = args.batch or (1 if args.device == "cpu" and name not in PORTRAITS else 0)
-        row = measure(name, args.device, args.dtype, args.steps or (20 if args.device == "cuda" else 2), batch)
-        rows.append(row)
-        share = ", ".join(f"{k} {v:.0%}" for k, v in row["share"].items())
-        print(f"| {name} | {row['batch']} | {row['images_per_s']:.2f} | {row['s_per_kimg']:.0f} "
-              f"| {row['peak_gib']:.1f} | {share} |", flush=True)
+    rows, load = [], os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    steps = args.steps or (20 if args.device == "cuda" else 2)
+    print(COLUMNS)
+    for name in args.only:
+        batch = args.batch or (4 if args.device == "cpu" and name not in PORTRAITS else 0)
+        rows.append(measure(name, args.device, args.dtype, steps, batch))
+        print(line(rows[-1]), flush=True)
     out = ROOT / "out"
     out.mkdir(exist_ok=True)
     machine = {"device": args.device, "dtype": args.dtype, "threads": torch.get_num_threads(),
-               "torch": torch.__version__}
+               "torch": torch.__version__, "steps": steps, "load": load, "commit": commit()[:12],
+               "date": f"{date.today()}"}
     (out / "bench_training.json").write_text(json.dumps({"machine": machine, "cases": rows}, indent=1))
+    if args.document:
+        Path(args.document).write_text("\n".join([HEAD.format(**machine), COLUMNS, *map(line, rows), ""]))
     return 0
 
 
