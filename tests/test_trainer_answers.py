@@ -18,7 +18,7 @@ from trainer.config import build as build_config
 from trainer.pairs import PortraitCodes, score_of, with_values
 from trainer.stages.editor import EditorStage, EditorStageConfig
 from trainer.stages.editor_answers import Answers, answer_loss
-from trainer.stages.encoder import EncoderStage, EncoderStageConfig
+from trainer.stages.encoder import FLOOR, EncoderStage, EncoderStageConfig, principal_axes
 
 NAMES = ("yaw", "age", "beard", "glasses")
 
@@ -218,3 +218,19 @@ def test_an_encoder_learns_to_look_past_shapes(generator: Path, tmp_path: Path) 
     assert float(terms[-1]["pairs"]) < 0.95 * float(terms[0]["pairs"])
     with pytest.raises(InputError, match="paste is a share"):
         build_config(EncoderStageConfig, None, ["paste=1.5"])
+
+
+def test_whitened_codes_count_small_axes_as_much_as_large_ones(generator: Path, tmp_path: Path) -> None:
+    """Closed form: w = z A has covariance A'A, so axes take w back to something of variance one in every direction."""
+    random = torch.Generator().manual_seed(0)
+    mixing = torch.linalg.qr(torch.randn(6, 6, generator=random))[0] * torch.tensor([3.0, 2.0, 1.0, 1.0, 1.0, 0.7])
+    w = torch.randn(40000, 6, generator=random) @ mixing + 5
+    white = torch.cov((w @ principal_axes(w)).T)
+    wanted = torch.linalg.eigvalsh(mixing.T @ mixing)
+    assert torch.allclose(white, torch.diag(wanted / (wanted + FLOOR * wanted.mean())), atol=0.03)
+    plain, whitened = (encoder_stage(generator, tmp_path, f"whiten={on}") for on in ("false", "true"))
+    known, codes = torch.zeros(2, plain.G.num_ws, plain.G.w_dim), torch.randn(2, plain.G.num_ws, plain.G.w_dim)
+    assert torch.allclose(plain.distance(codes, known), codes.square().mean(dim=(1, 2)) / plain.code_variance)
+    assert torch.allclose(whitened.distance(codes, known), (codes @ whitened.axes).square().mean(dim=(1, 2)))
+    variances = torch.linalg.eigvalsh(torch.cov((plain.G.mapping.w(torch.randn(4096, plain.G.z_dim))).T))
+    assert variances.max() > 10 * variances.min()            # or the option would change nothing

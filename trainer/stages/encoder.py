@@ -7,6 +7,9 @@ a penalty on the per-layer offsets, which are released one after another.
 With `paste`, what the encoder looks at is partly covered by random shapes, as by hands and hats, and what its codes are
 compared with is not: it learns to look past them, which leaves the rectifier a sound face to paint them on.
 
+Known codes are compared in units of w's variance. A face's smile is a small part of that, and an encoder may never read
+it; with `whiten` they are compared along w's principal axes, each of them in units of its own variance.
+
 Where pictures are rendered, the codes of training pictures are known as well (`pairs`, see trainer/pairs.py). That is
 ours, not e4e's. With l2_weight=0 perceptual_weight=0 nothing but codes is compared, and no picture has to be made of
 them, which is several times as fast.
@@ -45,6 +48,15 @@ from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .latent_discriminator import LatentDiscriminator
 
+#: Variance that is added to every axis, as a share of their mean: errors along the smallest are mostly noise.
+FLOOR = 0.02
+
+
+def principal_axes(w: Tensor) -> Tensor:
+    """Axes [w_dim,w_dim] such that vectors like w [N,w_dim], times these, have a variance of (nearly) 1 along each."""
+    variances, axes = torch.linalg.eigh(torch.cov(w.double().T))
+    return (axes / (variances + FLOOR * variances.mean()).sqrt()).to(w.dtype)
+
 
 @dataclass
 class EncoderStageConfig(StageConfig):
@@ -72,6 +84,7 @@ class EncoderStageConfig(StageConfig):
     latent_r1_gamma: float = 10.0
     latent_r1_interval: int = 16
     code_weight: float = 0.05         # squared distance to the known codes, in units of their variance
+    whiten: bool = False              # all axes of w alike: small things (a smile) count as much as large ones (hair)
     pairs: float = 0.0                # portraits only: the same for training pictures, whose codes are known
     delta_weight: float = 0.01        # mean squared offset, in the same units
     stage_start_kimg: float = 10.0    # offsets are released from here ...
@@ -130,6 +143,7 @@ class EncoderStage:
             z = torch.randn(4096, self.G.z_dim, generator=generator_at(0, 0, "variance"))
             w = self.G.mapping.w(z.to(config.device))
             self.code_variance = float(w.var(dim=0).mean())
+            self.axes = principal_axes(w) if config.whiten else None
         self.D: LatentDiscriminator | None = None
         if config.latent_weight > 0:
             self.D = LatentDiscriminator(self.G.w_dim).to(config.device)
@@ -237,8 +251,7 @@ class EncoderStage:
                     found["attribute"] = self.features.difference(inverted, images).mean()
                     loss = loss + config.attribute_weight * found["attribute"]
             if len(ws):
-                known = ((codes[:len(ws)] - ws).square().mean(dim=(1, 2)) / self.code_variance).split(
-                    [len(made), len(ws) - len(made)])
+                known = self.distance(codes[:len(ws)], ws).split([len(made), len(ws) - len(made)])
                 for name, weight, part in zip(("code", "pairs"), (config.code_weight, config.pairs), known,
                                               strict=True):
                     if len(part):
@@ -255,6 +268,13 @@ class EncoderStage:
                 loss, found["latent"] = loss + config.latent_weight * adversarial, adversarial
             terms.append({k: v.detach() for k, v in found.items()})
             yield loss
+
+    def distance(self, codes: Tensor, known: Tensor) -> Tensor:
+        """Mean squared distance of codes [B,num_ws,w_dim] to known ones, in units of variance: [B]."""
+        error = codes - known
+        if self.axes is not None:
+            return (error @ self.axes).square().mean(dim=(1, 2))
+        return error.square().mean(dim=(1, 2)) / self.code_variance
 
     def losses_d(self, seen: int, parts: list[tuple[Tensor, Tensor]], looks: list[Tensor],
                  kept: list[Tensor], terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
