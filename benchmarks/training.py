@@ -50,6 +50,7 @@ torch {torch}; commit {commit}; {date}; other work on the machine when it began 
 - *Phase I* makes the triplets (generator, encoder, editor); *G*, *E* and *D* are what learns (*G*: the generator
   or the rectifier); *fakes* are the generator's pictures, *data* the training pictures.
   A dash: the stage computes in one piece.
+- *GiB*: on a CPU the peak of the process, where a row reached a new one.
 """
 COLUMNS = "| training | batch | images/s | s/kimg | GiB | share of the time |\n|---|---|---|---|---|---|"
 CASES = ("rectifier-A-512", *PORTRAITS)
@@ -91,6 +92,7 @@ def portraits_stage(name: str, folder: Path, options: list[str]) -> Any:
 def measure(name: str, device: str, dtype: str, steps: int, batch: int) -> dict[str, Any]:
     """Images per second over `steps` steps after a warm-up, and each part's share of the time."""
     options = [f"device={device}", f"dtype={dtype}", *([f"batch={batch}"] if batch else [])]
+    before = peak_memory()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", ReganieWarning)
         stage = paper_stage(Path(folder), options) if name not in PORTRAITS else \
@@ -105,6 +107,8 @@ def measure(name: str, device: str, dtype: str, steps: int, batch: int) -> dict[
         parts = stage.clock.read()          # waits for the device
         seconds = time.perf_counter() - start
     memory = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else peak_memory()
+    if device != "cuda" and memory <= before:      # the peak of the whole process, reached by a case before this one
+        memory = float("nan")
     return {"name": name, "batch": stage.config.batch, "images_per_s": steps * stage.config.batch / seconds,
             "s_per_kimg": 1000 * seconds / (steps * stage.config.batch), "peak_gib": memory,
             "share": {k: v / seconds for k, v in parts.items()}}
@@ -113,8 +117,9 @@ def measure(name: str, device: str, dtype: str, steps: int, batch: int) -> dict[
 def line(row: dict[str, Any]) -> str:
     """A row of the table."""
     share = ", ".join(f"{k} {v:.0%}" for k, v in row["share"].items()) or "-"
-    return (f"| {row['name']} | {row['batch']} | {row['images_per_s']:.2f} | {row['s_per_kimg']:.0f} "
-            f"| {row['peak_gib']:.1f} | {share} |")
+    gib = "-" if row["peak_gib"] != row["peak_gib"] else f"{row['peak_gib']:.1f}"
+    return (f"| {row['name']} | {row['batch']} | {row['images_per_s']:.2f} | {row['s_per_kimg']:.0f} | {gib} "
+            f"| {share} |")
 
 
 def main() -> int:
