@@ -77,15 +77,13 @@ def portraits_stage(name: str, folder: Path, options: list[str]) -> Any:
     stage = name.removeprefix("portraits-")
     cls = stage_class(stage)
     known = cls.config_class.__dataclass_fields__
-    files = {"generator": "generator", "encoder": "encoder", "attributes": "attributes", "identity": "identity",
-             "editors": "dystyle"}
-    given = [f"{key}={PACKAGED / file}.safetensors" for key, file in files.items()
-             if key in known and (PACKAGED / f"{file}.safetensors").exists()]
+    given = {"data": folder, "data_count": 512, "init_from": ""}
+    given |= {key: PACKAGED / f"{file}.safetensors" for key, file in (
+        ("generator", "generator"), ("encoder", "encoder"), ("attributes", "attributes"), ("editors", "dystyle"))}
     configs_of = ROOT / "trainer" / "configs"
     files_of = [configs_of / f"portraits-{size}" / f"{stage}.json" for size in (resolution, 64)]
     shipped = next(file for file in files_of if file.exists())
-    fresh = [f"data={folder}", "data_count=512", "init_from="]
-    return cls(configs.build(cls.config_class, shipped, [*(o for o in fresh if o.split("=")[0] in known), *given,
+    return cls(configs.build(cls.config_class, shipped, [*(f"{k}={v}" for k, v in given.items() if k in known),
                                                          *options]))
 
 
@@ -106,9 +104,9 @@ def measure(name: str, device: str, dtype: str, steps: int, batch: int) -> dict[
             stage.step((number + 1) * stage.config.batch)
         parts = stage.clock.read()          # waits for the device
         seconds = time.perf_counter() - start
-    memory = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else peak_memory()
+    memory: float | None = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else peak_memory()
     if device != "cuda" and memory <= before:      # the peak of the whole process, reached by a case before this one
-        memory = float("nan")
+        memory = None
     return {"name": name, "batch": stage.config.batch, "images_per_s": steps * stage.config.batch / seconds,
             "s_per_kimg": 1000 * seconds / (steps * stage.config.batch), "peak_gib": memory,
             "share": {k: v / seconds for k, v in parts.items()}}
@@ -117,7 +115,7 @@ def measure(name: str, device: str, dtype: str, steps: int, batch: int) -> dict[
 def line(row: dict[str, Any]) -> str:
     """A row of the table."""
     share = ", ".join(f"{k} {v:.0%}" for k, v in row["share"].items()) or "-"
-    gib = "-" if row["peak_gib"] != row["peak_gib"] else f"{row['peak_gib']:.1f}"
+    gib = "-" if row["peak_gib"] is None else f"{row['peak_gib']:.1f}"
     return (f"| {row['name']} | {row['batch']} | {row['images_per_s']:.2f} | {row['s_per_kimg']:.0f} | {gib} "
             f"| {share} |")
 
