@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,19 @@ def test_a_share_of_the_pictures_shows_items(tmp_path: Path) -> None:
         assert torch.isfinite(stage.step(0)["numeric"])
     with pytest.raises(InputError, match="items is a share"):
         build_config(AttributesStageConfig, None, [*SMALL, "items=2"])
+
+
+def test_an_attribute_counts_as_much_as_asked(tmp_path: Path) -> None:
+    """With all the weight on one attribute, only its own output is trained."""
+    names = [c.name for c in portraits.CONTROLS]
+    tiny = json.dumps({name: 1e-12 for name in names if name != "beard"})
+    stage = AttributesStage(build_config(AttributesStageConfig, None, [
+        *SMALL, f"data={tmp_path}", f"attribute_weights={tiny}"]))
+    stage.step(0)
+    gradient = stage.net.out.weight.grad.abs().amax(dim=1)
+    beard = stage.network_config.numeric.index("beard")
+    assert gradient[beard] > 1e6 * gradient[torch.arange(len(gradient)) != beard].max()
+    with pytest.raises(InputError, match=r"found nose; the attributes are .*beard"):
+        build_config(AttributesStageConfig, None, [*SMALL, 'attribute_weights={"nose": 2}'])
+    with pytest.raises(InputError, match="above 0"):
+        build_config(AttributesStageConfig, None, [*SMALL, 'attribute_weights={"beard": 0}'])

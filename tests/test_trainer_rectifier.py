@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import reganie_core as rc
+import trainer.stages.rectifier as rectifier_module
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import InputError
 from reganie_core.metrics import changed_region
@@ -79,7 +80,8 @@ def test_edits_and_triplets_are_drawn_as_readily_as_asked(paths: list[str]) -> N
 
 
 @pytest.mark.parametrize("option", ['edit_weights={"nose": 2}', 'edit_weights={"smile": 0}', "triplet_weights=1,1",
-                                    "triplet_weights=0,0,0"])
+                                    "triplet_weights=0,0,0", "real_edits=0.5", "paste_below=1.5", "crop_error=-0.1",
+                                    "edited_codes=2"])
 def test_impossible_options_are_refused(paths: list[str], option: str) -> None:
     with pytest.raises(InputError, match=option.split("=")[0]):
         RectifierStage(build_config(RectifierStageConfig, None, [*SMALL, *paths, option]))
@@ -143,6 +145,35 @@ def test_crops_are_off_for_the_inversion_too(paths: list[str]) -> None:
     assert (triplets[0].target - triplets[1].target).abs().mean() > 0.01
     for made in triplets:
         assert torch.allclose(made.delta, made.target - made.primary, atol=1e-6)
+
+
+def test_edited_pictures_show_what_is_read_in_them(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No exact answer is known: what is read counts, and the picture itself where the edit changes nothing."""
+    monkeypatch.setattr(rectifier_module, "training_pictures", lambda config, resolution, group: Colours())
+    stage = RectifierStage(build_config(RectifierStageConfig, None, [
+        *SMALL, *paths, "real_edits=1", "attribute_weight=2", "l1_weight=3", "gan_weight=0"]))
+    made = stage.triplet(generator_at(0, 0))
+    assert made.number == 5 and made.inversion is not None and made.region is not None
+    torch.testing.assert_close(made.inversion, stage.synthesize(stage.E(made.target)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(made.delta, made.target - made.inversion)
+    assert torch.equal(made.region, changed_region(made.inversion, made.primary))
+    terms: list[dict[str, torch.Tensor]] = []
+    same = made._replace(inversion=made.primary)                     # an edit that changes nothing
+    assert float(stage.loss_of_edited_picture(same, made.target, terms)) == pytest.approx(0, abs=1e-6)
+    loss = float(stage.loss_of_edited_picture(made, made.target * 0.5, terms))
+    assert terms[1]["kept"] > 0 and terms[1]["rest"] >= 0
+    assert loss == pytest.approx(float(2 * terms[1]["kept"] + 3 * terms[1]["rest"]))
+    assert {"kept", "rest", "gradient_R"} <= set(stage.step(0))
+
+
+class Colours:
+    """Pictures of one colour each."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def batch(self, indices: torch.Tensor, mirror: torch.Tensor) -> torch.Tensor:
+        return (indices / 8 - 0.5)[:, None, None, None].expand(-1, 3, 32, 32).clone()
 
 
 def test_input_ablations_hide_what_they_say(paths: list[str]) -> None:

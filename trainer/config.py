@@ -46,6 +46,12 @@ class StageConfig:
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise InputError(f"dtype is float32, bfloat16 or float16, found {self.dtype!r}.")
 
+    def check_shares(self, *names: str) -> None:
+        """Raise InputError for those of these options that are no share."""
+        for name in names:
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is a share from 0 to 1; found {getattr(self, name)}.")
+
 
 def _convert(text: str, kind: Any, key: str) -> Any:
     """The text of `key=value` as the type of the dataclass field."""

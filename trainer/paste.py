@@ -22,6 +22,9 @@ from .randomness import Draws
 
 #: Shares of shapes that are seen through, and of those whose filling is there only in its first colour.
 TRANSLUCENT, WITH_GAPS = 0.3, 0.25
+#: Share of the shapes below what the edit adds that are seen through it, as through lenses; it hides the others, as
+#: frames do.
+SEEN_THROUGH = 0.5
 #: Share of the picture. Glasses and opened mouths are less; more is a head that turned farther than the flow follows.
 MOST_ADDED = 0.05
 
@@ -80,9 +83,13 @@ def _carried(layer: Tensor, x: Tensor, y: Tensor, draws: Draws, below: float) ->
     flow = estimate_flow(x, y)
     carried = warp(layer, flow)
     if below > 0:
-        new = added(warp(x, flow), y)
-        under = (draws.rand(1, 1, 1) < below).to(layer.device) & (new.mean(dim=(1, 2, 3), keepdim=True) < MOST_ADDED)
-        carried[:, 3:] *= 1 - new * under
+        moved = warp(x, flow)
+        new = added(moved, y)
+        u = draws.rand(1, 1, 1).to(layer.device)
+        small = new.mean(dim=(1, 2, 3), keepdim=True) < MOST_ADDED
+        seen = (u < below * SEEN_THROUGH) & small
+        carried[:, :3] = (carried[:, :3] + (y - moved) * new * seen).clamp(-1, 1)
+        carried[:, 3:] *= 1 - new * ((u < below) & small & ~seen)
     return carried
 
 

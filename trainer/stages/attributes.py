@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class AttributesStageConfig(StageConfig):
     shift: int = 2                   # random translation in pixels, so that position is not a cue
     noise: float = 0.0               # largest standard deviation of noise; pictures of a generator are not clean
     items: float = 0.0               # share of pictures with long-tail items; for judges only, losses never see any
+    attribute_weights: dict[str, float] = field(default_factory=dict)   # how much its error counts; 1 if not named
     data: str = "runs/data"
     data_count: int = 20000
     data_seed: int = 0
@@ -43,8 +44,13 @@ class AttributesStageConfig(StageConfig):
 
     def validate(self) -> None:
         super().validate()
-        if not 0 <= self.items <= 1:
-            raise InputError(f"items is a share from 0 to 1; found {self.items}.")
+        self.check_shares("items")
+        known = {c.name for c in portraits.CONTROLS}
+        if self.attribute_weights.keys() - known:
+            raise InputError(f"attribute_weights: found {', '.join(sorted(self.attribute_weights.keys() - known))}; "
+                             f"the attributes are {', '.join(sorted(known))}.")
+        if min(self.attribute_weights.values(), default=1.0) <= 0:
+            raise InputError(f"attribute_weights must be above 0; found {self.attribute_weights}.")
 
 
 def shifted(images: Tensor, limit: int, random: torch.Generator) -> Tensor:
@@ -88,6 +94,8 @@ class AttributesStage:
                                                  config.hidden)
         self.net = AttributeNet(self.network_config).to(config.device, memory_format=torch.channels_last)
         init_from(self.net, config.init_from, "attributes")
+        weights = torch.tensor([config.attribute_weights.get(n, 1.0) for n in (*numeric, *binary)])
+        self.weights = weights.to(config.device)
         self.net.dtype = dtype_of(config)
         self.average = make_average(self.net)
         self.modules = {"net": self.net, "average": self.average}
@@ -115,8 +123,9 @@ class AttributesStage:
         images = shifted(images, config.shift, random).to(config.device)
         images = noisy(images, config.noise, random)
         logits = self.net.logits(images)
-        numeric = F.smooth_l1_loss(logits[:, :n], target[:, :n], beta=0.5)
-        binary = F.binary_cross_entropy_with_logits(logits[:, n:], target[:, n:])
+        numeric = F.smooth_l1_loss(logits[:, :n], target[:, :n], beta=0.5, reduction="none")
+        numeric = (numeric * self.weights[:n]).mean()
+        binary = F.binary_cross_entropy_with_logits(logits[:, n:], target[:, n:], weight=self.weights[n:])
         norm = descend(self, "net", numeric + 0.2 * binary)
         update_average(self.average, self.net, config.batch, config.ema_kimg, seen + config.batch)
         return {"numeric": numeric.detach(), "binary": binary.detach(), "gradient": norm}

@@ -96,15 +96,11 @@ class EncoderStageConfig(StageConfig):
     data_count: int = 20000
     data_seed: int = 0
 
-
     def validate(self) -> None:
         super().validate()
         if self.encoder_type not in ("light", "e4e"):
             raise InputError(f"encoder_type is light or e4e; found {self.encoder_type!r}.")
-        if not 0 <= self.generated <= 1:
-            raise InputError(f"generated is a share from 0 to 1; found {self.generated}.")
-        if not 0 <= self.paste <= 1:
-            raise InputError(f"paste is a share from 0 to 1; found {self.paste}.")
+        self.check_shares("generated", "paste", "crop_error")
         if self.pairs > 0 and self.images:
             raise InputError("pairs needs pictures with known codes, which only the rendered portraits have; train on "
                              "your own pictures with pairs=0.")

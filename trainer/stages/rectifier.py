@@ -13,6 +13,8 @@ Loss: L1 + perceptual + adversarial (R1), weights 1 in the paper. Options beyond
 - `changed_weight`: where the edit changes the picture counts more, the less of the picture that is;
 - `carry_channels`: the rectifier carries dI along the optical flow to where it belongs (`networks.carrying`);
 - `real`: a share of the batches shows training pictures, as triplet 3;
+- `real_edits`: a share of the batches shows edited training pictures. No exact answer is known to these, but what the
+  loss network should read in them is: what it reads in X0, changed by as much as from X^ to Y^;
 - `crop_error`: X and Y are framed a little wrongly, like faces found in photos;
 - `l2_weight`, `gan_start_kimg`, and what E_d and E_p see (`delta_input`, `primary_input`), for ablations.
 """
@@ -102,7 +104,8 @@ class RectifierStageConfig(StageConfig):
     jitter: float = 0.0                # largest common error of the codes, as a share of the way to another code
     crop_error: float = 0.0            # how far crops are off, X and Y alike, see `crops.py`; found faces: 0.02
     real: float = 0.0                  # share of batches with training pictures
-    images: str = ""                   # your pictures, for sheets, metrics and `real`: a folder, .zip, .tar or shards
+    real_edits: float = 0.0            # share of batches with edited training pictures (needs attribute_weight)
+    images: str = ""                   # your pictures (sheets, metrics, real, ...): a folder, .zip, .tar or shards
     data: str = "runs/data"
     data_count: int = 20000
     data_seed: int = 0
@@ -114,6 +117,8 @@ class RectifierStageConfig(StageConfig):
 
     def validate(self) -> None:
         super().validate()
+        self.check_shares("flow_dropout", "edited_codes", "paste", "paste_below", "jitter", "crop_error", "real",
+                          "real_edits")
         if self.delta_input not in ("delta", "image", "nothing"):
             raise InputError(f"delta_input is delta, image or nothing; found {self.delta_input!r}.")
         if self.primary_input not in ("inversion", "nothing"):
@@ -123,6 +128,9 @@ class RectifierStageConfig(StageConfig):
                              "changed_weight: leave bank empty, or these two.")
         if self.attribute_weight and self.lpips:
             raise InputError("attribute_weight needs the attribute network as the perceptual loss: leave lpips empty.")
+        if self.real_edits and (self.bank or not self.attribute_weight):
+            raise InputError("real_edits compares what is read before and after an edit: it needs attribute_weight "
+                             "above 0, and no bank.")
         weights = self.triplet_weights
         if len(weights) != 3 or min(weights) < 0 or max(weights) <= 0:
             raise InputError(f"triplet_weights are three numbers from 0 up, not all 0; found {weights}.")
@@ -157,7 +165,7 @@ class RectifierStage(TripletMaker):
         self.bank: Bank | None = None
         self.group = 4 if config.gan_weight > 0 else 1       # of the discriminator's minibatch standard deviation
         self.data: ImageSet | Pictures | None = None
-        if config.real > 0 or config.images:
+        if config.real > 0 or config.real_edits > 0 or config.images:
             self.data = training_pictures(config, resolution, self.group)
         self.features = perceptual(config, device, dtype)
         self.R = Rectifier(rectifier_widths(resolution, **{name: getattr(config, name) for name in OF_NETWORK}))
@@ -237,6 +245,9 @@ class RectifierStage(TripletMaker):
         config = self.config
         for made in triplets:
             picture = painted.pop() if painted else self.repainted(self.R, made.primary, made.delta, made.flow)
+            if made.inversion is not None:
+                yield self.loss_of_edited_picture(made, picture, terms)
+                continue
             error = picture - made.target
             l1, mse = error.abs().mean(), error.square().mean()
             found = {"l1": l1, "l2": mse, f"l1_t{made.number}": l1, **self.compared(picture, made.target)}
@@ -251,6 +262,18 @@ class RectifierStage(TripletMaker):
                 loss, found["G"] = loss + config.gan_weight * gan, gan
             terms.append({k: v.detach() for k, v in found.items()})
             yield loss
+
+    def loss_of_edited_picture(self, made: Triplet, picture: Tensor, terms: list[dict[str, Tensor]]) -> Tensor:
+        """Triplet 5: everything is read as in X0, and what the edit changes, changed by as much as from X^ to Y^."""
+        config, net = self.config, self.features.net
+        with torch.no_grad():
+            x, x_hat, y_hat = look(net, torch.cat([made.target, made.inversion, made.primary])).logits.chunk(3)
+            numeric = torch.arange(x.shape[1], device=x.device) < len(net.config.numeric)
+            wanted = torch.where(numeric, x + y_hat - x_hat, y_hat)      # yes or no: saturated, it cannot be added up
+        read = F.smooth_l1_loss(look(net, picture).logits, wanted, beta=0.1)
+        rest = ((picture - made.target).abs() * (1 - made.region)).mean()
+        terms.append({"kept": read.detach(), "rest": rest.detach()})
+        return config.attribute_weight * read + config.l1_weight * rest
 
     def compared(self, picture: Tensor, target: Tensor) -> dict[str, Tensor]:
         """How differently the loss network sees two pictures: its features, and what it reads where that counts."""

@@ -28,9 +28,10 @@ class Triplet(NamedTuple):
     delta: Tensor                 # what E_d sees: dI, in [-2,2], or what an ablation puts in its place
     primary: Tensor               # I^, which E_p sees
     target: Tensor                # I
-    number: int                   # 1 to 3 as in Algorithm 1; 4: a training picture
+    number: int                   # 1 to 3 as in Algorithm 1; 4: a training picture; 5: one that is edited
     flow: Tensor | None = None    # [B,2,R,R] in pixels, from the places of I^ to those of the inversion that dI is of
     region: Tensor | None = None  # [B,1,R,R] of 0 and 1: where X and Y differ
+    inversion: Tensor | None = None   # X^ of triplet 5, whose I is X and holds only outside of `region`
 
 
 def regional_mean(error: Tensor, region: Tensor) -> Tensor:
@@ -56,6 +57,8 @@ class TripletMaker:
         draws = Draws.of(random, config.batch)
         w = self.G.mapping(draws.randn(self.G.z_dim).to(config.device))
         t = self.which_triplet(draws)
+        if config.real_edits > 0 and float(torch.rand(1, generator=draws.random)) < config.real_edits:
+            return self.edited_picture(draws, seen)
         if config.real > 0 and float(torch.rand(1, generator=draws.random)) < config.real:
             t, pictures = 4, self.training_pictures(draws, seen)
         elif t == 3:
@@ -79,6 +82,17 @@ class TripletMaker:
         if t == 1:
             return Triplet(self.seen_by_delta_encoder(y, y_hat), x_hat, x, t, self.flow(y_hat, x_hat, draws), region)
         return Triplet(self.seen_by_delta_encoder(x, x_hat), y_hat, y, t, self.flow(x_hat, y_hat, draws), region)
+
+    def edited_picture(self, draws: Draws, seen: int) -> Triplet:
+        """A training picture and its edit as in use. What it should look like is not known; what should be read in it
+        is, and where the edit changes nothing, it is the picture."""
+        x = self.training_pictures(draws, seen)
+        if self.config.crop_error > 0:
+            x = displace(x, self.config.crop_error, draws, len(draws))
+        codes = self.E(x)
+        x_hat, y_hat = self.synthesize(torch.cat([codes, self.drawn_edit(draws)(codes)])).chunk(2)
+        return Triplet(self.seen_by_delta_encoder(x, x_hat), y_hat, x, 5, self.flow(x_hat, y_hat, draws),
+                       changed_region(x_hat, y_hat), x_hat)
 
     def flow(self, source: Tensor, target: Tensor, draws: Draws) -> Tensor | None:
         """What the rectifier is told about where things went; nothing in some batches, and where it does not carry."""
