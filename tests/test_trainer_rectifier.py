@@ -15,9 +15,11 @@ from reganie_core.errors import InputError
 from reganie_core.metrics import changed_region
 from tests.trainer_files import SMALL_RECTIFIER, write_attributes
 from trainer.config import build as build_config
+from trainer.frozen import load_attributes
 from trainer.loop import Run
 from trainer.randomness import generator_at
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
+from trainer.stages.readers import Readers
 from trainer.stages.rectifier import RectifierStage, RectifierStageConfig
 from trainer.stages.triplets import regional_mean
 
@@ -174,6 +176,23 @@ class Colours:
 
     def batch(self, indices: torch.Tensor, mirror: torch.Tensor) -> torch.Tensor:
         return (indices / 8 - 0.5)[:, None, None, None].expand(-1, 3, 32, 32).clone()
+
+
+def test_several_attribute_networks_count_alike(tmp_path: Path) -> None:
+    first, second = (write_attributes(tmp_path / f"{seed}.safetensors", ("yaw", "age"), ("glasses",), (0, 0), (1, 1),
+                                      seed) for seed in (0, 1))
+    x, x_hat, y_hat, picture = torch.rand(4, 2, 3, 32, 32, generator=generator_at(0, 0)) * 2 - 1
+    both, *each = (Readers(load_attributes(str(names[0])), [str(n) for n in names[1:]], "cpu", torch.float32)
+                   for names in ([first, second], [first], [second]))
+    assert len(both.read(x)) == 2
+    for errors in ([r.edit_error(picture, x, x_hat, y_hat) for r in (both, *each)],
+                   [r.compared(picture, x)[1] for r in (both, *each)]):
+        assert float(errors[1]) != float(errors[2])
+        assert float(errors[0]) == pytest.approx(float(errors[1] + errors[2]) / 2, rel=1e-5)
+    distance, error = both.compared(x, x)
+    assert float(error) == 0 and float(distance.abs().max()) < 1e-6
+    logits = each[0].changed(*(torch.full((1, 3), v) for v in (1.0, 0.5, 2.0)))
+    assert logits.tolist() == [[2.5, 2.5, 2.0]]
 
 
 def test_input_ablations_hide_what_they_say(paths: list[str]) -> None:

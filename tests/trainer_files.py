@@ -17,9 +17,9 @@ SMALL_RECTIFIER = ["encoder_channels=8,12,16", "body_channels=16", "body_blocks=
 
 
 def write_attributes(path: Path, numeric: Sequence[str] = ("yaw",), binary: Sequence[str] = (),
-                     mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,)) -> Path:
+                     mean: Sequence[float] = (0.0,), std: Sequence[float] = (1.0,), seed: int = 0) -> Path:
     """An attribute network of random weights at 32 px."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     net = build("attributes", {"type": "AttributeNet", "resolution": 32, "channels": [8, 8], "hidden": 8,
                                "numeric": list(numeric), "binary": list(binary), "mean": list(mean), "std": list(std)})
     save_checkpoint(path, "attributes", describe(net), net.state_dict(), {})

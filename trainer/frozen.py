@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from reganie_core.checkpoints import fingerprint, read_checkpoint
+from reganie_core.errors import InputError
 from reganie_core.networks import build
 from reganie_core.networks.attribute_net import AttributeNet, feature_distance
 
@@ -46,6 +49,21 @@ def _load(path: str, kind: str, device: str, dtype: torch.dtype) -> tuple[torch.
 def load_attributes(path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Features:
     """An attribute network from its file, frozen."""
     return Features(*_load(path, "attributes", device, dtype))
+
+
+def load_more_attributes(first: Features, paths: Sequence[str], device: str = "cpu",
+                         dtype: torch.dtype = torch.float32) -> list[torch.nn.Module]:
+    """Further attribute networks from their files, frozen, which must read what `first` does: several are harder to
+    deceive than one."""
+    found, ours = [], (*first.net.config.numeric, *first.net.config.binary)
+    for path in paths:
+        net = load_attributes(path, device, dtype).net
+        reads = (*net.config.numeric, *net.config.binary)
+        if reads != ours:
+            raise InputError(f"more_attributes: {path} reads {', '.join(reads)}; it must read what the first network "
+                             f"does, in its order: {', '.join(ours)}.")
+        found.append(net)
+    return found
 
 
 def load_identity(path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> torch.nn.Module:

@@ -31,7 +31,7 @@ from reganie_core.networks.dystyle import DyStyle, DyStyleConfig
 from ..config import StageConfig
 from ..data import portraits_set
 from ..ema import make_average, update_average
-from ..frozen import load_attributes, load_identity
+from ..frozen import load_attributes, load_identity, load_more_attributes
 from ..randomness import generator_at
 from . import editor_report
 from .attributes import noisy, shifted
@@ -139,13 +139,8 @@ class EditorStage:
         if hasattr(self.E, "compute_dtype"):
             self.E.compute_dtype = dtype
         self.teacher = load_attributes(config.attributes, device, dtype)
-        self.teachers = [self.teacher.net]
-        for path in config.more_attributes:
-            self.teachers.append(load_attributes(path, device, dtype).net)
-            reads, first = self.teachers[-1].config, self.teacher.net.config
-            if (reads.numeric, reads.binary) != (first.numeric, first.binary):
-                raise InputError(f"more_attributes: {path} reads {', '.join((*reads.numeric, *reads.binary))}; it must "
-                                 f"read what {config.attributes} does: {', '.join((*first.numeric, *first.binary))}.")
+        self.teachers = [self.teacher.net,
+                         *load_more_attributes(self.teacher, config.more_attributes, device, dtype)]
         self.judge = load_attributes(config.judge, device, dtype) if config.judge else self.teacher
         self.identity = load_identity(config.identity, device, dtype) if config.identity else None
         without = () if self.identity is not None else ("identity",)

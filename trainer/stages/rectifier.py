@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from reganie_core import portraits
@@ -51,7 +50,7 @@ from ..sheets import grid
 from ..sources import Pictures, first
 from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
-from .editor_losses import layer_distance, look
+from .readers import Readers
 from .triplets import Triplet, TripletMaker, regional_mean
 from .widths import rectifier_widths
 
@@ -69,6 +68,7 @@ class RectifierStageConfig(StageConfig):
     encoder: str = "runs/encoder/encoder.safetensors"
     editors: tuple[str, ...] = ("runs/directions/directions.safetensors",)   # one is drawn per batch
     attributes: str = "runs/attributes/attributes.safetensors"   # features of the perceptual loss
+    more_attributes: tuple[str, ...] = ()  # further such networks for attribute_weight: several are harder to deceive
     lpips: str = ""                    # LPIPS weights (a folder or file) in its place
     resolution: int = 0                # of the rectifier; 0: the generator's, at most the paper's 512
     encoder_channels: tuple[int, ...] = (32, 64, 128, 256, 512)   # these widths fit 512 px; below, fewer are used
@@ -168,6 +168,9 @@ class RectifierStage(TripletMaker):
         if config.real > 0 or config.real_edits > 0 or config.images:
             self.data = training_pictures(config, resolution, self.group)
         self.features = perceptual(config, device, dtype)
+        self.readers: Readers | None = None
+        if config.attribute_weight > 0:
+            self.readers = Readers(self.features, config.more_attributes, device, dtype)
         self.R = Rectifier(rectifier_widths(resolution, **{name: getattr(config, name) for name in OF_NETWORK}))
         init_from(self.R, config.init_from, "rectifier")
         self.R.to(device, memory_format=torch.channels_last)
@@ -264,26 +267,19 @@ class RectifierStage(TripletMaker):
             yield loss
 
     def loss_of_edited_picture(self, made: Triplet, picture: Tensor, terms: list[dict[str, Tensor]]) -> Tensor:
-        """Triplet 5: everything is read as in X0, and what the edit changes, changed by as much as from X^ to Y^."""
-        config, net = self.config, self.features.net
-        with torch.no_grad():
-            x, x_hat, y_hat = look(net, torch.cat([made.target, made.inversion, made.primary])).logits.chunk(3)
-            numeric = torch.arange(x.shape[1], device=x.device) < len(net.config.numeric)
-            wanted = torch.where(numeric, x + y_hat - x_hat, y_hat)      # yes or no: saturated, it cannot be added up
-        read = F.smooth_l1_loss(look(net, picture).logits, wanted, beta=0.1)
+        """Triplet 5: the edit is read in it, and where the edit changes nothing, it is the picture."""
+        config = self.config
+        read = self.readers.edit_error(picture, made.target, made.inversion, made.primary)
         rest = ((picture - made.target).abs() * (1 - made.region)).mean()
         terms.append({"kept": read.detach(), "rest": rest.detach()})
         return config.attribute_weight * read + config.l1_weight * rest
 
     def compared(self, picture: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """How differently the loss network sees two pictures: its features, and what it reads where that counts."""
-        if not self.config.attribute_weight:
+        """How differently the loss network sees two pictures: its features, and what is read where that counts."""
+        if self.readers is None:
             return {"perceptual": self.features.distance(picture, target).mean()}
-        with torch.no_grad():
-            wanted = look(self.features.net, target)
-        seen = look(self.features.net, picture)
-        return {"perceptual": layer_distance(seen.layers, wanted.layers).mean(),
-                "attribute": F.smooth_l1_loss(seen.logits, wanted.logits, beta=0.1)}
+        distance, read = self.readers.compared(picture, target)
+        return {"perceptual": distance.mean(), "attribute": read}
 
     def repainted(self, network: Rectifier, primary: Tensor, delta: Tensor, flow: Tensor | None = None) -> Tensor:
         """The network's picture; the ablation without a primary picture keeps the inversion away from E_p."""

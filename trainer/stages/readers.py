@@ -1,0 +1,54 @@
+"""What attribute networks read in pictures, as a loss of the rectifier stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reganie_core.networks.attribute_net import AttributeNet
+
+from ..frozen import Features, load_more_attributes
+from .editor_losses import layer_distance, look
+
+__all__ = ["Readers"]
+
+
+class Readers:
+    """The perceptual loss's attribute network and further ones; all of them count alike."""
+
+    def __init__(self, first: Features, more: Sequence[str], device: str, dtype: torch.dtype) -> None:
+        self.first: AttributeNet = first.net
+        self.others = load_more_attributes(first, more, device, dtype)
+
+    def read(self, images: Tensor) -> list[Tensor]:
+        """Pictures [B,3,R,R] in [-1,1] -> logits [B,A], one per network."""
+        return [net.logits(images) for net in (self.first, *self.others)]
+
+    def compared(self, picture: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """(perceptual distance [B] to the first network's features, error of what is read) from one look of each."""
+        with torch.no_grad():
+            aim = look(self.first, target)
+            wanted = [aim.logits, *(net.logits(target) for net in self.others)]
+        seen = look(self.first, picture)
+        found = [seen.logits, *(net.logits(picture) for net in self.others)]
+        return layer_distance(seen.layers, aim.layers), reading_error(found, wanted)
+
+    def edit_error(self, picture: Tensor, x: Tensor, x_hat: Tensor, y_hat: Tensor) -> Tensor:
+        """How far what is read in an edit of X is from what is read in X, changed by as much as from X^ to Y^."""
+        with torch.no_grad():
+            before = self.read(torch.cat([x, x_hat, y_hat]))
+            wanted = [self.changed(*logits.chunk(3)) for logits in before]
+        return reading_error(self.read(picture), wanted)
+
+    def changed(self, x: Tensor, x_hat: Tensor, y_hat: Tensor) -> Tensor:
+        """Logits [B,A] of X plus the change; those of yes or no are saturated and cannot be added up: Y^'s."""
+        numeric = torch.arange(x.shape[1], device=x.device) < len(self.first.config.numeric)
+        return torch.where(numeric, x + y_hat - x_hat, y_hat)
+
+
+def reading_error(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """Mean over networks of how far logits [B,A] are from those that are wanted."""
+    return torch.stack([F.smooth_l1_loss(a, b, beta=0.1) for a, b in zip(found, wanted, strict=True)]).mean()
