@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from trainer.randomness import generator_at
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
 from trainer.stages.readers import Readers
 from trainer.stages.rectifier import RectifierStage, RectifierStageConfig
-from trainer.stages.triplets import regional_mean
+from trainer.stages.triplets import DrawnEdit, regional_mean
 
 SMALL = ["batch=4", *SMALL_RECTIFIER, "r1_gamma=1"]
 
@@ -160,12 +161,26 @@ def test_edited_pictures_show_what_is_read_in_them(paths: list[str], monkeypatch
     torch.testing.assert_close(made.delta, made.target - made.inversion)
     assert torch.equal(made.region, changed_region(made.inversion, made.primary))
     terms: list[dict[str, torch.Tensor]] = []
+    assert made.put_on.shape == (4,)
+    made = made._replace(put_on=torch.zeros(4, dtype=torch.bool))
     same = made._replace(inversion=made.primary)                     # an edit that changes nothing
     assert float(stage.loss_of_edited_picture(same, made.target, terms)) == pytest.approx(0, abs=1e-6)
     loss = float(stage.loss_of_edited_picture(made, made.target * 0.5, terms))
     assert terms[1]["kept"] > 0 and terms[1]["rest"] >= 0
     assert loss == pytest.approx(float(2 * terms[1]["kept"] + 3 * terms[1]["rest"]))
-    assert {"kept", "rest", "gradient_R"} <= set(stage.step(0))
+    assert {"kept", "rest", "behind", "gradient_R"} <= set(stage.step(0))
+    everywhere = made._replace(put_on=torch.ones(4, dtype=torch.bool), region=torch.ones_like(made.region))
+    pasted = (made.primary + made.delta).clamp(-1, 1)
+    stage.config.changed_weight = 5.0
+    loss = float(stage.loss_of_edited_picture(everywhere, (pasted + 0.25), terms))
+    assert float(terms[-1]["rest"]) == 0 and float(terms[-1]["behind"]) == pytest.approx(0.25, abs=1e-5)
+    assert loss == pytest.approx(float(2 * terms[-1]["kept"]) + 5 * 0.25, abs=1e-4)
+
+
+def test_only_an_object_is_put_on() -> None:
+    controls = [rc.editing.Control("yaw", "numeric", -1, 1), rc.editing.Control("glasses", "binary", 0, 1)]
+    changes = {"yaw": torch.tensor([1.0, 1, 0, 0]), "glasses": torch.tensor([0.0, 1, -1, 1])}
+    assert DrawnEdit(SimpleNamespace(controls=controls), changes).only_puts_on().tolist() == [False, False, False, True]
 
 
 class Colours:

@@ -267,12 +267,17 @@ class RectifierStage(TripletMaker):
             yield loss
 
     def loss_of_edited_picture(self, made: Triplet, picture: Tensor, terms: list[dict[str, Tensor]]) -> Tensor:
-        """Triplet 5: the edit is read in it, and where the edit changes nothing, it is the picture."""
+        """Triplet 5: the edit is read in it, and where the edit changes nothing, it is the picture. What is seen behind
+        an object that is put on is known better from the picture than from the generator: there, the difference pasted
+        is the answer."""
         config = self.config
         read = self.readers.edit_error(picture, made.target, made.inversion, made.primary)
         rest = ((picture - made.target).abs() * (1 - made.region)).mean()
-        terms.append({"kept": read.detach(), "rest": rest.detach()})
-        return config.attribute_weight * read + config.l1_weight * rest
+        pasted = (made.primary + made.target - made.inversion).clamp(-1, 1)
+        on = made.put_on
+        behind = regional_mean((picture - pasted).abs()[on], made.region[on]) if on.any() else read.new_zeros(())
+        terms.append({"kept": read.detach(), "rest": rest.detach(), "behind": behind.detach()})
+        return config.attribute_weight * read + config.l1_weight * rest + config.changed_weight * behind
 
     def compared(self, picture: Tensor, target: Tensor) -> dict[str, Tensor]:
         """How differently the loss network sees two pictures: its features, and what is read where that counts."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -32,12 +31,30 @@ class Triplet(NamedTuple):
     flow: Tensor | None = None    # [B,2,R,R] in pixels, from the places of I^ to those of the inversion that dI is of
     region: Tensor | None = None  # [B,1,R,R] of 0 and 1: where X and Y differ
     inversion: Tensor | None = None   # X^ of triplet 5, whose I is X and holds only outside of `region`
+    put_on: Tensor | None = None      # [B] of true and false, triplet 5: the edit only puts an object on
 
 
 def regional_mean(error: Tensor, region: Tensor) -> Tensor:
     """Mean over pictures of the mean of error [B,3,H,W] within each picture's region [B,1,H,W] of 0 and 1."""
     area = region.mean(dim=(1, 2, 3)).clamp_min(SMALLEST_REGION)
     return ((error * region).mean(dim=(1, 2, 3)) / area).mean()
+
+
+class DrawnEdit(NamedTuple):
+    """A random edit per sample: codes -> edited codes."""
+
+    editor: Editor
+    changes: dict[str, Tensor]    # control -> [B], in its unit
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        return self.editor.edit(codes, self.changes)
+
+    def only_puts_on(self) -> Tensor:
+        """[B] of true and false: whether binary controls are switched on and nothing else changes."""
+        kinds = {c.name: c.kind for c in self.editor.controls}
+        on = torch.stack([(v > 0) & (kinds[name] == "binary") for name, v in self.changes.items()])
+        other = torch.stack([(v != 0) & (kinds[name] != "binary") for name, v in self.changes.items()])
+        return on.any(dim=0) & ~other.any(dim=0)
 
 
 class TripletMaker:
@@ -85,14 +102,15 @@ class TripletMaker:
 
     def edited_picture(self, draws: Draws, seen: int) -> Triplet:
         """A training picture and its edit as in use. What it should look like is not known; what should be read in it
-        is, and where the edit changes nothing, it is the picture."""
+        is, and where the edit changes nothing, it is the picture. Binary controls are only switched on."""
         x = self.training_pictures(draws, seen)
         if self.config.crop_error > 0:
             x = displace(x, self.config.crop_error, draws, len(draws))
         codes = self.E(x)
-        x_hat, y_hat = self.synthesize(torch.cat([codes, self.drawn_edit(draws)(codes)])).chunk(2)
+        edit = self.drawn_edit(draws, switch_on=True)
+        x_hat, y_hat = self.synthesize(torch.cat([codes, edit(codes)])).chunk(2)
         return Triplet(self.seen_by_delta_encoder(x, x_hat), y_hat, x, 5, self.flow(x_hat, y_hat, draws),
-                       changed_region(x_hat, y_hat), x_hat)
+                       changed_region(x_hat, y_hat), x_hat, edit.only_puts_on())
 
     def flow(self, source: Tensor, target: Tensor, draws: Draws) -> Tensor | None:
         """What the rectifier is told about where things went; nothing in some batches, and where it does not carry."""
@@ -143,8 +161,9 @@ class TripletMaker:
         """Editor(w) with a random edit."""
         return self.drawn_edit(Draws.of(random, len(w)))(w)
 
-    def drawn_edit(self, draws: Draws) -> Callable[[Tensor], Tensor]:
-        """1 to `edits_per_sample` random controls per sample, each changed by a random amount."""
+    def drawn_edit(self, draws: Draws, switch_on: bool = False) -> DrawnEdit:
+        """1 to `edits_per_sample` random controls per sample, each changed by a random amount; binary ones are switched
+        on or off, with `switch_on` always on."""
         editor = self.editors[int(torch.randint(len(self.editors), (1,), generator=draws.random))]
         controls = [c for c in editor.controls if c.kind != "text"]
         count = draws.randint(1, self.config.edits_per_sample + 1, 1)
@@ -154,6 +173,6 @@ class TripletMaker:
         amount = draws.randn(len(controls)).clamp(-2, 2)
         scale = torch.tensor([(c.maximum - c.minimum) * self.config.edit_strength for c in controls])
         binary = torch.tensor([c.kind == "binary" for c in controls])       # they are off or on, never half
-        amount = (torch.where(binary, amount.sign(), amount * scale) * (rank < count)).to(self.config.device)
-        changes = {c.name: amount[:, i] for i, c in enumerate(controls)}
-        return lambda codes: editor.edit(codes, changes)
+        switched = torch.ones_like(amount) if switch_on else amount.sign()
+        amount = (torch.where(binary, switched, amount * scale) * (rank < count)).to(self.config.device)
+        return DrawnEdit(editor, {c.name: amount[:, i] for i, c in enumerate(controls)})
