@@ -171,7 +171,7 @@ def test_edited_pictures_show_what_is_read_in_them(paths: list[str], monkeypatch
     assert {"kept", "rest", "behind", "gradient_R"} <= set(stage.step(0))
     everywhere = made._replace(put_on=torch.ones(4, dtype=torch.bool), region=torch.ones_like(made.region))
     pasted = (made.primary + made.delta).clamp(-1, 1)
-    stage.config.changed_weight = 5.0
+    stage.config.behind_weight = 5.0
     loss = float(stage.loss_of_edited_picture(everywhere, (pasted + 0.25), terms))
     assert float(terms[-1]["rest"]) == 0 and float(terms[-1]["behind"]) == pytest.approx(0.25, abs=1e-5)
     assert loss == pytest.approx(float(2 * terms[-1]["kept"]) + 5 * 0.25, abs=1e-4)

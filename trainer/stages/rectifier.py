@@ -105,6 +105,7 @@ class RectifierStageConfig(StageConfig):
     crop_error: float = 0.0            # how far crops are off, X and Y alike, see `crops.py`; found faces: 0.02
     real: float = 0.0                  # share of batches with training pictures
     real_edits: float = 0.0            # share of batches with edited training pictures (needs attribute_weight)
+    behind_weight: float = 0.0         # of these: what is behind an object that is put on is the picture's
     images: str = ""                   # your pictures (sheets, metrics, real, ...): a folder, .zip, .tar or shards
     data: str = "runs/data"
     data_count: int = 20000
@@ -277,7 +278,7 @@ class RectifierStage(TripletMaker):
         on = made.put_on
         behind = regional_mean((picture - pasted).abs()[on], made.region[on]) if on.any() else read.new_zeros(())
         terms.append({"kept": read.detach(), "rest": rest.detach(), "behind": behind.detach()})
-        return config.attribute_weight * read + config.l1_weight * rest + config.changed_weight * behind
+        return config.attribute_weight * read + config.l1_weight * rest + config.behind_weight * behind
 
     def compared(self, picture: Tensor, target: Tensor) -> dict[str, Tensor]:
         """How differently the loss network sees two pictures: its features, and what is read where that counts."""
