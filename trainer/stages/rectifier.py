@@ -1,4 +1,4 @@
-"""The rectifier stage: Algorithm 1 of ReGANIE, on generated pictures only.
+"""The rectifier stage: Algorithm 1 of ReGANIE, on generated pictures only (as long as no option below says otherwise).
 
 G, E and the editor are frozen. X = G(w), Y = G(Editor(w)), X^ = G(E(X)), Y^ = G(E(Y)); one of three triplets
 (dI, I^, I) is drawn per batch, and only what it needs is computed:
@@ -14,7 +14,8 @@ Loss: L1 + perceptual + adversarial (R1), weights 1 in the paper. Options beyond
 - `carry_channels`: the rectifier carries dI along the optical flow to where it belongs (`networks.carrying`);
 - `real`: a share of the batches shows training pictures, as triplet 3;
 - `real_edits`: a share of the batches shows edited training pictures. No exact answer is known to these, but what the
-  loss network should read in them is: what it reads in X0, changed by as much as from X^ to Y^;
+  loss network should read in them is: what it reads in X0, changed by as much as from X^ to Y^; and what is behind an
+  object that is put on (`behind_weight`);
 - `crop_error`: X and Y are framed a little wrongly, like faces found in photos;
 - `l2_weight`, `gan_start_kimg`, and what E_d and E_p see (`delta_input`, `primary_input`), for ablations.
 """
