@@ -116,6 +116,8 @@ def _run(host: SimpleNamespace, prompt: dict[str, Any]) -> dict[str, np.ndarray]
     assert history["status"]["status_str"] == "success", history["status"]["messages"]
     shown = {}
     for key, output in history["outputs"].items():
+        if "images" not in output:           # Before and After shows two pictures of its own
+            continue
         file = output["images"][0]
         query = urllib.parse.urlencode({name: file[name] for name in ("filename", "subfolder", "type")})
         with open_local(f"{host.url}/view?{query}", timeout=60) as answer:
@@ -130,7 +132,9 @@ def _api(name: str) -> dict[str, Any]:
 def test_the_pack_imports_quickly_and_shows_all_its_nodes(host):
     log = host.log.read_text(errors="replace")
     (seconds,) = re.findall(rf"([\d.]+) seconds:? .*{PACK}", log)
-    assert float(seconds) < 1.0 and "IMPORT FAILED" not in log
+    assert float(seconds) < 1.0
+    failed = re.findall(r"IMPORT FAILED\)?:? *(.*)", log)       # of the host's own some may, for want of torchaudio
+    assert not [name for name in failed if PACK in name]
     info = _get(host.url + "/object_info")
     golden = json.loads((ROOT / "tests" / "golden_schema.json").read_text())
     for name in golden.keys() - HOSTS_OWN:
