@@ -41,7 +41,7 @@ OPTIONS: dict[str, list[str]] = {
     "hfgi": ["batch=4", "channels=4,6,8", "align_channels=4,6,8,8", "feature_resolution=8", *DATA, *FILES, *READER],
     "hyperstyle": ["batch=4", "hidden=16", "shared_width=8", "own_width=8", "trunk=8,8,12,16", "trunk_blocks=1,1,1,1",
                    "iterations=2", *DATA, *FILES, *READER],
-    "styleclip": ["batch=16", "images=2", "samples=32", "text_encoder={root}/text_image.safetensors", *FILES[:1]],
+    "styleclip": ["batch=16", "images=64", "samples=32", "text_encoder={root}/text_image.safetensors", *FILES[:1]],
     "text": ["resolution=16", "render_resolution=32", "channels=8,12", "hidden=16", "dim=8", "text_width=16",
              "text_layers=1", "batch=8", "data_count=24", "held_out_count=16"],
 }

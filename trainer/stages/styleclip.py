@@ -25,6 +25,7 @@ from reganie_core.errors import InputError
 from reganie_core.images import area_downsample
 from reganie_core.latents import Latent, synthesize
 from reganie_core.networks.mapper import STEP
+from reganie_core.paths import atomic_write
 from reganie_core.portraits.captions import PROMPTS
 from reganie_core.text import load_text_encoder, text_embedding
 
@@ -191,7 +192,8 @@ class StyleCLIPStage:
         if Path(config.text_encoder).is_file():
             described["text_encoder"] = ENCODER_FILE
             if Path(config.text_encoder).resolve() != (path.parent / ENCODER_FILE).resolve():
-                shutil.copyfile(config.text_encoder, path.parent / ENCODER_FILE)
+                with atomic_write(path.parent / ENCODER_FILE) as temporary:
+                    shutil.copyfile(config.text_encoder, temporary)
         else:
             described["text_encoder"] = "clip"                # a folder of that name beside the file
         save_checkpoint(path, self.kind, described, tensors, provenance)
