@@ -160,21 +160,23 @@ def test_edited_pictures_show_what_is_read_in_them(paths: list[str], monkeypatch
     torch.testing.assert_close(made.inversion, stage.synthesize(stage.E(made.target)), atol=1e-5, rtol=0)
     torch.testing.assert_close(made.delta, made.target - made.inversion)
     assert torch.equal(made.region, changed_region(made.inversion, made.primary))
-    terms: list[dict[str, torch.Tensor]] = []
     assert made.put_on.shape == (4,)
     made = made._replace(put_on=torch.zeros(4, dtype=torch.bool))
     same = made._replace(inversion=made.primary)                     # an edit that changes nothing
-    assert float(stage.loss_of_edited_picture(same, made.target, terms)) == pytest.approx(0, abs=1e-6)
-    loss = float(stage.loss_of_edited_picture(made, made.target * 0.5, terms))
-    assert terms[1]["kept"] > 0 and terms[1]["rest"] >= 0
-    assert loss == pytest.approx(float(2 * terms[1]["kept"] + 3 * terms[1]["rest"]))
+    assert float(stage.edit_loss(same, made.target)[0]) == pytest.approx(0, abs=1e-6)
+    loss, terms = stage.edit_loss(made, made.target * 0.5)
+    assert terms["kept"] > 0 and terms["rest"] >= 0
+    assert float(loss) == pytest.approx(float(2 * terms["kept"] + 3 * terms["rest"]))
     assert {"kept", "rest", "behind", "gradient_R"} <= set(stage.step(0))
     everywhere = made._replace(put_on=torch.ones(4, dtype=torch.bool), region=torch.ones_like(made.region))
     pasted = (made.primary + made.delta).clamp(-1, 1)
     stage.config.behind_weight = 5.0
-    loss = float(stage.loss_of_edited_picture(everywhere, (pasted + 0.25), terms))
-    assert float(terms[-1]["rest"]) == 0 and float(terms[-1]["behind"]) == pytest.approx(0.25, abs=1e-5)
-    assert loss == pytest.approx(float(2 * terms[-1]["kept"]) + 5 * 0.25, abs=1e-4)
+    loss, terms = stage.edit_loss(everywhere, pasted + 0.25)
+    assert float(terms["rest"]) == 0 and float(terms["behind"]) == pytest.approx(0.25, abs=1e-5)
+    assert float(loss) == pytest.approx(float(2 * terms["kept"]) + 5 * 0.25, abs=1e-4)
+    both = RectifierStage(build_config(RectifierStageConfig, None, [
+        *SMALL, *paths, "real_edits=1", "attribute_weight=2", "gan_weight=1"]))
+    assert {"kept", "D", "G"} <= set(both.step(0)), "a discriminator judges edited pictures for both sides"
 
 
 def test_only_an_object_is_put_on() -> None:

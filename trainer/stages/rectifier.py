@@ -164,39 +164,39 @@ class RectifierStage(TripletMaker):
     def losses_r(self, triplets: list[Triplet], painted: list[Tensor], terms: list[dict[str, Tensor]],
                  adversarial: bool) -> Iterator[Tensor]:
         """L1 + perceptual + adversarial, per micro-batch."""
-        config = self.config
         for made in triplets:
             picture = painted.pop() if painted else self.repainted(self.R, made.primary, made.delta, made.flow)
-            if made.inversion is not None:
-                yield self.loss_of_edited_picture(made, picture, terms)
-                continue
-            error = picture - made.target
-            l1, mse = error.abs().mean(), error.square().mean()
-            found = {"l1": l1, "l2": mse, f"l1_t{made.number}": l1, **self.compared(picture, made.target)}
-            loss = config.l1_weight * l1 + config.l2_weight * mse + config.perceptual_weight * found["perceptual"]
-            if "attribute" in found:
-                loss = loss + config.attribute_weight * found["attribute"]
-            if made.region is not None:
-                found["changed"] = regional_mean(error.abs(), made.region)
-                loss = loss + config.changed_weight * found["changed"]
+            loss, found = (self.triplet_loss if made.inversion is None else self.edit_loss)(made, picture)
             if adversarial:
-                gan = generator_loss(self.D(picture))
-                loss, found["G"] = loss + config.gan_weight * gan, gan
+                found["G"] = generator_loss(self.D(picture))
+                loss = loss + self.config.gan_weight * found["G"]
             terms.append({k: v.detach() for k, v in found.items()})
             yield loss
 
-    def loss_of_edited_picture(self, made: Triplet, picture: Tensor, terms: list[dict[str, Tensor]]) -> Tensor:
+    def triplet_loss(self, made: Triplet, picture: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """How far a repainted picture is from I; its terms."""
+        config, error = self.config, picture - made.target
+        l1, mse = error.abs().mean(), error.square().mean()
+        found = {"l1": l1, "l2": mse, f"l1_t{made.number}": l1, **self.compared(picture, made.target)}
+        loss = config.l1_weight * l1 + config.l2_weight * mse + config.perceptual_weight * found["perceptual"]
+        if "attribute" in found:
+            loss = loss + config.attribute_weight * found["attribute"]
+        if made.region is not None:
+            found["changed"] = regional_mean(error.abs(), made.region)
+            loss = loss + config.changed_weight * found["changed"]
+        return loss, found
+
+    def edit_loss(self, made: Triplet, picture: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Triplet 5: the edit is read in it, and where the edit changes nothing, it is the picture. What is seen behind
         an object that is put on is known better from the picture than from the generator: there, the difference pasted
         is the answer."""
-        config = self.config
+        config, on = self.config, made.put_on
         read = self.readers.edit_error(picture, made.target, made.inversion, made.primary)
         rest = ((picture - made.target).abs() * (1 - made.region)).mean()
         pasted = (made.primary + made.target - made.inversion).clamp(-1, 1)
-        on = made.put_on
         behind = regional_mean((picture - pasted).abs()[on], made.region[on]) if on.any() else read.new_zeros(())
-        terms.append({"kept": read.detach(), "rest": rest.detach(), "behind": behind.detach()})
-        return config.attribute_weight * read + config.l1_weight * rest + config.behind_weight * behind
+        return (config.attribute_weight * read + config.l1_weight * rest + config.behind_weight * behind,
+                {"kept": read, "rest": rest, "behind": behind})
 
     def compared(self, picture: Tensor, target: Tensor) -> dict[str, Tensor]:
         """How differently the loss network sees two pictures: its features, and what is read where that counts."""
