@@ -86,7 +86,7 @@ class RectifierStageConfig(StageConfig):
             raise InputError("attribute_weight needs the attribute network as the perceptual loss: leave lpips empty.")
         if self.real_edits and (self.bank or not self.attribute_weight):
             raise InputError("real_edits compares what is read before and after an edit, in pictures that no bank "
-                             f"holds. It needs attribute_weight above 0 (found {self.attribute_weight:g}) and bank empty "
+                             f"holds. It needs attribute_weight above 0 (found {self.attribute_weight:g}) and no bank "
                              f"(found {self.bank!r}): change these, or set real_edits=0.")
         weights = self.triplet_weights
         if len(weights) != 3 or min(weights) < 0 or max(weights) <= 0:
