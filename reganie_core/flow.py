@@ -1,6 +1,8 @@
 """Where did everything go between a generated picture and its edit? Dense flow, coarse to fine (Lucas, Kanade 1981).
 
-The rectifier uses it to carry a difference from X^ to Y^, the trainer to let pasted shapes move with the head.
+The rectifier uses it to carry a difference from X^ to Y^, the trainer to let pasted shapes move with the head. Not
+every change is a motion: glasses that are put on come from nowhere, and what is seen through them has to stay where it
+was. So a flow counts only where the way back agrees, and as far as it explains the change.
 """
 
 from __future__ import annotations
@@ -15,6 +17,10 @@ FINEST = 128           # pixels; larger pictures are looked at in this size
 CONTRAST = 3.0         # standard deviation, in pixels, of what local contrast is measured in
 STIFFNESS = 5e-2       # added to the structure tensor: where nothing is to be seen nothing moves
 LARGEST_STEP = 1.5     # pixels per iteration
+AGREEMENT = 0.5        # pixels that there and back may be apart
+FILL = 2.0             # standard deviation, in pixels, of the surroundings that are followed where they are apart
+EVIDENCE = 6.0         # standard deviation, in pixels, of the window in which a flow has to explain the change
+EXPLAINED = (0.3, 0.7)  # shares of the change: explaining less is no flow; explaining more, one to believe
 
 
 def gaussian(x: Tensor, sigma: float) -> Tensor:
@@ -53,20 +59,38 @@ def estimate_flow(source: Tensor, target: Tensor, iterations: int = 3) -> Tensor
 
     Least squares in Gaussian windows from 16 px up to 128 px, smoothed with weights that trust textured places, so that
     flat ones follow their surroundings. Pictures are compared in their local contrast: hair that turned grey has not
-    moved. From a picture to itself the flow is zero, exactly.
+    moved. Where the flow back does not agree (forward-backward check, Sundaram et al. 2010) the surroundings are
+    followed, and what no motion explains has not moved. From a picture to itself the flow is zero, exactly.
     """
-    resolution, size = source.shape[-1], min(COARSEST, source.shape[-1])
-    finest = min(FINEST, resolution)
+    finest = min(FINEST, source.shape[-1])
     a, b = (local_contrast(F.adaptive_avg_pool2d(x, finest)) for x in (source, target))
+    there, back = _coarse_to_fine(torch.cat([a, b]), torch.cat([b, a]), iterations).chunk(2)
+    apart = (there + warp(back, there)).square().sum(dim=1, keepdim=True)
+    trust = torch.exp(-apart / AGREEMENT ** 2) + 1e-3
+    flow = gaussian(there * trust, FILL) / gaussian(trust, FILL)
+    return resize_flow(flow * _explained(flow, a, b), source.shape[-1])
+
+
+def _coarse_to_fine(source: Tensor, target: Tensor, iterations: int) -> Tensor:
+    finest = source.shape[-1]
+    size = min(COARSEST, finest)
     flow = source.new_zeros(source.shape[0], 2, size, size)
     while True:
-        small_a, small_b = (F.adaptive_avg_pool2d(x, size) for x in (a, b))
+        small_source, small_target = (F.adaptive_avg_pool2d(x, size) for x in (source, target))
         for _ in range(iterations):
-            flow = _refine(flow, small_a, small_b)
+            flow = _refine(flow, small_source, small_target)
         if size * 2 > finest:
-            return resize_flow(flow, resolution)
+            return resize_flow(flow, finest)
         size *= 2
         flow = resize_flow(flow, size)
+
+
+def _explained(flow: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """[B,1,R,R] from 0 to 1: how far to believe a flow, by the share that it explains of the change around a pixel."""
+    still, moved = (gaussian((target - x).square().sum(dim=1, keepdim=True), EVIDENCE) + 0.02
+                    for x in (source, warp(source, flow)))
+    least, enough = EXPLAINED
+    return ((1 - moved / still - least) / (enough - least)).clamp(0, 1)
 
 
 def local_contrast(x: Tensor) -> Tensor:
