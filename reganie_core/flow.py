@@ -2,7 +2,7 @@
 
 The rectifier uses it to carry a difference from X^ to Y^, the trainer to let pasted shapes move with the head. Not
 every change is a motion: glasses that are put on come from nowhere, and what is seen through them has to stay where it
-was. So a flow counts only where the way back agrees, and as far as it explains the change.
+was. So a flow counts only where the way back agrees or where it explains the change.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ STIFFNESS = 5e-2       # added to the structure tensor: where nothing is to be s
 LARGEST_STEP = 1.5     # pixels per iteration
 AGREEMENT = 0.5        # pixels that there and back may be apart
 FILL = 2.0             # standard deviation, in pixels, of the surroundings that are followed where they are apart
+AROUND = 4.0           # standard deviation, in pixels, of the window in which there and back have to agree
 EVIDENCE = 6.0         # standard deviation, in pixels, of the window in which a flow has to explain the change
 EXPLAINED = (0.3, 0.7)  # shares of the change: explaining less is no flow; explaining more, one to believe
 
@@ -60,15 +61,18 @@ def estimate_flow(source: Tensor, target: Tensor, iterations: int = 3) -> Tensor
     Least squares in Gaussian windows from 16 px up to 128 px, smoothed with weights that trust textured places, so that
     flat ones follow their surroundings. Pictures are compared in their local contrast: hair that turned grey has not
     moved. Where the flow back does not agree (forward-backward check, Sundaram et al. 2010) the surroundings are
-    followed, and what no motion explains has not moved. From a picture to itself the flow is zero, exactly.
+    followed; and what neither agrees around a pixel nor explains the change there has not moved. From a picture to
+    itself the flow is zero, exactly.
     """
     finest = min(FINEST, source.shape[-1])
     a, b = (local_contrast(F.adaptive_avg_pool2d(x, finest)) for x in (source, target))
     there, back = _coarse_to_fine(torch.cat([a, b]), torch.cat([b, a]), iterations).chunk(2)
     apart = (there + warp(back, there)).square().sum(dim=1, keepdim=True)
-    trust = torch.exp(-apart / AGREEMENT ** 2) + 1e-3
+    agreement = torch.exp(-apart / AGREEMENT ** 2)
+    trust = agreement + 1e-3
     flow = gaussian(there * trust, FILL) / gaussian(trust, FILL)
-    return resize_flow(flow * _explained(flow, a, b), source.shape[-1])
+    belief = torch.maximum(gaussian(agreement, AROUND).square(), _explained(flow, a, b))
+    return resize_flow(flow * belief, source.shape[-1])
 
 
 def _coarse_to_fine(source: Tensor, target: Tensor, iterations: int) -> Tensor:
