@@ -174,6 +174,10 @@ def test_edited_pictures_show_what_is_read_in_them(paths: list[str], monkeypatch
     loss, terms = stage.edit_loss(everywhere, pasted + 0.25)
     assert float(terms["rest"]) == 0 and float(terms["behind"]) == pytest.approx(0.25, abs=1e-5)
     assert float(loss) == pytest.approx(float(2 * terms["kept"]) + 5 * 0.25, abs=1e-4)
+    stage.config.behind_share = 0.8
+    shown = (made.primary + 0.8 * made.delta).clamp(-1, 1)
+    assert float(stage.edit_loss(everywhere, shown)[1]["behind"]) == pytest.approx(0, abs=1e-6)
+    assert float(stage.edit_loss(everywhere, pasted)[1]["behind"]) > 0
     both = RectifierStage(build_config(RectifierStageConfig, None, [
         *SMALL, *paths, "real_edits=1", "attribute_weight=2", "gan_weight=1"]))
     assert {"kept", "D", "G"} <= set(both.step(0)), "a discriminator judges edited pictures for both sides"

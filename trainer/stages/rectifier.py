@@ -188,12 +188,12 @@ class RectifierStage(TripletMaker):
 
     def edit_loss(self, made: Triplet, picture: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Triplet 5: the edit is read in it, and where the edit changes nothing, it is the picture. What is seen behind
-        an object that is put on is known better from the picture than from the generator: there, the difference pasted
-        is the answer."""
+        an object that is put on is known better from the picture than from the generator: there, the difference pasted,
+        or the share of it that such an object lets through, is the answer."""
         config, on = self.config, made.put_on
         read = self.readers.edit_error(picture, made.target, made.inversion, made.primary)
         rest = ((picture - made.target).abs() * (1 - made.region)).mean()
-        pasted = (made.primary + made.target - made.inversion).clamp(-1, 1)
+        pasted = (made.primary + config.behind_share * (made.target - made.inversion)).clamp(-1, 1)
         behind = regional_mean((picture - pasted).abs()[on], made.region[on]) if on.any() else read.new_zeros(())
         return (config.attribute_weight * read + config.l1_weight * rest + config.behind_weight * behind,
                 {"kept": read, "rest": rest, "behind": behind})

@@ -61,6 +61,7 @@ class RectifierStageConfig(StageConfig):
     real: float = 0.0                  # share of batches with training pictures
     real_edits: float = 0.0            # share of batches with edited training pictures (needs attribute_weight)
     behind_weight: float = 0.0         # of these: what is behind an object that is put on is the picture's
+    behind_share: float = 1.0          # how much of it shows there: glass tints and a frame hides a part
     images: str = ""                   # your pictures (sheets, metrics, real, ...): a folder, .zip, .tar or shards
     data: str = "runs/data"
     data_count: int = 20000
@@ -74,7 +75,7 @@ class RectifierStageConfig(StageConfig):
     def validate(self) -> None:
         super().validate()
         self.check_shares("flow_dropout", "edited_codes", "paste", "paste_below", "jitter", "crop_error", "real",
-                          "real_edits")
+                          "real_edits", "behind_share")
         if self.delta_input not in ("delta", "image", "nothing"):
             raise InputError(f"delta_input is delta, image or nothing; found {self.delta_input!r}.")
         if self.primary_input not in ("inversion", "nothing"):
