@@ -20,7 +20,7 @@ from trainer.frozen import load_attributes
 from trainer.loop import Run
 from trainer.randomness import generator_at
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
-from trainer.stages.readers import Readers, meant, reading_error
+from trainer.stages.readers import Readers
 from trainer.stages.rectifier import RectifierStage, RectifierStageConfig
 from trainer.stages.triplets import DrawnEdit, regional_mean
 
@@ -214,18 +214,6 @@ def test_several_attribute_networks_count_alike(tmp_path: Path) -> None:
     assert float(error) == 0 and float(distance.abs().max()) < 1e-6
     logits = each[0].changed(*(torch.full((1, 3), v) for v in (1.0, 0.5, 2.0)))
     assert logits.tolist() == [[2.5, 2.5, 2.0]]
-
-
-def test_what_an_edit_is_about_counts_more() -> None:
-    weights = meant(torch.tensor([[0.0, -0.9, 0.0], [0.0, 0.0, 0.0], [50.0, 3.9, 0.0]]))
-    assert torch.allclose(weights.mean(dim=1), torch.ones(3))
-    assert torch.allclose(weights[0], torch.tensor([0.25, 2.5, 0.25]))
-    assert torch.allclose(weights[1], torch.ones(3)), "nothing changes: all alike"
-    assert weights[2, 0] / weights[2, 1] == pytest.approx(4.1 / 4.0), "saturated logits do not drown the rest"
-    found, wanted = [torch.ones(1, 3)], [torch.zeros(1, 3)]
-    alike = reading_error(found, wanted)
-    assert float(reading_error(found, wanted, [weights[:1]])) == pytest.approx(float(alike))
-    assert float(reading_error([torch.tensor([[0.0, 1, 0]])], wanted, [weights[:1]])) > 2 * float(alike) / 3
 
 
 def test_input_ablations_hide_what_they_say(paths: list[str]) -> None:

@@ -15,8 +15,6 @@ from .editor_losses import layer_distance, look
 
 __all__ = ["Readers"]
 
-UNMEANT = 0.1     # of an attribute that an edit does not change; changes are in standard deviations
-
 
 class Readers:
     """The perceptual loss's attribute network and further ones; all of them count alike."""
@@ -39,15 +37,11 @@ class Readers:
         return layer_distance(seen.layers, aim.layers), reading_error(found, wanted)
 
     def edit_error(self, picture: Tensor, x: Tensor, x_hat: Tensor, y_hat: Tensor) -> Tensor:
-        """How far what is read in an edit of X is from what is read in X, changed by as much as from X^ to Y^.
-
-        Attributes count by how much the edit changes them: of a dozen, the edit is about one or two.
-        """
+        """How far what is read in an edit of X is from what is read in X, changed by as much as from X^ to Y^."""
         with torch.no_grad():
-            before = [logits.chunk(3) for logits in self.read(torch.cat([x, x_hat, y_hat]))]
-            wanted = [self.changed(*logits) for logits in before]
-            shares = [meant(after - at_first) for _, at_first, after in before]
-        return reading_error(self.read(picture), wanted, shares)
+            before = self.read(torch.cat([x, x_hat, y_hat]))
+            wanted = [self.changed(*logits.chunk(3)) for logits in before]
+        return reading_error(self.read(picture), wanted)
 
     def changed(self, x: Tensor, x_hat: Tensor, y_hat: Tensor) -> Tensor:
         """Logits [B,A] of X plus the change; those of yes or no are saturated and cannot be added up: Y^'s."""
@@ -55,15 +49,6 @@ class Readers:
         return torch.where(numeric, x + y_hat - x_hat, y_hat)
 
 
-def meant(change: Tensor) -> Tensor:
-    """Changes of logits [B,A] -> weights [B,A] of mean 1: by how much each changes, and never quite nothing."""
-    size = change.abs().clamp_max(4.0) + UNMEANT
-    return size / size.mean(dim=1, keepdim=True)
-
-
-def reading_error(found: list[Tensor], wanted: list[Tensor], weights: list[Tensor] | None = None) -> Tensor:
+def reading_error(found: list[Tensor], wanted: list[Tensor]) -> Tensor:
     """Mean over networks of how far logits [B,A] are from those that are wanted."""
-    errors = [F.smooth_l1_loss(a, b, beta=0.1, reduction="none") for a, b in zip(found, wanted, strict=True)]
-    if weights is not None:
-        errors = [error * weight for error, weight in zip(errors, weights, strict=True)]
-    return torch.stack([error.mean() for error in errors]).mean()
+    return torch.stack([F.smooth_l1_loss(a, b, beta=0.1) for a, b in zip(found, wanted, strict=True)]).mean()
