@@ -35,6 +35,13 @@ def test_from_a_picture_to_itself_it_is_zero() -> None:
     assert torch.equal(estimate_flow(x, x), torch.zeros(2, 2, 64, 64))
 
 
+def test_rows_that_are_the_same_do_not_disturb_the_others() -> None:
+    x, y = turned(2, 64)
+    flow = estimate_flow(x.repeat_interleave(2, 0), torch.stack([x, y], dim=1).flatten(0, 1))
+    assert torch.equal(flow[0::2], torch.zeros(2, 2, 64, 64))
+    assert torch.allclose(flow[1::2], estimate_flow(x, y), atol=1e-4)
+
+
 def test_rows_do_not_depend_on_their_company() -> None:
     x, y = turned(3, 64)
     together = estimate_flow(x, y)
