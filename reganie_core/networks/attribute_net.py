@@ -62,7 +62,16 @@ class ConvTrunk(nn.Module):
         if height != width or width % self.resolution:
             raise MismatchError(f"This network reads {self.resolution} px pictures, or a whole multiple of that; found "
                                 f"{width}x{height}. Resize them first.")
-        images = area_downsample(images, self.resolution)
+        return self.maps(area_downsample(images, self.resolution))
+
+    @property
+    def map_channels(self) -> tuple[int, ...]:
+        """Channels of the feature maps, finest first."""
+        widths = [down.weight.shape[0] for down in self.downs]
+        return *widths, widths[-1]
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Feature maps of pictures in the size that they have, a multiple of 2^scales; see `features`."""
         x = self.stem(images.to(self.dtype).contiguous(memory_format=torch.channels_last))
         out = []
         for conv, down in zip(self.convs, self.downs, strict=True):

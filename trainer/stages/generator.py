@@ -3,6 +3,9 @@
 Non-saturating loss, lazy R1, style mixing, moving average. One set of fakes serves both phases: D learns on the
 detached pictures, then G through the same graph, which saves a synthesis pass per step.
 
+With `projected` the discriminator is that of "Projected GANs", on features of an attribute network, which learns in a
+few hundred pictures what the other one needs thousands for.
+
 Where pictures are rendered and their codes therefore known (`pairs`, see trainer/pairs.py), the fakes are made from the
 codes of the batch's own pictures and also have to resemble them. That is ours, not StyleGAN2's.
 """
@@ -15,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import InputError
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
+from reganie_core.networks.projected_discriminator import ProjectedDiscriminator, ProjectedDiscriminatorConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
 from .. import distributed
@@ -33,6 +37,7 @@ from ..sheets import grid
 from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .growing import FROZEN, freeze, grow
+from .widening import widen
 
 
 @dataclass
@@ -48,14 +53,16 @@ class GeneratorStageConfig(StageConfig):
     mixing: float = 0.3              # probability of style mixing
     mirror: bool = True              # the domain is symmetric
     grow_from: str = ""              # run folder or file of a generator of half the resolution, to start from
+    widen_from: str = ""             # file of a generator of fewer channels, to start from
     frozen: str = ""                 # what stays as it is: mapping, or smaller (all but the block of the largest size)
-    grow_warmup_kimg: float = 1.0    # with either, D, which is new, learns alone for so long
+    grow_warmup_kimg: float = 1.0    # with any of these D, which is new, learns alone for so long
+    projected: tuple[int, ...] = ()  # widths of a discriminator on features of the attribute network, finest first
     adversarial: float = 1.0         # weight of the adversarial loss; with 0 (pairs only) D is left alone
     pairs: float = 0.0               # portraits only: weight of L1 between a picture and the one made from its code
     teach: int = 0                   # steps that prepare the mapping network for pairs, before the first picture
     perceptual: float = 0.0          # weight of the perceptual distance of such pairs
     attribute_weight: float = 0.0    # of how differently an attribute network reads such pairs
-    attributes: str = ""             # the attribute network of these two
+    attributes: str = ""             # the attribute network of these two, and of a projected discriminator
     noise: bool = True               # noise inputs; off for a domain without random detail, as in StyleGAN3
     images: str = ""                 # your pictures: a folder, .zip, .tar or pattern of shards; empty: portraits
     data: str = "runs/data"
@@ -73,11 +80,16 @@ class GeneratorStageConfig(StageConfig):
                              "pairs=1.")
         if compares and not self.attributes:
             raise InputError("perceptual > 0 and attribute_weight > 0 need attributes=FILE, the network that looks.")
+        if self.projected and not self.attributes:
+            raise InputError("projected needs attributes=FILE, the network whose features the discriminator sees.")
         if self.frozen not in FROZEN:
             raise InputError(f"frozen is mapping, smaller or empty; found {self.frozen!r}.")
-        if self.frozen and (self.teach > 0 or not (self.grow_from or self.init_from)):
-            raise InputError("frozen keeps what grow_from or init_from bring: name a generator in one of them, and "
-                             "leave teach=0.")
+        starts = [name for name in ("init_from", "grow_from", "widen_from") if getattr(self, name)]
+        if len(starts) > 1:
+            raise InputError(f"A generator starts from one file; found {' and '.join(starts)}. Leave the others empty.")
+        if self.frozen and (self.teach > 0 or not starts):
+            raise InputError("frozen keeps what init_from, grow_from or widen_from bring: name a generator in one of "
+                             "them, and leave teach=0.")
 
 
 class GeneratorStage:
@@ -92,14 +104,19 @@ class GeneratorStage:
                                               mapping_layers=config.mapping_layers,
                                               mapping_lr_multiplier=config.mapping_lr)
         self.G = Generator(self.network_config).to(config.device)
-        self.D = Discriminator(DiscriminatorConfig(config.resolution, config.channels)).to(config.device)
+        looks = bool(config.projected) or max(config.perceptual, config.attribute_weight) > 0
+        self.features = load_attributes(config.attributes, config.device, dtype_of(config)) if looks else None
+        self.D = self.discriminator().to(config.device)
         init_from(self.G, config.init_from, "generator")
         if config.grow_from:
             grow(self.G, self.D, config.grow_from)
+        if config.widen_from:
+            widen(self.G, config.widen_from)
         if config.pairs > 0 and not config.frozen:
             PortraitCodes.look_only_at_scores(self.G.mapping)
             if config.teach > 0:
-                left = teach(self.G.mapping, config.teach, config.seed, keep=0.3 if config.init_from else 0.0)
+                learned = bool(config.init_from or config.widen_from)
+                left = teach(self.G.mapping, config.teach, config.seed, keep=0.3 if learned else 0.0)
                 print(f"the mapping network says all but {left:.0%} of a portrait")
         if config.frozen:
             freeze(self.G, config.frozen)
@@ -109,11 +126,18 @@ class GeneratorStage:
         self.D.dtype = dtype_of(config)
         self.G_ema = make_average(self.G)
         self.modules = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
-        self.optimizers = {"G": adam(self.G, config), "D": adam(self.D, config, config.r1_interval)}
+        lazy = 0 if config.projected else config.r1_interval
+        self.optimizers = {"G": adam(self.G, config), "D": adam(self.D, config, lazy)}
         self.data = training_pictures(config, config.resolution, self.group)
         self.codes = PortraitCodes(config.data_count, config.data_seed, config.w_dim) if config.pairs > 0 else None
-        self.features = load_attributes(config.attributes, config.device, dtype_of(config)) \
-            if max(config.perceptual, config.attribute_weight) > 0 else None
+
+    def discriminator(self) -> nn.Module:
+        """StyleGAN2's, or the projected one, which needs no R1: its heads' convolutions have spectral norm 1."""
+        config = self.config
+        if config.projected:
+            widths = ProjectedDiscriminatorConfig(config.resolution, config.projected)
+            return ProjectedDiscriminator(widths, self.features.net)
+        return Discriminator(DiscriminatorConfig(config.resolution, config.channels))
 
     def draw_ws(self, random: torch.Generator | Draws) -> Tensor:
         """Latents of a batch; with probability `mixing` the later layers come from a second z."""
@@ -158,7 +182,7 @@ class GeneratorStage:
                 kept.append((real, fake))
             loss = discriminator_loss(self.D(real), self.D(fake.detach()))
             terms.append({"D": loss.detach()})
-            if (seen // config.batch) % config.r1_interval == 0:
+            if not config.projected and (seen // config.batch) % config.r1_interval == 0:
                 r1 = r1_penalty(self.D, real)
                 loss = loss + r1 * (config.r1_gamma * 0.5 * config.r1_interval)
                 terms[-1]["r1"] = r1.detach()
@@ -204,7 +228,7 @@ class GeneratorStage:
             with timed(self, "D"):
                 gradient = descend(self, "D", self.losses_d(seen, parts, kept, terms_d, w))
             out = {**mean_terms(terms_d), "gradient_D": gradient}
-        grown = config.adversarial > 0 and (config.grow_from or config.frozen)
+        grown = config.adversarial > 0 and (config.grow_from or config.widen_from or config.frozen)
         learns = not (grown and seen < config.grow_warmup_kimg * 1000)
         if learns:
             self.D.requires_grad_(False)

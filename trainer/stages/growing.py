@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import MismatchError, NotFoundError
+from reganie_core.networks.discriminator import Discriminator
 
 from .. import state
 
@@ -67,7 +68,7 @@ def grow(generator: nn.Module, discriminator: nn.Module, source: str) -> None:
         raise MismatchError(f"{path} is not a generator of {generator.resolution // 2} px: it lacks "
                             f"{min(name for name in new if not name.startswith(last))}.")
     nn.init.zeros_(generator.synthesis.get_submodule(f"b{generator.resolution}").torgb.weight)
-    if not exported:
+    if not exported and isinstance(discriminator, Discriminator):     # a projected one is quick to learn anew
         _fill(discriminator, {k: v for k, v in part("D").items() if ".fromrgb." not in k}, "discriminator", path)
 
 
