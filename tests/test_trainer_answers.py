@@ -201,6 +201,19 @@ def test_an_encoder_learns_the_codes_of_portraits(generator: Path, tmp_path: Pat
         build_config(EncoderStageConfig, None, ["pairs=1", "images=somewhere"])
 
 
+def test_an_encoder_may_have_to_please_several_readers(generator: Path, tmp_path: Path) -> None:
+    """With several networks the attribute loss is the mean of what each of them alone would be."""
+    second = write_attributes(tmp_path / "second.safetensors", seed=1)
+    options = ("attribute_weight=1", "l2_weight=0", "perceptual_weight=0", "code_weight=0")
+    first = float(encoder_stage(generator, tmp_path, *options).step(0)["attribute"])
+    other = float(encoder_stage(generator, tmp_path, *options, f"attributes={second}").step(0)["attribute"])
+    both = float(encoder_stage(generator, tmp_path, *options, f"more_attributes={second}").step(0)["attribute"])
+    assert abs(first - other) > 1e-3 * first
+    assert both == pytest.approx((first + other) / 2, rel=1e-5)
+    with pytest.raises(InputError, match="more_attributes are compared by attribute_weight"):
+        build_config(EncoderStageConfig, None, ["more_attributes=x.safetensors"])
+
+
 def test_an_encoder_learns_to_look_past_shapes(generator: Path, tmp_path: Path) -> None:
     """Shapes cover what it sees, not what its codes are compared with; micro-batches get the same ones."""
     plain, pasted = (encoder_stage(generator, tmp_path, "pairs=1", f"paste={share}") for share in (0, 1))

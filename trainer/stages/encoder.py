@@ -37,7 +37,7 @@ from ..config import StageConfig
 from ..crops import displace
 from ..ema import make_average, update_average
 from ..foreign import identity_network, perceptual
-from ..frozen import Features
+from ..frozen import Features, load_more_attributes
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..pairs import PortraitCodes, warn_without_pairs
 from ..paste import paste_shapes
@@ -80,6 +80,7 @@ class EncoderStageConfig(StageConfig):
     perceptual_weight: float = 0.5
     identity_weight: float = 0.1
     attribute_weight: float = 0.0     # of what the attribute network reads, before and after, standardised
+    more_attributes: tuple[str, ...] = ()   # further such networks for attribute_weight: several are harder to deceive
     latent_weight: float = 0.0        # of the latent discriminator; e4e: 0.1
     latent_r1_gamma: float = 10.0
     latent_r1_interval: int = 16
@@ -101,6 +102,8 @@ class EncoderStageConfig(StageConfig):
         if self.encoder_type not in ("light", "e4e"):
             raise InputError(f"encoder_type is light or e4e; found {self.encoder_type!r}.")
         self.check_shares("generated", "paste", "crop_error")
+        if self.more_attributes and self.attribute_weight <= 0:
+            raise InputError("more_attributes are compared by attribute_weight, which is 0. Set it, or leave them out.")
         if self.pairs > 0 and self.images:
             raise InputError("pairs needs pictures with known codes, which only the rendered portraits have; train on "
                              "your own pictures with pairs=0.")
@@ -119,6 +122,10 @@ class EncoderStage:
         if config.attribute_weight > 0 and not isinstance(self.features, Features):
             raise InputError("attribute_weight compares what an attribute network reads, and there is none: give "
                              "attributes=FILE and leave lpips empty, or set attribute_weight=0.")
+        self.readers = [self.features] if config.attribute_weight > 0 else []
+        if self.readers:
+            more = load_more_attributes(self.features, config.more_attributes, config.device, dtype_of(config))
+            self.readers += [Features(net, "") for net in more]
         self.E = self.make_encoder()
         self.E.latent_avg.copy_(self.G.w_avg[None].cpu())
         init_from(self.E, config.init_from, "encoder")
@@ -243,8 +250,9 @@ class EncoderStage:
                 found["l2"] = (inverted - images).square().mean()
                 found["perceptual"] = self.features.distance(inverted, images).mean()
                 loss = loss + config.l2_weight * found["l2"] + config.perceptual_weight * found["perceptual"]
-                if config.attribute_weight > 0:
-                    found["attribute"] = self.features.difference(inverted, images).mean()
+                if self.readers:
+                    read = [reader.difference(inverted, images).mean() for reader in self.readers]
+                    found["attribute"] = torch.stack(read).mean()
                     loss = loss + config.attribute_weight * found["attribute"]
             if len(ws):
                 known = self.distance(codes[:len(ws)], ws).split([len(made), len(ws) - len(made)])
