@@ -122,16 +122,16 @@ class EncoderStage:
         if config.attribute_weight > 0 and not isinstance(self.features, Features):
             raise InputError("attribute_weight compares what an attribute network reads, and there is none: give "
                              "attributes=FILE and leave lpips empty, or set attribute_weight=0.")
-        self.readers = [self.features] if config.attribute_weight > 0 else []
-        if self.readers:
-            more = load_more_attributes(self.features, config.more_attributes, config.device, dtype_of(config))
-            self.readers += [Features(net, "") for net in more]
         self.E = self.make_encoder()
         self.E.latent_avg.copy_(self.G.w_avg[None].cpu())
         init_from(self.E, config.init_from, "encoder")
         self.E.to(config.device, memory_format=torch.channels_last)
         self.E.compute_dtype = dtype_of(config)      # of the light encoder; the other one computes in float32
         self.identity = identity_network(config.identity, config.device, dtype_of(config)) if config.identity else None
+        self.readers = [self.features] if config.attribute_weight > 0 else []
+        if self.readers:
+            more = load_more_attributes(self.features, config.more_attributes, config.device, dtype_of(config))
+            self.readers += [Features(net, "") for net in more]
         self.average = make_average(self.E)
         self.modules = {"E": self.E, "average": self.average}
         self.optimizers = {"E": adam(self.E, config)}
