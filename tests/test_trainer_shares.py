@@ -54,6 +54,16 @@ def test_generator_in_micro_batches(tmp_path: Path, noise: str) -> None:
     assert_same_training(tmp_path / "one", tmp_path / "two", 2e-5)
 
 
+def test_generator_with_other_regularisers_in_micro_batches(files: list[str], tmp_path: Path) -> None:
+    """The projected discriminator measures norms once a step, and path lengths have one mean for all shares."""
+    attributes = next(f for f in files if f.startswith("attributes"))
+    options = [*GENERATOR, f"data={tmp_path / 'data'}", "projected=8,8,8", attributes, "resolution=32",
+               "channels=8,8,8,8", "path_length_weight=2", "path_length_interval=1"]
+    run_stage(GeneratorStage, options, tmp_path / "one")
+    run_stage(GeneratorStage, [*options, "accumulate=2"], tmp_path / "two")
+    assert_same_training(tmp_path / "one", tmp_path / "two", 2e-5)
+
+
 def test_rectifier_in_micro_batches(files: list[str], tmp_path: Path) -> None:
     run_stage(RectifierStage, [*RECTIFIER, *files], tmp_path / "one")
     run_stage(RectifierStage, [*RECTIFIER, *files, "accumulate=2"], tmp_path / "two")

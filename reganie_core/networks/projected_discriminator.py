@@ -93,6 +93,22 @@ class ProjectedDiscriminator(nn.Module):
                 self.register_buffer(f"carry{i}", torch.randn(width, below, 3, 3) * math.sqrt(1 / (9 * below)))
         # All heads end at the same size, so that no scale outvotes another.
         self.heads = nn.ModuleList(_Head(width, len(channels) - i) for i, width in enumerate(config.widths))
+        self.train()
+
+    def train(self, mode: bool = True) -> ProjectedDiscriminator:
+        """As any module's, but norms are measured by `measure_norms` alone, not whenever a picture is looked at: a
+        batch then gives the same gradients in one piece and in several."""
+        super().train(mode)
+        self.heads.eval()
+        return self
+
+    @torch.no_grad()
+    def measure_norms(self) -> None:
+        """One power iteration for each convolution; call it once a step."""
+        for conv in (conv for head in self.heads for conv in head.convs):
+            conv.train()
+            conv.weight  # noqa: B018 - reading it iterates
+            conv.eval()
 
     def projections(self, images: Tensor) -> list[Tensor]:
         """Mixed features, finest first: [B,widths[i],R/2^i,R/2^i]; each also holds what the coarser ones say."""

@@ -1,7 +1,8 @@
 """The generator stage: StyleGAN2, adversarial and unsupervised (Karras et al. 2020b).
 
-Non-saturating loss, lazy R1, style mixing, moving average. One set of fakes serves both phases: D learns on the
-detached pictures, then G through the same graph, which saves a synthesis pass per step.
+Non-saturating loss, lazy R1, style mixing, moving average, path length regularisation on request. One set of fakes
+serves both phases: D learns on the detached pictures, then G through the same graph, which saves a synthesis pass per
+step.
 
 With `projected` the discriminator is that of "Projected GANs", on features of an attribute network, which learns in a
 few hundred pictures what the other one needs thousands for.
@@ -37,6 +38,7 @@ from ..sheets import grid
 from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .growing import FROZEN, freeze, grow
+from .path_length import PathLength
 from .widening import widen
 
 
@@ -50,6 +52,8 @@ class GeneratorStageConfig(StageConfig):
     mapping_lr: float = 0.01         # learning rate of the mapping network, relative to the rest
     r1_gamma: float = 0.4
     r1_interval: int = 16
+    path_length_weight: float = 0.0  # of path length regularisation; StyleGAN2: 2
+    path_length_interval: int = 4    # steps from one such penalty to the next
     mixing: float = 0.3              # probability of style mixing
     mirror: bool = True              # the domain is symmetric
     grow_from: str = ""              # run folder or file of a generator of half the resolution, to start from
@@ -80,6 +84,9 @@ class GeneratorStageConfig(StageConfig):
                              "pairs=1.")
         if compares and not self.attributes:
             raise InputError("perceptual > 0 and attribute_weight > 0 need attributes=FILE, the network that looks.")
+        if min(self.r1_interval, self.path_length_interval) < 1:
+            raise InputError(f"r1_interval and path_length_interval are steps, at least 1; found {self.r1_interval} and "
+                             f"{self.path_length_interval}.")
         if self.projected and not self.attributes:
             raise InputError("projected needs attributes=FILE, the network whose features the discriminator sees.")
         if self.frozen not in FROZEN:
@@ -125,9 +132,12 @@ class GeneratorStage:
         self.G.synthesis.set_precision(dtype_of(config), len(config.channels))
         self.D.dtype = dtype_of(config)
         self.G_ema = make_average(self.G)
-        self.modules = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
+        self.modules: dict[str, nn.Module] = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
+        regular = config.path_length_interval if config.path_length_weight > 0 else 0
+        if regular:
+            self.modules["path_length"] = PathLength().to(config.device)
         lazy = 0 if config.projected else config.r1_interval
-        self.optimizers = {"G": adam(self.G, config), "D": adam(self.D, config, lazy)}
+        self.optimizers = {"G": adam(self.G, config, regular), "D": adam(self.D, config, lazy)}
         self.data = training_pictures(config, config.resolution, self.group)
         self.codes = PortraitCodes(config.data_count, config.data_seed, config.w_dim) if config.pairs > 0 else None
 
@@ -216,9 +226,25 @@ class GeneratorStage:
             terms.append({k: v.detach() for k, v in found.items()})
             yield loss
 
+    def losses_path(self, seen: int, parts: list[Tensor], lengths: list[Tensor]) -> Iterator[Tensor]:
+        """Path length penalty per micro-batch, of half of its rows: those of the first half of the whole batch, which
+        `shares` deals out evenly where groups are whole. Of all rows where they are not."""
+        config, regular = self.config, self.modules["path_length"]
+        limit = config.batch // 2 if config.batch % self.group == 0 else config.batch
+        for rows in parts:
+            half = rows[rows < limit]
+            draws = Draws(generator_at(config.seed, seen, "path_length"), config.batch, half)
+            ws = self.draw_ws(draws)
+            images = self.G.synthesis(ws, noise="none")
+            found = regular.lengths(images, ws, draws.randn(*images.shape[1:]).to(images))
+            lengths.append(found.detach())
+            yield regular.penalty(found) * (config.path_length_weight * config.path_length_interval)
+
     def step(self, seen: int) -> dict[str, Tensor]:
         config = self.config
         parts = shares(config, group=self.group)
+        if config.projected:
+            self.D.measure_norms()
         kept: list[tuple[Tensor, Tensor]] = []
         w: list[Tensor] = []
         terms_d: list[dict[str, Tensor]] = []
@@ -236,6 +262,12 @@ class GeneratorStage:
                 out["gradient_G"] = descend(self, "G", self.losses_g(seen, parts, kept, terms_g, w))
             self.D.requires_grad_(True)
             out.update(mean_terms(terms_g))
+            if "path_length" in self.modules and (seen // config.batch) % config.path_length_interval == 0:
+                lengths: list[Tensor] = []
+                with timed(self, "path length"):
+                    descend(self, "G", self.losses_path(seen, parts, lengths))
+                out["path_length"] = distributed.mean(torch.cat(lengths).mean())
+                self.modules["path_length"].update(out["path_length"])
         if not config.frozen:
             self.G.w_avg.lerp_(distributed.mean(torch.cat(w).mean(dim=0)), 0.002)
         if learns:
