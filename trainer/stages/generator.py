@@ -85,8 +85,8 @@ class GeneratorStageConfig(StageConfig):
         if compares and not self.attributes:
             raise InputError("perceptual > 0 and attribute_weight > 0 need attributes=FILE, the network that looks.")
         if min(self.r1_interval, self.path_length_interval) < 1:
-            raise InputError(f"r1_interval and path_length_interval are steps, at least 1; found {self.r1_interval} and "
-                             f"{self.path_length_interval}.")
+            raise InputError("r1_interval and path_length_interval are steps, at least 1; found "
+                             f"{self.r1_interval} and {self.path_length_interval}.")
         if self.projected and not self.attributes:
             raise InputError("projected needs attributes=FILE, the network whose features the discriminator sees.")
         if self.frozen not in FROZEN:
