@@ -114,8 +114,9 @@ def stage_options(tmp_path: Path) -> list[str]:
             f"attributes={tmp_path / 'attributes.safetensors'}"]
 
 
-def test_a_generator_trains_against_it_and_resumes_bit_exact(tmp_path: Path) -> None:
-    options = stage_options(tmp_path)
+@pytest.mark.parametrize("more", [[], ["d_channels=8,8,8", "r1_interval=2"]], ids=["alone", "beside another"])
+def test_a_generator_trains_against_it_and_resumes_bit_exact(tmp_path: Path, more: list[str]) -> None:
+    options = [*stage_options(tmp_path), *more]
 
     def run(out: str, kimg: float, resume: bool = False) -> Run:
         run = Run(GeneratorStage(build(GeneratorStageConfig, None, [*options, f"total_kimg={kimg}"])), tmp_path / out,
@@ -131,5 +132,41 @@ def test_a_generator_trains_against_it_and_resumes_bit_exact(tmp_path: Path) -> 
         for key, value in module.state_dict().items():
             assert torch.equal(value, parts.stage.modules[name].state_dict()[key]), (name, key)
     after = parts.stage.D.state_dict()
-    assert any(not torch.equal(heads[k], after[k]) for k in heads if k.startswith("heads"))
-    assert all(torch.equal(heads[k], after[k]) for k in heads if not k.startswith("heads"))     # mixes stay
+    learned = {k for k in heads if not torch.equal(heads[k], after[k])}
+    assert any("heads" in k for k in learned) and not any("mix" in k or "carry" in k for k in learned)
+    assert any("b16" in k for k in learned) == bool(more)
+    assert ('"r1"' in (whole.folder / "stats.jsonl").read_text()) == bool(more)
+
+
+def test_two_discriminators_count_alike(tmp_path: Path) -> None:
+    stage = GeneratorStage(build(GeneratorStageConfig, None, [*stage_options(tmp_path), "d_channels=8,8,8"]))
+    x = torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        projected, pixels, both = stage.projected(x), stage.pixels(x), stage.D(x)
+    assert both.shape == (4, 2 * projected.shape[1])
+    torch.testing.assert_close(both.mean(dim=1), (projected.mean(dim=1) + pixels.mean(dim=1)) / 2)
+
+
+def test_pairs_may_be_compared_at_a_smaller_size(tmp_path: Path) -> None:
+    """Then what is finer does not count: adding a checkerboard to the pictures changes nothing."""
+    found = []
+    for size in (0, 8):
+        options = [*stage_options(tmp_path), "w_dim=90", "pairs=1", f"pairs_size={size}", "adversarial=0", "projected=",
+                   "mixing=0", "noise=false"]
+        stage = GeneratorStage(build(GeneratorStageConfig, None, options))
+        board = 0.5 * (1 - 2 * (torch.arange(16)[:, None] + torch.arange(16) & 1).float())
+        plain = stage.pair
+
+        def with_board(*arguments, plain=plain, board=board):
+            real, fake, w = plain(*arguments)
+            return real, fake + board, w
+
+        losses = []
+        for pair in (plain, with_board):
+            stage.pair = pair
+            losses.append(float(next(stage.losses_g(0, [torch.arange(4)], [], [], [])).detach()))
+        found.append(losses)
+    assert abs(found[0][0] - found[0][1]) > 0.01 * found[0][0]
+    assert found[1][0] == pytest.approx(found[1][1], rel=1e-5)
+    with pytest.raises(InputError, match="divides the resolution"):
+        build(GeneratorStageConfig, None, ["resolution=64", "pairs_size=48"])

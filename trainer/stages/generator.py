@@ -23,7 +23,9 @@ from torch import Tensor, nn
 
 from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import InputError
+from reganie_core.images import area_downsample
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
+from reganie_core.networks.judges import Judges
 from reganie_core.networks.projected_discriminator import ProjectedDiscriminator, ProjectedDiscriminatorConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
@@ -61,8 +63,10 @@ class GeneratorStageConfig(StageConfig):
     frozen: str = ""                 # what stays as it is: mapping, or smaller (all but the block of the largest size)
     grow_warmup_kimg: float = 1.0    # with any of these D, which is new, learns alone for so long
     projected: tuple[int, ...] = ()  # widths of a discriminator on features of the attribute network, finest first
+    d_channels: tuple[int, ...] = () # of StyleGAN2's discriminator; empty: G's, or none beside a projected one
     adversarial: float = 1.0         # weight of the adversarial loss; with 0 (pairs only) D is left alone
     pairs: float = 0.0               # portraits only: weight of L1 between a picture and the one made from its code
+    pairs_size: int = 0              # pairs are compared at this size; what is finer is D's affair. 0: in full
     teach: int = 0                   # steps that prepare the mapping network for pairs, before the first picture
     perceptual: float = 0.0          # weight of the perceptual distance of such pairs
     attribute_weight: float = 0.0    # of how differently an attribute network reads such pairs
@@ -84,6 +88,9 @@ class GeneratorStageConfig(StageConfig):
                              "pairs=1.")
         if compares and not self.attributes:
             raise InputError("perceptual > 0 and attribute_weight > 0 need attributes=FILE, the network that looks.")
+        if self.pairs_size < 0 or self.pairs_size and self.resolution % self.pairs_size:
+            raise InputError(f"pairs_size divides the resolution, or is 0; found {self.pairs_size} for "
+                             f"{self.resolution} px.")
         if min(self.r1_interval, self.path_length_interval) < 1:
             raise InputError("r1_interval and path_length_interval are steps, at least 1; found "
                              f"{self.r1_interval} and {self.path_length_interval}.")
@@ -130,24 +137,35 @@ class GeneratorStage:
         for net in (self.G, self.D):
             net.to(memory_format=torch.channels_last)
         self.G.synthesis.set_precision(dtype_of(config), len(config.channels))
-        self.D.dtype = dtype_of(config)
+        self.pixels, self.projected = self.judge(Discriminator), self.judge(ProjectedDiscriminator)
+        for part in (self.pixels, self.projected):
+            if part is not None:
+                part.dtype = dtype_of(config)
         self.G_ema = make_average(self.G)
         self.modules: dict[str, nn.Module] = {"G": self.G, "D": self.D, "G_ema": self.G_ema}
         regular = config.path_length_interval if config.path_length_weight > 0 else 0
         if regular:
             self.modules["path_length"] = PathLength().to(config.device)
-        lazy = 0 if config.projected else config.r1_interval
+        lazy = config.r1_interval if self.pixels is not None else 0
         self.optimizers = {"G": adam(self.G, config, regular), "D": adam(self.D, config, lazy)}
         self.data = training_pictures(config, config.resolution, self.group)
         self.codes = PortraitCodes(config.data_count, config.data_seed, config.w_dim) if config.pairs > 0 else None
 
     def discriminator(self) -> nn.Module:
-        """StyleGAN2's, or the projected one, which needs no R1: its heads' convolutions have spectral norm 1."""
+        """StyleGAN2's, the projected one, or both."""
         config = self.config
+        parts: dict[str, nn.Module] = {}
         if config.projected:
             widths = ProjectedDiscriminatorConfig(config.resolution, config.projected)
-            return ProjectedDiscriminator(widths, self.features.net)
-        return Discriminator(DiscriminatorConfig(config.resolution, config.channels))
+            parts["projected"] = ProjectedDiscriminator(widths, self.features.net)
+        if config.d_channels or not config.projected:
+            channels = config.d_channels or config.channels
+            parts["pixels"] = Discriminator(DiscriminatorConfig(config.resolution, channels))
+        return Judges(**parts) if len(parts) > 1 else next(iter(parts.values()))
+
+    def judge(self, kind: type[nn.Module]) -> nn.Module | None:
+        """The discriminator of this kind, if there is one."""
+        return next((part for part in self.D.modules() if isinstance(part, kind)), None)
 
     def draw_ws(self, random: torch.Generator | Draws) -> Tensor:
         """Latents of a batch; with probability `mixing` the later layers come from a second z."""
@@ -192,8 +210,8 @@ class GeneratorStage:
                 kept.append((real, fake))
             loss = discriminator_loss(self.D(real), self.D(fake.detach()))
             terms.append({"D": loss.detach()})
-            if not config.projected and (seen // config.batch) % config.r1_interval == 0:
-                r1 = r1_penalty(self.D, real)
+            if self.pixels is not None and (seen // config.batch) % config.r1_interval == 0:
+                r1 = r1_penalty(self.pixels, real)      # the projected one has spectral norms of 1 instead
                 loss = loss + r1 * (config.r1_gamma * 0.5 * config.r1_interval)
                 terms[-1]["r1"] = r1.detach()
             yield loss
@@ -215,7 +233,8 @@ class GeneratorStage:
                 found["G"] = generator_loss(self.D(fake))
                 loss = loss + config.adversarial * found["G"]
             if config.pairs > 0:
-                found["l1"] = (fake - real).abs().mean()
+                wrong = fake - real
+                found["l1"] = (area_downsample(wrong, config.pairs_size) if config.pairs_size else wrong).abs().mean()
                 loss = loss + config.pairs * found["l1"]
             if config.perceptual > 0:
                 found["perceptual"] = self.features.distance(fake, real).mean()
@@ -243,8 +262,8 @@ class GeneratorStage:
     def step(self, seen: int) -> dict[str, Tensor]:
         config = self.config
         parts = shares(config, group=self.group)
-        if config.projected:
-            self.D.measure_norms()
+        if self.projected is not None:
+            self.projected.measure_norms()
         kept: list[tuple[Tensor, Tensor]] = []
         w: list[Tensor] = []
         terms_d: list[dict[str, Tensor]] = []
