@@ -9,6 +9,7 @@ import torch
 
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import InputError, MismatchError
+from tests.trainer_files import write_attributes
 from trainer.config import build
 from trainer.loop import Diverged, Run
 from trainer.losses import r1_penalty
@@ -116,3 +117,19 @@ def test_a_frozen_generator_keeps_its_codes_and_learns_finer_pictures(tmp_path: 
     assert changed and all(name.startswith("synthesis.") for name in changed)
     with pytest.raises(InputError, match="frozen"):
         build(GeneratorStageConfig, None, [*TINY, "frozen=smaller"])
+
+
+def test_several_readers_may_have_to_agree(tmp_path: Path) -> None:
+    """The attribute loss of pairs is the mean of what each network alone would say."""
+    files = [write_attributes(tmp_path / f"{seed}.safetensors", seed=seed) for seed in (1, 2)]
+    options = ["resolution=32", "channels=8,8,8,8", "w_dim=90", "mapping_layers=2", "batch=4", "data_count=12",
+               "mixing=0", "noise=false", f"data={tmp_path / 'data'}", "pairs=1", "adversarial=0", "attribute_weight=1"]
+
+    def read(*more: str) -> float:
+        return float(GeneratorStage(build(GeneratorStageConfig, None, [*options, *more])).step(0)["attribute"])
+
+    first, second = (read(f"attributes={file}") for file in files)
+    assert abs(first - second) > 1e-3 * first
+    assert read(f"attributes={files[0]}", f"more_attributes={files[1]}") == pytest.approx((first + second) / 2, rel=1e-5)
+    with pytest.raises(InputError, match="more_attributes"):
+        build(GeneratorStageConfig, None, ["more_attributes=x.safetensors"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,6 +65,17 @@ def load_more_attributes(first: Features, paths: Sequence[str], device: str = "c
                              f"does, in its order: {', '.join(ours)}.")
         found.append(net)
     return found
+
+
+def load_readers(first: Features, config: Any) -> list[Features]:
+    """The perceptual loss's network and a stage's `more_attributes`, all of which `attribute_weight` compares."""
+    more = load_more_attributes(first, config.more_attributes, config.device, getattr(torch, config.dtype))
+    return [first, *(Features(net, "") for net in more)]
+
+
+def mean_difference(readers: Sequence[Features], a: Tensor, b: Tensor) -> Tensor:
+    """`Features.difference` of pictures a and b, mean over the batch and over networks."""
+    return torch.stack([reader.difference(a, b).mean() for reader in readers]).mean()
 
 
 def load_identity(path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> torch.nn.Module:

@@ -37,7 +37,7 @@ from ..config import StageConfig
 from ..crops import displace
 from ..ema import make_average, update_average
 from ..foreign import identity_network, perceptual
-from ..frozen import Features, load_more_attributes
+from ..frozen import Features, load_readers, mean_difference
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..pairs import PortraitCodes, warn_without_pairs
 from ..paste import paste_shapes
@@ -128,10 +128,7 @@ class EncoderStage:
         self.E.to(config.device, memory_format=torch.channels_last)
         self.E.compute_dtype = dtype_of(config)      # of the light encoder; the other one computes in float32
         self.identity = identity_network(config.identity, config.device, dtype_of(config)) if config.identity else None
-        self.readers = [self.features] if config.attribute_weight > 0 else []
-        if self.readers:
-            more = load_more_attributes(self.features, config.more_attributes, config.device, dtype_of(config))
-            self.readers += [Features(net, "") for net in more]
+        self.readers = load_readers(self.features, config) if config.attribute_weight > 0 else []
         self.average = make_average(self.E)
         self.modules = {"E": self.E, "average": self.average}
         self.optimizers = {"E": adam(self.E, config)}
@@ -251,8 +248,7 @@ class EncoderStage:
                 found["perceptual"] = self.features.distance(inverted, images).mean()
                 loss = loss + config.l2_weight * found["l2"] + config.perceptual_weight * found["perceptual"]
                 if self.readers:
-                    read = [reader.difference(inverted, images).mean() for reader in self.readers]
-                    found["attribute"] = torch.stack(read).mean()
+                    found["attribute"] = mean_difference(self.readers, inverted, images)
                     loss = loss + config.attribute_weight * found["attribute"]
             if len(ws):
                 known = self.distance(codes[:len(ws)], ws).split([len(made), len(ws) - len(made)])

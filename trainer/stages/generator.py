@@ -32,7 +32,7 @@ from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 from .. import distributed
 from ..config import StageConfig
 from ..ema import make_average, update_average
-from ..frozen import load_attributes
+from ..frozen import load_attributes, load_readers, mean_difference
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..pairs import PortraitCodes, teach
 from ..randomness import Draws, generator_at
@@ -71,6 +71,7 @@ class GeneratorStageConfig(StageConfig):
     perceptual: float = 0.0          # weight of the perceptual distance of such pairs
     attribute_weight: float = 0.0    # of how differently an attribute network reads such pairs
     attributes: str = ""             # the attribute network of these two, and of a projected discriminator
+    more_attributes: tuple[str, ...] = ()   # further ones for attribute_weight: several are harder to deceive
     noise: bool = True               # noise inputs; off for a domain without random detail, as in StyleGAN3
     images: str = ""                 # your pictures: a folder, .zip, .tar or pattern of shards; empty: portraits
     data: str = "runs/data"
@@ -91,6 +92,8 @@ class GeneratorStageConfig(StageConfig):
         if self.pairs_size < 0 or self.pairs_size and self.resolution % self.pairs_size:
             raise InputError(f"pairs_size divides the resolution, or is 0; found {self.pairs_size} for "
                              f"{self.resolution} px.")
+        if self.more_attributes and self.attribute_weight <= 0:
+            raise InputError("more_attributes are compared by attribute_weight, which is 0. Set it, or leave them out.")
         if min(self.r1_interval, self.path_length_interval) < 1:
             raise InputError("r1_interval and path_length_interval are steps, at least 1; found "
                              f"{self.r1_interval} and {self.path_length_interval}.")
@@ -149,6 +152,7 @@ class GeneratorStage:
         lazy = config.r1_interval if self.pixels is not None else 0
         self.optimizers = {"G": adam(self.G, config, regular), "D": adam(self.D, config, lazy)}
         self.data = training_pictures(config, config.resolution, self.group)
+        self.readers = load_readers(self.features, config) if config.attribute_weight > 0 else []
         self.codes = PortraitCodes(config.data_count, config.data_seed, config.w_dim) if config.pairs > 0 else None
 
     def discriminator(self) -> nn.Module:
@@ -240,7 +244,7 @@ class GeneratorStage:
                 found["perceptual"] = self.features.distance(fake, real).mean()
                 loss = loss + config.perceptual * found["perceptual"]
             if config.attribute_weight > 0:
-                found["attribute"] = self.features.difference(fake, real).mean()
+                found["attribute"] = mean_difference(self.readers, fake, real)
                 loss = loss + config.attribute_weight * found["attribute"]
             terms.append({k: v.detach() for k, v in found.items()})
             yield loss
