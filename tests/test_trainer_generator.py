@@ -130,6 +130,7 @@ def test_several_readers_may_have_to_agree(tmp_path: Path) -> None:
 
     first, second = (read(f"attributes={file}") for file in files)
     assert abs(first - second) > 1e-3 * first
-    assert read(f"attributes={files[0]}", f"more_attributes={files[1]}") == pytest.approx((first + second) / 2, rel=1e-5)
+    both = read(f"attributes={files[0]}", f"more_attributes={files[1]}")
+    assert both == pytest.approx((first + second) / 2, rel=1e-5)
     with pytest.raises(InputError, match="more_attributes"):
         build(GeneratorStageConfig, None, ["more_attributes=x.safetensors"])
