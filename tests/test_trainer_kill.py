@@ -21,6 +21,7 @@ from tests.trainer_files import one_thread  # noqa: F401
 from trainer import state
 from trainer.config import build
 from trainer.loop import Run
+from trainer.preflight import preflight
 from trainer.stages import STAGES
 
 from . import kill_soak, soak_stages
@@ -54,6 +55,17 @@ def test_what_killed_writers_leave_is_swept(tmp_path: Path) -> None:
     (tmp_path / ".preflight9").mkdir()
     (tmp_path / ".preflight9" / "state.safetensors").write_bytes(b"half")
     prepared(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json"]
+
+
+def test_sigterm_during_the_preflight_leaves_nothing(tmp_path: Path) -> None:
+    run = prepared(tmp_path)
+    run.stage.sheet = lambda path: os.kill(os.getpid(), signal.SIGTERM)
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as leaving:
+        preflight(run)
+    assert leaving.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is handler
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json"]
 
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +86,11 @@ def check_networks(stage: Any) -> str:
 
 
 def _positions(run: Run) -> list[int]:
-    """Image numbers whose steps hold everything: the penalty of R1, and a discriminator that starts late."""
+    """Image numbers whose steps hold everything: lazy penalties, and a network that starts late."""
     config = run.config
-    every = config.batch * getattr(config, "r1_interval", 1)
-    late = math.ceil(getattr(config, "gan_start_kimg", 0.0) * 1000 / every) * every
+    every = config.batch * math.lcm(getattr(config, "r1_interval", 1), getattr(config, "path_length_interval", 1))
+    start = max(getattr(config, "gan_start_kimg", 0.0), getattr(config, "grow_warmup_kimg", 0.0))
+    late = math.ceil(start * 1000 / every) * every
     return [late] if torch.device(config.device).type == "cpu" else [0, late, late + every]
 
 
@@ -200,6 +205,23 @@ def _trial(run: Run) -> str:
     return f"memory {memory}{split}; {seconds:.2f} s for a first step, at most {hours:.1f} h for the whole run"
 
 
+@contextmanager
+def _leaving_nothing() -> Iterator[None]:
+    """SIGTERM ends the process by an exception, so that temporary folders are removed."""
+    if threading.current_thread() is not threading.main_thread():        # which alone may set handlers
+        yield
+        return
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def preflight(run: Run) -> None:
     """Check everything that a run needs and put it back; may raise `config.accumulate` to make the batch fit.
 
@@ -218,7 +240,7 @@ def preflight(run: Run) -> None:
     before = {name: {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
               for name, module in stage.modules.items()}
     rates = [[group["lr"] for group in o.param_groups] for o in stage.optimizers.values()]
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _leaving_nothing():
         estimate = _trial(run)
     for name, tensors in before.items():
         stage.modules[name].load_state_dict(tensors)

@@ -258,6 +258,8 @@ class GeneratorStage:
             half = rows[rows < limit]
             draws = Draws(generator_at(config.seed, seen, "path_length"), config.batch, half)
             ws = self.draw_ws(draws)
+            if not ws.requires_grad:                 # of a mapping network that stays as it is
+                ws.requires_grad_(True)
             images = self.G.synthesis(ws, noise="none")
             found = regular.lengths(images, ws, draws.randn(*images.shape[1:]).to(images))
             lengths.append(found.detach())
