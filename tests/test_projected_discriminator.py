@@ -170,3 +170,17 @@ def test_pairs_may_be_compared_at_a_smaller_size(tmp_path: Path) -> None:
     assert found[1][0] == pytest.approx(found[1][1], rel=1e-5)
     with pytest.raises(InputError, match="divides the resolution"):
         build(GeneratorStageConfig, None, ["resolution=64", "pairs_size=48"])
+
+
+@pytest.mark.parametrize("smaller", [["d_channels=8,8,8"], []], ids=["both", "projected alone"])
+def test_growing_hands_on_what_sees_pixels(tmp_path: Path, smaller: list[str]) -> None:
+    options = stage_options(tmp_path)
+    run = Run(GeneratorStage(build(GeneratorStageConfig, None, [*options, *smaller, "total_kimg=0.008"])),
+              tmp_path / "small", ["test"])
+    run.prepare(False)
+    run.run()
+    larger = ["resolution=32", "channels=8,8,8,6", "d_channels=8,8,8,6", f"grow_from={tmp_path / 'small'}"]
+    for more in ([], ["projected="]):
+        stage = GeneratorStage(build(GeneratorStageConfig, None, [*options, *larger, *more]))
+        if run.stage.pixels is not None:
+            assert torch.equal(stage.pixels.b16.conv0.weight, run.stage.pixels.b16.conv0.weight)

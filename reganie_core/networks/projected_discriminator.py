@@ -82,7 +82,8 @@ class ProjectedDiscriminator(nn.Module):
                              f"maps; give as many widths, found {len(config.widths)}.")
         if config.resolution % 2 ** len(channels) or config.resolution < 2 ** (len(channels) + 1):
             raise InputError(f"{config.resolution} px are too few for a network that halves them {len(channels)-1} "
-                             f"times; at least {2 ** (len(channels) + 1)} are needed.")
+                             f"times; at least {2 ** (len(channels) + 1)} are needed. Use StyleGAN2's discriminator at "
+                             "that size (leave projected empty).")
         self.config, self.resolution = config, config.resolution
         self.dtype = torch.float32
         self._trunk = [trunk]                                         # in a list, so that it is no submodule

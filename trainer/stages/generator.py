@@ -25,7 +25,7 @@ from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import InputError
 from reganie_core.images import area_downsample
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
-from reganie_core.networks.judges import Judges
+from reganie_core.networks.discriminators import Discriminators
 from reganie_core.networks.projected_discriminator import ProjectedDiscriminator, ProjectedDiscriminatorConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
@@ -124,9 +124,10 @@ class GeneratorStage:
         looks = bool(config.projected) or max(config.perceptual, config.attribute_weight) > 0
         self.features = load_attributes(config.attributes, config.device, dtype_of(config)) if looks else None
         self.D = self.discriminator().to(config.device)
+        self.pixels, self.projected = self.part_of_d(Discriminator), self.part_of_d(ProjectedDiscriminator)
         init_from(self.G, config.init_from, "generator")
         if config.grow_from:
-            grow(self.G, self.D, config.grow_from)
+            grow(self.G, self.pixels, config.grow_from)
         if config.widen_from:
             widen(self.G, config.widen_from)
         if config.pairs > 0 and not config.frozen:
@@ -140,7 +141,6 @@ class GeneratorStage:
         for net in (self.G, self.D):
             net.to(memory_format=torch.channels_last)
         self.G.synthesis.set_precision(dtype_of(config), len(config.channels))
-        self.pixels, self.projected = self.judge(Discriminator), self.judge(ProjectedDiscriminator)
         for part in (self.pixels, self.projected):
             if part is not None:
                 part.dtype = dtype_of(config)
@@ -165,9 +165,9 @@ class GeneratorStage:
         if config.d_channels or not config.projected:
             channels = config.d_channels or config.channels
             parts["pixels"] = Discriminator(DiscriminatorConfig(config.resolution, channels))
-        return Judges(**parts) if len(parts) > 1 else next(iter(parts.values()))
+        return Discriminators(**parts) if len(parts) > 1 else next(iter(parts.values()))
 
-    def judge(self, kind: type[nn.Module]) -> nn.Module | None:
+    def part_of_d(self, kind: type[nn.Module]) -> nn.Module | None:
         """The discriminator of this kind, if there is one."""
         return next((part for part in self.D.modules() if isinstance(part, kind)), None)
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import MismatchError, NotFoundError
-from reganie_core.networks.discriminator import Discriminator
 
 from .. import state
 
@@ -41,9 +40,9 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], what: str, source: Pat
     return set(own) - set(tensors)
 
 
-def grow(generator: nn.Module, discriminator: nn.Module, source: str) -> None:
+def grow(generator: nn.Module, discriminator: nn.Module | None, source: str) -> None:
     """Fill G and D, in place, from a generator of half the resolution: its run folder (G from its moving average), or
-    its exported file, which holds no D.
+    its exported file, which holds no D. A projected discriminator learns anew, which is quick.
 
     Raises:
         NotFoundError: no such file, or no training state in that folder.
@@ -68,8 +67,9 @@ def grow(generator: nn.Module, discriminator: nn.Module, source: str) -> None:
         raise MismatchError(f"{path} is not a generator of {generator.resolution // 2} px: it lacks "
                             f"{min(name for name in new if not name.startswith(last))}.")
     nn.init.zeros_(generator.synthesis.get_submodule(f"b{generator.resolution}").torgb.weight)
-    if not exported and isinstance(discriminator, Discriminator):     # a projected one is quick to learn anew
-        _fill(discriminator, {k: v for k, v in part("D").items() if ".fromrgb." not in k}, "discriminator", path)
+    pixels = part("D.parts.pixels") or part("D")         # it stands alone, or beside a projected one
+    if discriminator is not None and any(name.startswith("b4.") for name in pixels):
+        _fill(discriminator, {k: v for k, v in pixels.items() if ".fromrgb." not in k}, "discriminator", path)
 
 
 def freeze(generator: nn.Module, what: str) -> None:

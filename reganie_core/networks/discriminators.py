@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Judges"]
+__all__ = ["Discriminators"]
 
 
-class Judges(nn.Module):
-    """Images [B,3,R,R] -> logits [B,N]: each part's, repeated until all parts have as many.
+class Discriminators(nn.Module):
+    """Images [B,3,R,R] -> logits [B,N]: each part's, repeated until all parts have as many (counts divide the largest).
 
     A frozen network's features say at once what belongs into a picture, and overlook what its own task never needed: a
     pale rim around a head. A discriminator on pixels learns slowly and overlooks nothing.
