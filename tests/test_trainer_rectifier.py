@@ -214,6 +214,13 @@ def test_several_attribute_networks_count_alike(tmp_path: Path) -> None:
     assert float(error) == 0 and float(distance.abs().max()) < 1e-6
     logits = each[0].changed(*(torch.full((1, 3), v) for v in (1.0, 0.5, 2.0)))
     assert logits.tolist() == [[2.5, 2.5, 2.0]]
+    more = Readers(load_attributes(str(first)), [], "cpu", torch.float32, {"age": 1.5})
+    logits = more.changed(*(torch.full((1, 3), v) for v in (1.0, 0.5, 2.0)))
+    assert logits.tolist() == [[2.5, 3.25, 2.0]]
+    with pytest.raises(InputError, match="edit_gains.*glasses.*yaw, age"):
+        Readers(load_attributes(str(first)), [], "cpu", torch.float32, {"glasses": 1.5})
+    with pytest.raises(InputError, match="real_edits"):
+        build_config(RectifierStageConfig, None, ['edit_gains={"age": 1.5}'])
 
 
 def test_input_ablations_hide_what_they_say(paths: list[str]) -> None:

@@ -40,7 +40,8 @@ NOT_IN_KEY = frozenset("""
     validate_kimg save_minutes init_from generator encoder editors attributes more_attributes lpips encoder_channels
     body_channels body_blocks decoder_channels carry_channels flow_dropout sp_channels gl_channels gl_dim modulation
     output primary_skips primary_input l1_weight l2_weight perceptual_weight attribute_weight changed_weight
-    behind_weight behind_share gan_weight gan_start_kimg r1_gamma r1_interval d_channels bank bank_gib bank_refresh
+    behind_weight behind_share edit_gains gan_weight gan_start_kimg r1_gamma r1_interval d_channels bank bank_gib
+    bank_refresh
     """.split())
 
 

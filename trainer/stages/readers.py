@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reganie_core.errors import InputError
 from reganie_core.networks.attribute_net import AttributeNet
 
 from ..frozen import Features, load_more_attributes
@@ -17,11 +18,18 @@ __all__ = ["Readers"]
 
 
 class Readers:
-    """The perceptual loss's attribute network and further ones; all of them count alike."""
+    """The perceptual loss's attribute network and further ones; all of them count alike. gains: attribute -> how much
+    of a change has to be read in an edit, 1 where not named."""
 
-    def __init__(self, first: Features, more: Sequence[str], device: str, dtype: torch.dtype) -> None:
+    def __init__(self, first: Features, more: Sequence[str], device: str, dtype: torch.dtype,
+                 gains: Mapping[str, float] | None = None) -> None:
         self.first: AttributeNet = first.net
         self.others = load_more_attributes(first, more, device, dtype)
+        gains, config = gains or {}, self.first.config
+        if unknown := sorted(gains.keys() - set(config.numeric)):
+            raise InputError(f"edit_gains: the attribute network reads no number {', '.join(unknown)}; it reads "
+                             f"{', '.join(config.numeric)}.")
+        self.gains = torch.tensor([gains.get(name, 1.0) for name in (*config.numeric, *config.binary)], device=device)
 
     def read(self, images: Tensor) -> list[Tensor]:
         """Pictures [B,3,R,R] in [-1,1] -> logits [B,A], one per network."""
@@ -37,16 +45,17 @@ class Readers:
         return layer_distance(seen.layers, aim.layers), reading_error(found, wanted)
 
     def edit_error(self, picture: Tensor, x: Tensor, x_hat: Tensor, y_hat: Tensor) -> Tensor:
-        """How far what is read in an edit of X is from what is read in X, changed by as much as from X^ to Y^."""
+        """How far what is read in an edit of X is from what is read in X, changed by as much as from X^ to Y^ (times
+        `gains`)."""
         with torch.no_grad():
             before = self.read(torch.cat([x, x_hat, y_hat]))
             wanted = [self.changed(*logits.chunk(3)) for logits in before]
         return reading_error(self.read(picture), wanted)
 
     def changed(self, x: Tensor, x_hat: Tensor, y_hat: Tensor) -> Tensor:
-        """Logits [B,A] of X plus the change; those of yes or no are saturated and cannot be added up: Y^'s."""
+        """Logits [B,A] of X plus the change times `gains`; those of yes or no are saturated and do not add up: Y^'s."""
         numeric = torch.arange(x.shape[1], device=x.device) < len(self.first.config.numeric)
-        return torch.where(numeric, x + y_hat - x_hat, y_hat)
+        return torch.where(numeric, x + self.gains * (y_hat - x_hat), y_hat)
 
 
 def reading_error(found: list[Tensor], wanted: list[Tensor]) -> Tensor:

@@ -89,7 +89,7 @@ class RectifierStage(TripletMaker):
         self.features = perceptual(config, device, dtype)
         self.readers: Readers | None = None
         if config.attribute_weight > 0:
-            self.readers = Readers(self.features, config.more_attributes, device, dtype)
+            self.readers = Readers(self.features, config.more_attributes, device, dtype, config.edit_gains)
         self.R = Rectifier(rectifier_widths(resolution, **{name: getattr(config, name) for name in OF_NETWORK}))
         init_from(self.R, config.init_from, "rectifier")
         self.R.to(device, memory_format=torch.channels_last)
