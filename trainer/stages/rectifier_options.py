@@ -60,8 +60,7 @@ class RectifierStageConfig(StageConfig):
     crop_error: float = 0.0            # how far crops are off, X and Y alike, see `crops.py`; found faces: 0.02
     real: float = 0.0                  # share of batches with training pictures
     real_edits: float = 0.0            # share of batches with edited training pictures (needs attribute_weight)
-    edit_gains: dict[str, float] = field(default_factory=dict)  # attribute -> how much of a change these have to show;
-                                       # above 1 where networks that have no part in the training read too little
+    edit_gains: dict[str, float] = field(default_factory=dict)  # attribute -> how much of a change these have to show
     behind_weight: float = 0.0         # of these: what is behind an object that is put on is the picture's
     behind_share: float = 1.0          # how much of it shows there: glass tints and a frame hides a part
     images: str = ""                   # your pictures (sheets, metrics, real, ...): a folder, .zip, .tar or shards
@@ -91,8 +90,6 @@ class RectifierStageConfig(StageConfig):
             raise InputError("real_edits compares what is read before and after an edit, in pictures that no bank "
                              f"holds. It needs attribute_weight above 0 (found {self.attribute_weight:g}) and no bank "
                              f"(found {self.bank!r}): change these, or set real_edits=0.")
-        if self.edit_gains and not self.real_edits:
-            raise InputError("edit_gains is about edited training pictures: set real_edits above 0, or leave it empty.")
         weights = self.triplet_weights
         if len(weights) != 3 or min(weights) < 0 or max(weights) <= 0:
             raise InputError(f"triplet_weights are three numbers from 0 up, not all 0; found {weights}.")
