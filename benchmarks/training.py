@@ -77,12 +77,15 @@ def portraits_stage(name: str, folder: Path, options: list[str]) -> Any:
     stage = name.removeprefix("portraits-")
     cls = stage_class(stage)
     known = cls.config_class.__dataclass_fields__
-    given = {"data": folder, "data_count": 512, "init_from": ""}
+    given = {"data": folder, "data_count": 512, "widen_from": "",
+             "init_from": PACKAGED / "generator.safetensors" if stage == "generator" else ""}
     given |= {key: PACKAGED / f"{file}.safetensors" for key, file in (
         ("generator", "generator"), ("encoder", "encoder"), ("attributes", "attributes"), ("editors", "dystyle"))}
     configs_of = ROOT / "trainer" / "configs"
     files_of = [configs_of / f"portraits-{size}" / f"{stage}.json" for size in (resolution, 64)]
     shipped = next(file for file in files_of if file.exists())
+    further = json.loads(shipped.read_text()).get("more_attributes", ())     # not packaged; the judge is as large
+    given["more_attributes"] = ",".join([str(PACKAGED / "judge.safetensors")] * len(further))
     return cls(configs.build(cls.config_class, shipped, [*(f"{k}={v}" for k, v in given.items() if k in known),
                                                          *options]))
 

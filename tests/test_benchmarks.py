@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from benchmarks.__main__ import ORDER, chosen
 from benchmarks.cases import BUILDERS, WIDTHS
 from benchmarks.roof import Recorder, bare_convolutions
 from benchmarks.routes import Case, Route, roof_of
+from benchmarks.training import portraits_stage
 from reganie_core.networks.encoders import Encoder4Editing, StyleEncoderConfig
 from reganie_core.networks.rectifier import Rectifier, RectifierConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
@@ -165,3 +168,11 @@ def test_rows_are_chosen_by_name() -> None:
     assert list(WIDTHS.values()) == [512, 512, 512, 512, 512, 256, 128, 64, 32]
     with pytest.raises(SystemExit, match="no row"):
         chosen(["generator-2048"])
+
+
+@pytest.mark.parametrize("name", ["portraits-generator", "portraits-encoder", "portraits-rectifier"])
+def test_shipped_configs_are_timed_on_the_packaged_networks(name: str, tmp_path: Path) -> None:
+    """Whatever files a config names beside the packaged ones."""
+    stage = portraits_stage(name, tmp_path, ["data_count=8", "batch=2", "device=cpu"])
+    terms = stage.step(0)
+    assert terms and all(math.isfinite(value) for value in terms.values())
