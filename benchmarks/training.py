@@ -84,8 +84,11 @@ def portraits_stage(name: str, folder: Path, options: list[str]) -> Any:
     configs_of = ROOT / "trainer" / "configs"
     files_of = [configs_of / f"portraits-{size}" / f"{stage}.json" for size in (resolution, 64)]
     shipped = next(file for file in files_of if file.exists())
-    further = json.loads(shipped.read_text()).get("more_attributes", ())     # not packaged; the judge is as large
+    names = json.loads(shipped.read_text())
+    further = names.get("more_attributes", ())     # not packaged; the judge is as large
     given["more_attributes"] = ",".join([str(PACKAGED / "judge.safetensors")] * len(further))
+    if "trunk" in names:
+        given["trunk"] = PACKAGED / "attributes.safetensors"
     return cls(configs.build(cls.config_class, shipped, [*(f"{k}={v}" for k, v in given.items() if k in known),
                                                          *options]))
 

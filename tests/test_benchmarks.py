@@ -170,7 +170,7 @@ def test_rows_are_chosen_by_name() -> None:
         chosen(["generator-2048"])
 
 
-@pytest.mark.parametrize("name", ["portraits-generator", "portraits-encoder", "portraits-rectifier"])
+@pytest.mark.parametrize("name", ["portraits-generator", "portraits-encoder", "portraits-rectifier", "portraits-text"])
 def test_shipped_configs_are_timed_on_the_packaged_networks(name: str, tmp_path: Path) -> None:
     """Whatever files a config names beside the packaged ones."""
     stage = portraits_stage(name, tmp_path, ["data_count=8", "batch=2", "device=cpu"])
