@@ -28,7 +28,7 @@ class Readers:
         gains, config = gains or {}, self.first.config
         if unknown := sorted(gains.keys() - set(config.numeric)):
             raise InputError(f"edit_gains: the attribute network reads no number {', '.join(unknown)}; it reads "
-                             f"{', '.join(config.numeric)}.")
+                             f"{', '.join(config.numeric)}. Name some of these, or leave edit_gains empty.")
         self.gains = torch.tensor([gains.get(name, 1.0) for name in (*config.numeric, *config.binary)], device=device)
 
     def read(self, images: Tensor) -> list[Tensor]:
