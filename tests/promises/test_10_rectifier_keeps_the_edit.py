@@ -24,7 +24,7 @@ EDITS = {"yaw=+15": {"yaw": 15.0}, "yaw=-15": {"yaw": -15.0}, "smile=+0.5": {"sm
          "glasses=on": {"glasses": 1.0}}
 SHORT = ("yaw=+15", "smile=+0.5")  # the other edits are measured by the long form
 # What the packaged weights have been seen to miss. The promise stays as it is; a better rectifier passes (XPASS).
-MISSED = {"yaw=+15": "0.946", "smile=+0.5": "0.844"}
+MISSED = {"yaw=+15": "0.940 to 0.950", "smile=+0.5": "0.866"}
 
 
 @pytest.fixture(scope="module")
