@@ -259,6 +259,7 @@ def test_cancel_ends_a_pass_between_two_layers(pack, wires, kind):
 
 def test_out_of_memory_halves_the_chunk(pack, wires, monkeypatch):
     image, sizes = picture(8), []
+    monkeypatch.setattr(pack.sub("_host"), "chunk_size", lambda resolution: 16)  # as on a GPU
     whole = _phase_one(pack, wires, image)[1]
     real = pack.rc.inversion.invert
 

@@ -66,6 +66,7 @@ def test_where_memory_is_short_the_result_is_the_same(pack: SimpleNamespace, wir
                                                       fits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most ``fits`` pictures go through a stage on the device; 0 leaves only the CPU. Both are said."""
     host = pack.sub("_host")
+    monkeypatch.setattr(host, "chunk_size", lambda resolution: 32)  # as on a GPU
     wanted = whole_graph(pack, wires)
     owner, name = STAGES[stage](wires)
     real, tried, unloaded = getattr(owner, name), [], []

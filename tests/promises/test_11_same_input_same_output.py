@@ -60,7 +60,7 @@ def test_a_batch_gives_what_its_pictures_give_alone() -> None:
         alone = rc.edit(image[index : index + 1], edits, domain=domain)
         for name in PICTURES:
             found, wanted = getattr(whole, name)[index : index + 1], getattr(alone, name)
-            assert float((found - wanted).abs().max()) <= CLOSE, name
+            assert torch.equal(found, wanted), name  # on a CPU, which this is: to the bit
 
 
 def test_nodes_on_batches(pack: SimpleNamespace) -> None:

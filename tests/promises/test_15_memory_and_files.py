@@ -60,6 +60,7 @@ def damage(path: Path) -> None:
 def test_out_of_memory_means_smaller_pieces_then_the_cpu(pack: SimpleNamespace,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
     on, image, sizes = wires_of(pack), picture(8), []
+    monkeypatch.setattr(pack.sub("_host"), "chunk_size", lambda resolution: 16)  # as on a GPU
     whole = chain(pack, image, wires=on).inversion
     invert, host, room = pack.rc.inversion.invert, pack.sub("_host"), {"pictures": 2}
 
