@@ -86,7 +86,8 @@ def comfyui(base: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     publish(base / "custom_nodes" / "reganie")
     for name in ("models", "input", "output", "temp", "user/default"):
         (base / name).mkdir(parents=True, exist_ok=True)
-    (base / "user/default/comfy.settings.json").write_text(json.dumps({"Comfy.TutorialCompleted": True}))
+    settings = {"Comfy.TutorialCompleted": True, "LiteGraph.Canvas.MinFontSizeForLOD": 0}  # small text is text, too
+    (base / "user/default/comfy.settings.json").write_text(json.dumps(settings))
     port, python = free_port(), os.environ.get("COMFYUI_PYTHON", sys.executable)
     command = [python, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
                "--database-url", f"sqlite:///{base}/user/comfyui.db", "--disable-auto-launch", "--disable-api-nodes"]
