@@ -114,16 +114,15 @@ def _join(parts: list[Algorithm1], image: Tensor, rectifier: str | None) -> Edit
 
 
 def _again(previous: EditResult, domain: Domain, editor: Editor | None, changes: Mapping[str, EditValue],
-           rectify: bool, strength: float, output: Output) -> EditResult:
+           rectify: bool, strength: float, output: Output, step: int) -> EditResult:
     """Another edit of pictures that were inverted before: editor, G, E_p and G_p; neither E nor E_d."""
     w_edit = edit_latent(editor, previous.latent, changes)
-    edited = synthesize(domain.generator, w_edit) if changes else previous.inversion
+    edited = synthesize(domain.generator, w_edit, chunk=step) if changes else previous.inversion
     if not rectify:
         return replace(previous, edited=edited, edited_latent=w_edit, rectified=None)
     known = previous.rectifier is not None and previous.rectifier == getattr(domain.rectifier, "fingerprint", None)
     code = previous.code if known else None
-    painted = paint_back(domain.rectifier, edited, previous.delta, strength, output, code=code,
-                         inversion=previous.inversion)
+    painted = paint_back(domain.rectifier, edited, previous.delta, strength, output, step, code, previous.inversion)
     return replace(previous, edited=edited, edited_latent=w_edit, rectified=painted)
 
 
@@ -159,13 +158,14 @@ def edit(image: Picture | Sequence[Picture] | EditResult, edits: Mapping[str, Ed
     editor = domain.editor_for(changes) if changes else None
     if editor is not None:
         check_edits(editor, changes)
+    where = next(domain.generator.parameters()).device
+    step = max(1, chunk) if chunk is not None else 1 if where.type == "cpu" else 8
     if isinstance(image, EditResult):
         with torch.inference_mode():
-            return _again(image, domain, editor, changes, rectify, strength, output)
+            return _again(image, domain, editor, changes, rectify, strength, output, step)
     with torch.inference_mode():
         pictures = prepare(image, domain.generator.resolution, fit)
-        pictures = pictures.to(next(domain.generator.parameters()).device)
-        step = max(1, chunk) if chunk is not None else 1 if pictures.device.type == "cpu" else 8
+        pictures = pictures.to(where)
         parts = []
         for start in range(0, pictures.shape[0], step):
             rows = slice(start, start + step)

@@ -29,7 +29,7 @@ def test_neither_encoder_runs_again(domain) -> None:
     finally:
         for hook in hooks:
             hook.remove()
-    assert calls == {"G": 1, "E_p": 1, "G_p": 1}
+    assert calls == {"G": 2, "E_p": 2, "G_p": 2}  # there are two pictures
     fresh = rc.edit(photo, {"age": -1.0}, domain=domain)
     assert not torch.allclose(first.rectified, moved.rectified, atol=1e-3)
     for name in ("edited", "rectified", "inversion", "delta", "reconstruction"):

@@ -24,7 +24,8 @@ EDITS = {"yaw=+15": {"yaw": 15.0}, "yaw=-15": {"yaw": -15.0}, "smile=+0.5": {"sm
          "glasses=on": {"glasses": 1.0}}
 SHORT = ("yaw=+15", "smile=+0.5")  # the other edits are measured by the long form
 # What the packaged weights have been seen to miss. The promise stays as it is; a better rectifier passes (XPASS).
-MISSED = {"yaw=+15": "0.940 to 0.950", "smile=+0.5": "0.866"}
+MISSED = {"smile=+0.5": "0.866"}
+MISSED_BY_MANY = {**MISSED, "yaw=+15": "0.940"}  # in the long form only
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +43,10 @@ def table(bench: Bench, edit: str, count: int) -> dict[str, Any]:
     return _tables[edit, count]
 
 
-def _known(edit: str) -> Any:
-    if edit not in MISSED:
+def _known(edit: str, missed: dict[str, str]) -> Any:
+    if edit not in missed:
         return edit
-    reason = f"the packaged rectifier keeps {MISSED[edit]} of this edit; {LEAST_KEPT} are promised"
+    reason = f"the packaged rectifier keeps {missed[edit]} of this edit; {LEAST_KEPT} are promised"
     return pytest.param(edit, marks=pytest.mark.xfail(reason=reason, strict=False))
 
 
@@ -61,7 +62,7 @@ def comes_closer(bench: Bench, edit: str, count: int) -> None:
     assert found["rows"]["Y_r (rectified)"][PERCEPTUAL]["all"]["mean"] > 0, "a comparison of a picture with itself"
 
 
-@pytest.mark.parametrize("edit", [_known(edit) for edit in SHORT])
+@pytest.mark.parametrize("edit", [_known(edit, MISSED) for edit in SHORT])
 def test_the_change_of_the_attribute_is_kept(bench: Bench, edit: str) -> None:
     keeps(bench, edit, 20)
 
@@ -72,7 +73,7 @@ def test_the_distance_to_the_exact_answer_falls(bench: Bench, edit: str) -> None
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("edit", [_known(edit) for edit in EDITS])
+@pytest.mark.parametrize("edit", [_known(edit, MISSED_BY_MANY) for edit in EDITS])
 def test_both_on_many_people(bench: Bench, edit: str) -> None:
     comes_closer(bench, edit, 400)
     keeps(bench, edit, 400)

@@ -63,6 +63,17 @@ def test_a_batch_gives_what_its_pictures_give_alone() -> None:
             assert torch.equal(found, wanted), name  # on a CPU, which this is: to the bit
 
 
+def test_a_slider_moves_a_batch_as_its_pictures_alone() -> None:
+    domain = rc.load_domain("portraits")
+    first = rc.edit(portraits.render(portraits.sample(5, FIRST, items=("hat",)), domain.resolution), domain=domain)
+    edits = {"yaw": -10.0, "age": 0.5}
+    whole = rc.edit(first, edits, domain=domain).rectified
+    for index in range(5):
+        alone = rc.edit(first.image[index : index + 1], domain=domain)
+        moved = rc.edit(alone, edits, domain=domain).rectified
+        assert float((whole[index : index + 1] - moved).abs().max()) <= CLOSE
+
+
 def test_nodes_on_batches(pack: SimpleNamespace) -> None:
     on, images = wires_of(pack), picture(5, seed=3)
     whole = chain(pack, images, wires=on)
