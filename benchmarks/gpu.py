@@ -18,13 +18,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from reganie_core.algorithm1 import algorithm1
 from reganie_core.editing import DirectionEditor
 from reganie_core.images import area_downsample
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
 from reganie_core.networks.encoders import Encoder4Editing, StyleEncoderConfig
 from reganie_core.networks.rectifier import Rectifier, RectifierConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
-from reganie_core.rectify import algorithm1
 from trainer.losses import discriminator_loss, generator_loss, r1_penalty
 
 DEVICE = "cuda"

@@ -46,7 +46,8 @@ def _contents(path: Path) -> dict | None:
             _seen[key] = None
             if _quick(path):
                 found = rc.inspect(path)
-                _seen[key] = {"contains": found["contains"], "controls": _controls(found["config"])}
+                _seen[key] = {"contains": found["contains"], "controls": _controls(found["config"]),
+                              "provenance": (found.get("metadata") or {}).get("provenance")}
     except Exception as error:  # one odd file must not take every list of the page away
         log.debug("%s is not listed by what it holds: %s", path, error)
         return None
@@ -139,6 +140,16 @@ def controls_of(kind: str, name: str) -> list[rc.Control]:
 def controls_in(path: Path) -> list[rc.Control]:
     """The same for a file found before."""
     return (_contents(path) or {}).get("controls", [])
+
+
+def fingerprints_of(kind: str, name: str) -> dict[str, Any]:
+    """Which networks a file says it was trained with, from its metadata; empty where it says nothing."""
+    try:
+        provenance = (_contents(path_of(kind, name)) or {}).get("provenance")
+    except rc.ReganieError:
+        return {}
+    prints = provenance.get("fingerprints") if isinstance(provenance, dict) else None
+    return prints if isinstance(prints, dict) else {}
 
 
 def _controls(config: dict[str, Any]) -> list[rc.Control]:

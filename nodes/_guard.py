@@ -120,7 +120,8 @@ def _mask(name: str, value: Any, options: dict[str, Any]) -> None:
 
 
 def _difference(name: str, value: Any, options: dict[str, Any]) -> None:
-    _tensor(name, value, "a difference from Compute Delta", (4,))
+    if not isinstance(value, rc.Delta):
+        raise InputError(f"{name} takes a difference from Compute Delta; found {_shown(value)}. Connect that node.")
 
 
 def _latent(name: str, value: Any, options: dict[str, Any]) -> None:

@@ -352,6 +352,13 @@ def notice(title: str, text: str) -> None:
         host.send_sync("reganie.notice", {"title": title, "text": text})
 
 
+def say(node: str | None, text: str) -> None:
+    """A line of text on a node itself, on hosts that can show one."""
+    host = getattr(server.PromptServer, "instance", None)
+    if node is not None and hasattr(host, "send_progress_text"):
+        host.send_progress_text(text, node)
+
+
 # -------------------------------------------------------------------------------------------------------------- routes
 def add_route(path: str, answer: Callable[[dict[str, str]], tuple[int, dict[str, Any]]]) -> None:
     """``GET path`` answers with ``answer(query) -> (status, JSON)``, worked out beside the server's own loop."""

@@ -34,10 +34,11 @@ _alive: WeakValueDictionary[tuple, Model] = WeakValueDictionary()
 class Model:
     """One loaded file on a wire: its kind, a label for messages, and the network or editor itself."""
 
-    def __init__(self, kind: str, label: str, value: Any) -> None:
-        self.kind, self.label, self.value = kind, label, value
+    def __init__(self, kind: str, label: str, value: Any, path: Path | None = None) -> None:
+        self.kind, self.label, self.value, self.path = kind, label, value, path
         held = (value, getattr(value, "network", None), getattr(value, "mapper", None))  # editors hold theirs
-        module = next((item for item in held if isinstance(item, torch.nn.Module)), None)
+        modules = (item for item in held if isinstance(item, torch.nn.Module))
+        module = next((item for item in modules if next(item.parameters(), None) is not None), None)
         self.resident = None if module is None else _host.Resident(module)
 
     def __repr__(self) -> str:
@@ -63,7 +64,7 @@ def load(kind: str, path: Path, label: str) -> Model:
                 value = LOADERS[kind](path)
             if kind == "method":  # its file says which
                 kind, value = value
-            _alive[key] = model = Model(kind, label, value)
+            _alive[key] = model = Model(kind, label, value, path)
         return model
 
 

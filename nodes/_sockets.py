@@ -14,7 +14,7 @@ STYLECLIP = "REGANIE_STYLECLIP"
 DIRECTIONS = "REGANIE_DIRECTIONS"
 RECTIFIER = "REGANIE_RECTIFIER"
 LATENT = "REGANIE_LATENT"
-DELTA = "REGANIE_DELTA"  # tensor [B,3,h,w]; Compute Delta leaves its inversion on it, as `.inversion`, for Rectify
+DELTA = "REGANIE_DELTA"  # a reganie_core.Delta
 FACE = "REGANIE_FACE"
 SLIDER_EDITOR = f"{DYSTYLE},{DIRECTIONS}"  # ComfyUI connects either
 

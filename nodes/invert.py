@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .. import reganie_core as rc
-from . import _choices, _host, _models
+from . import _choices, _host, _models, _origins
 from ._sockets import ENCODER, GENERATOR, LATENT, given
 
 CATEGORY = "ReGANIE/2 Invert"
 OUTPUT_TOOLTIPS = (
     "The latent code of each picture, for the edit nodes.",
     "The generator's picture of that code.",
-    "The prepared square picture that was inverted. Compute Delta needs this one, not the photo.",
+    "The prepared square picture, at its own resolution. Compute Delta needs this one, not the photo.",
 )
 
 
@@ -90,13 +91,19 @@ class E4EInvert:
         size = generator.value.resolution
         pictures = rc.images.from_comfy(image)
         latents: list[Any] = []
+        errors: list[Tensor] = []
 
         def work(part: slice, chunk: int) -> tuple[Tensor, Tensor]:
             network, e = _models.on_device(_host.activation_bytes(max(size, 256), chunk), generator, encoder)
             found = rc.inversion.invert(network, e, pictures[part].to(_host.device()), fit=fit, chunk=chunk)
+            errors.append(rc.inversion.usual.inversion_error(found.image, found.inversion).cpu())
             pictures_out = rc.images.to_comfy(found.inversion), rc.images.to_comfy(found.image)
             latents.append(found.latent.to(_host.results_device()))  # last: what fails before is tried again
             return pictures_out
 
         inversion, prepared = _host.in_chunks(len(pictures), _host.chunk_size(max(size, 256)), work)
+        _origins.record(inversion, prepared, generator.value, encoder.value)
+        usual = None if encoder.path is None else rc.domains.usual_error_beside(encoder.path)
+        if usual is not None and (unlike := usual.notice(torch.cat(errors))):
+            _host.notice("E4E Invert", unlike)
         return rc.latents.concatenate(latents), inversion, prepared

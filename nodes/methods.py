@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import reganie_core as rc
-from . import _choices, _host, _inputs, _models, _notices
+from . import _choices, _host, _inputs, _models, _notices, _origins
 from ._sockets import ENCODER, GENERATOR, LATENT, given
 from .invert import CATEGORY, OUTPUT_TOOLTIPS
 
@@ -126,7 +126,10 @@ class InvertImage:
                 inversions.append(rc.images.to_comfy(found.inversion).to(_host.results_device()))
                 prepared.append(rc.images.to_comfy(found.image).to(_host.results_device()))
                 start += max(1, chunk)
-        return rc.latents.concatenate(latents), torch.cat(inversions), torch.cat(prepared)
+        inversion, picture = torch.cat(inversions), torch.cat(prepared)
+        encoder = self.networks["encoder"] or self.networks["network"]
+        _origins.record(inversion, picture, generator.value, getattr(encoder, "value", None))
+        return rc.latents.concatenate(latents), inversion, picture
 
     def _load(self, method: str, wire: Any, encoder_name: str, network_name: str) -> dict[str, _models.Model | None]:
         """The networks a method takes: its own, and an encoder."""

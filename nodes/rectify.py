@@ -1,17 +1,16 @@
-"""Phase II: the difference, and the network that paints it back."""
+"""Phase II: what the inversion lost, and the rectifier that brings it back."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import reganie_core as rc
-from . import _choices, _host, _models
+from . import _choices, _host, _models, _origins, _rectifiers
 from ._sockets import DELTA, RECTIFIER
 
 CATEGORY = "ReGANIE/4 Rectify"
@@ -35,93 +34,84 @@ class ComputeDelta:
             "required": {
                 "image": (
                     "IMAGE",
-                    {"tooltip": "The picture that was inverted: E4E Invert's image output, not the photo."},
+                    {
+                        "tooltip": "The picture that was inverted: E4E Invert's image output, not the photo. It may be "
+                        "larger than the inversion; its detail is kept."
+                    },
                 ),
-                "inversion": ("IMAGE", {"tooltip": "E4E Invert's inversion output. It sets the size."}),
+                "inversion": ("IMAGE", {"tooltip": "E4E Invert's inversion output."}),
             }
         }
 
-    def compute(self, image: Tensor, inversion: Tensor) -> tuple[Tensor, Tensor]:
+    def compute(self, image: Tensor, inversion: Tensor) -> tuple[rc.Delta, Tensor]:
+        origin = _origins.of(inversion)
         picture, inverted = rc.images.from_comfy(image), rc.images.from_comfy(inversion, "inversion")
-        delta = rc.rectify.difference(picture, inverted)
-        doubt = rc.rectify.misfit(picture, inverted)
+        known = (None, None) if origin is None else (origin.generator, origin.encoder)
+        delta = rc.Delta(picture, inverted, *known).to(_host.results_device())
+        doubt = rc.delta.misfit(picture, inverted) if origin is None else origin.other_picture(image)
         if doubt:
             _host.notice("Compute Delta", doubt)
-        delta = delta.to(_host.results_device())
-        delta.inversion = inverted.to(_host.results_device())  # see `_sockets.DELTA`
-        return delta, rc.images.to_comfy(rc.sheets.difference_picture(delta))
+        return delta, rc.images.to_comfy(rc.sheets.difference_picture(delta.pixels))
 
 
 class _Codes:
     """E_d(dX) of a node's last difference, kept so that moving a slider runs the editor, G, E_p and G_p only.
 
-    A difference that comes out of ComfyUI's cache is the same object, which is what is compared. Rows that were encoded
-    in other groups (less memory, another number of edits) are simply encoded again.
+    A difference that comes out of ComfyUI's cache is the same object, which is what is compared.
     """
 
     MOST_BYTES = 1 << 29
 
     def __init__(self) -> None:
         self._of: tuple[weakref.ref, ...] = ()
-        self._parts: dict[tuple[int, int], Any] = {}
+        self._rows: dict[int, Any] = {}
         self._bytes = 0
 
-    def use(self, delta: Tensor, rectifier: _models.Model) -> _Codes:
+    def use(self, delta: rc.Delta, rectifier: _models.Model) -> _Codes:
         """These codes, emptied unless they belong to this difference and this rectifier."""
         if not (self._of and self._of[0]() is delta and self._of[1]() is rectifier):
-            self._of, self._parts, self._bytes = (weakref.ref(delta), weakref.ref(rectifier)), {}, 0
+            self._of, self._rows, self._bytes = (weakref.ref(delta), weakref.ref(rectifier)), {}, 0
         return self
 
-    def get(self, start: int, small: Tensor, encode: Callable[[Tensor], Any]) -> Any:
-        """The code of the rows from ``start`` on, on ``small``'s device; ``encode`` makes it when it is not known."""
-        code = self._parts.get((start, len(small)))
-        if code is None:
-            code = encode(small)
-            size = sum(part.numel() * part.element_size() for part in code if part is not None)
-            if self._bytes + size <= self.MOST_BYTES:
-                self._bytes += size
-                self._parts[start, len(small)] = _moved(code, _host.results_device())
-        return _moved(code, small.device)
-
-
-def _moved(code: Any, device: torch.device) -> Any:
-    return type(code)(*(None if part is None else part.to(device) for part in code))
-
-
-class _Watched:
-    """A rectifier whose every pass moves the progress bar and looks for Cancel; rectify() sees no difference."""
-
-    def __init__(self, network: Any, progress: _host.Progress, codes: _Codes, start: int) -> None:
-        self._network, self._progress, self._codes, self._start = network, progress, codes, start
-        self.resolution, self.carries = network.resolution, network.carries
-
-    def encode_delta(self, delta: Tensor) -> Any:
-        start, self._start = self._start, self._start + len(delta)
-        return self._codes.get(start, delta, self._network.encode_delta)
-
-    def render(self, edited: Tensor, code: Any, strength: float, flow: Tensor | None = None) -> Tensor:
-        painted = self._network.render(edited, code, strength, flow)
-        self._progress.step(len(painted))
-        return painted
+    def get(self, rows: list[int], device: torch.device, encode: Callable[[int], Any]) -> Any:
+        """The codes of some differences; ``encode(i)`` makes one that is not known, or None where there is no E_d."""
+        found = []
+        for i in rows:
+            code = self._rows.get(i)
+            if code is None:
+                code = encode(i)
+                if code is None:
+                    return None
+                size = sum(part.numel() * part.element_size() for part in code if part is not None)
+                if self._bytes + size <= self.MOST_BYTES:
+                    self._bytes += size
+                    self._rows[i] = code.to(_host.results_device())
+            found.append(code.to(device))
+        return type(found[0]).cat(found)
 
 
 class Rectify:
     CATEGORY = CATEGORY
     FUNCTION = "rectify"
     DESCRIPTION = (
-        "Paint what the inversion lost (hat, earrings, hand, background) back into the edit, where it belongs now."
+        "Bring what the inversion lost (hat, earrings, hand, background) back into the edit, where it belongs now. "
+        "Works with every StyleGAN: without a rectifier for yours the detail is carried without a network."
     )
-    SEARCH_ALIASES = ["reganie", "restore details", "rectifying network", "paint back", "phase 2"]
-    RETURN_TYPES = ("IMAGE",)
-    RETURN_NAMES = ("image",)
-    OUTPUT_TOOLTIPS = ("The rectified edit.",)
+    SEARCH_ALIASES = ["reganie", "restore details", "rectifying network", "paint back", "phase 2", "carry"]
+    RETURN_TYPES = ("IMAGE", "MASK")
+    RETURN_NAMES = ("image", "doubt")
+    OUTPUT_TOOLTIPS = (
+        "The rectified edit.",
+        "White where the result may well be wrong: the edit changed something that the photo has detail of, or a turn "
+        "uncovered what nobody has seen. For an inpainting, or to look at.",
+    )
 
     def __init__(self) -> None:
         self.codes = _Codes()  # ComfyUI keeps a node's object between runs
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        rectifiers = _choices.files("rectifier")
+        rectifiers = _rectifiers.names()
         return {
             "required": {
                 "edited": (
@@ -147,10 +137,10 @@ class Rectify:
                 "output": (
                     "COMBO",
                     {
-                        "options": list(rc.rectify.OUTPUTS),
-                        "default": "rectifier",
-                        "tooltip": "rectifier: a picture of the rectifier's resolution. edited: the edited "
-                        "picture's own size, with the rectifier's change enlarged and added.",
+                        "options": list(rc.rectification.OUTPUTS),
+                        "default": "photo",
+                        "tooltip": "photo: the size of the picture that was inverted, with all of its detail. "
+                        "rectifier: the resolution of the rectifying network. edited: the generator's.",
                     },
                 ),
             },
@@ -164,56 +154,50 @@ class Rectify:
                     {
                         "options": rectifiers,
                         "default": rectifiers[0],
-                        "tooltip": "The rectifier to use when none is connected.",
+                        "tooltip": "What to use when no rectifier is connected. auto: the one that was trained for "
+                        "this generator where there is one, else carry. carry: no network, any generator.",
                     },
                 ),
             },
+            "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, rectifier_name: str = _choices.PACKAGED) -> bool | str:
+    def VALIDATE_INPUTS(cls, rectifier_name: str = _rectifiers.AUTO) -> bool | str:
         return _choices.name_problem("rectifier", rectifier_name)
 
     @classmethod
-    def IS_CHANGED(cls, rectifier_name: str = _choices.PACKAGED, **_: Any) -> str:
-        return _choices.state("rectifier", rectifier_name)
+    def IS_CHANGED(cls, rectifier_name: str = _rectifiers.AUTO, **_: Any) -> str:
+        return _rectifiers.state(rectifier_name)
 
     def rectify(
         self,
         edited: Tensor,
-        delta: Tensor,
+        delta: rc.Delta,
         strength: float = 1.0,
-        output: str = "rectifier",
+        output: str = "photo",
         rectifier: _models.Model | None = None,
-        rectifier_name: str = _choices.PACKAGED,
-    ) -> tuple[Tensor]:
-        rectifier = _choices.chosen(self, "rectifier", rectifier, rectifier_name)
+        rectifier_name: str = _rectifiers.AUTO,
+        unique_id: str | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        rectifier = self.kept = _rectifiers.chosen(rectifier, rectifier_name, delta)
         pictures = rc.images.from_comfy(edited, "edited picture")
-        size = rectifier.value.resolution
-        inversion = getattr(delta, "inversion", None)
-        repeats, uneven = divmod(len(pictures), len(delta))
-        progress, chunk = _host.Progress(len(pictures)), _host.chunk_size(size)
+        repeats = rc.rectification.repeats_of(pictures, delta)
+        size = max(pictures.shape[-1], delta.image.shape[-1], rectifier.value.resolution or 0)
         codes = self.codes.use(delta, rectifier)
-        # Whole differences at a time, each with all its pictures; batches that do not pair are the library's to refuse.
-        step = len(delta) if uneven or not repeats else max(1, chunk // repeats)
 
-        def work(start: int, chunk: int) -> Tensor:
+        def work(rows: slice, chunk: int) -> tuple[Tensor, Tensor]:
             (network,) = _models.on_device(_host.activation_bytes(size, chunk), rectifier)
-            where = _host.device()
-            edits = pictures if step == len(delta) else pictures[start * repeats : (start + step) * repeats]
-            painted = rc.rectify.rectify(
-                _Watched(network, progress, codes, start),
-                edits.to(where),
-                delta[start : start + step].to(where),
-                float(strength),
-                output,
-                chunk,
-                inversion=None if inversion is None else inversion[start : start + step].to(where),
-            )
-            return rc.images.to_comfy(painted).to(_host.results_device())
+            where, wanted = _host.device(), range(rows.start, rows.stop)
+            own = [i // repeats for i in wanted]
+            code = None
+            if strength:
+                code = codes.get(own, where, lambda i: rc.rectification.encode_differences(
+                    network, delta[i : i + 1].to(where)))
+            found = rc.rectification.rectify_with_doubt(
+                network, pictures[rows].to(where), delta[own].to(where), float(strength), output, chunk, code)
+            return rc.images.to_comfy(found.picture), found.doubt[:, 0]
 
-        parts = []
-        for start in range(0, len(delta), step):
-            part, chunk = _host.halving(chunk, partial(work, start))
-            parts.append(part)
-        return (torch.cat(parts),)
+        picture, doubt = _host.in_chunks(len(pictures), _host.chunk_size(size), work)
+        _host.say(unique_id, f"used: {rectifier.label}")
+        return picture, doubt

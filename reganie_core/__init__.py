@@ -14,7 +14,7 @@ _NAMES = {
     "load_generator": "checkpoints",
     "load_discriminator": "checkpoints",
     "load_encoder": "checkpoints",
-    "load_rectifier": "checkpoints",
+    "load_rectifier": "rectification",
     "load_inverter": "inversion",
     "inspect": "checkpoints",
     "convert": "checkpoints",
@@ -27,14 +27,18 @@ _NAMES = {
     "load_domain": "domains",
     "Domain": "domains",
     "edit": "pipeline",
+    "invert": "pipeline",
+    "rectify": "rectification",
+    "Delta": "delta",
     "EditResult": "pipeline",
     "Latent": "latents",
     "ReganieError": "errors",
     "ReganieWarning": "errors",
 }
 _MODULES = frozenset({
-    "checkpoints", "domains", "editing", "errors", "faces", "images", "inversion", "latents", "metrics", "networks",
-    "paths", "pipeline", "portraits", "rectify", "sheets", "text",
+    "algorithm1", "alignment", "checkpoints", "delta", "domains", "editing", "errors", "faces", "images", "inversion",
+    "latents", "metrics", "networks",
+    "paths", "pipeline", "portraits", "rectification", "sheets", "text",
 })
 
 __all__ = [*_NAMES, "portraits", "__version__"]  # noqa: PLE0604 - literal names, held in one table

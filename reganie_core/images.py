@@ -26,6 +26,7 @@ __all__ = [
     "check_image",
     "clamp",
     "fit",
+    "fit_photo",
     "from_comfy",
     "from_pil",
     "from_uint8",
@@ -33,6 +34,7 @@ __all__ = [
     "open_picture",
     "resize",
     "save_image",
+    "square",
     "to_comfy",
     "to_pil",
     "to_uint8",
@@ -42,6 +44,7 @@ Fit = Literal["error", "crop", "pad"]
 FIT_MODES: tuple[str, ...] = ("error", "crop", "pad")
 SMALLEST_SIDE = 16
 LARGEST_SIDE = 16384
+LARGEST_PHOTO = 2048  # pixels on a side that edits work at; more would take gigabytes
 LARGEST_FILE = 512 << 20  # bytes
 LARGEST_PICTURE = 50_000_000  # pixels; reading one takes about 1 GB
 # What is read, by content. Everything else stays with its own programs (PIL would start one for PostScript).
@@ -268,7 +271,22 @@ def resize(images: Tensor, size: int | tuple[int, int], mode: Literal["bilinear"
 
 
 def fit(images: Tensor, size: int, mode: Fit = "error") -> Tensor:
-    """Make ``[B,3,H,W]`` in [-1,1] square with ``size`` pixels on a side.
+    """Make ``[B,3,H,W]`` in [-1,1] square with ``size`` pixels on a side; see :func:`square`."""
+    return clamp(resize(square(images, mode), size))
+
+
+def fit_photo(images: Tensor, size: int, mode: Fit = "error") -> tuple[Tensor, Tensor]:
+    """(photo, picture) of ``[B,3,H,W]``: square at its own resolution, and at ``size`` for a network.
+
+    The photo ``[B,3,h,h]`` has h of at least ``size`` and at most :data:`LARGEST_PHOTO` pixels.
+    """
+    images = square(images, mode)
+    side = max(size, min(LARGEST_PHOTO, images.shape[-1]))
+    return clamp(resize(images, side)), clamp(resize(images, size))
+
+
+def square(images: Tensor, mode: Fit = "error") -> Tensor:
+    """Make ``[B,3,H,W]`` in [-1,1] square at its own resolution.
 
     Args:
         mode: what happens to a picture that is not square: ``"error"`` refuses it, ``"crop"`` keeps the centre,
@@ -296,4 +314,4 @@ def fit(images: Tensor, size: int, mode: Fit = "error") -> Tensor:
         side = max(h, w)
         top, left = (side - h) // 2, (side - w) // 2
         images = F.pad(images, (left, side - w - left, top, side - h - top), mode="replicate")
-    return clamp(resize(images, size))
+    return images

@@ -46,7 +46,8 @@ def english(nodes: dict[str, type], names: dict[str, str]) -> dict[str, Any]:
     for node, cls in nodes.items():
         if node in HOSTS_OWN:
             continue
-        specs = {key: spec for group in cls.INPUT_TYPES().values() for key, spec in group.items()}
+        groups = cls.INPUT_TYPES()
+        specs = {key: spec for group in ("required", "optional") for key, spec in groups.get(group, {}).items()}
         outputs = zip(cls.RETURN_NAMES, cls.OUTPUT_TOOLTIPS, strict=True)
         defs[node] = {
             "display_name": names[node],

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from reganie_core import rectify
+from reganie_core.alignment.flow import estimate_flow, resize_flow, warp
 from reganie_core.errors import InputError, MismatchError
-from reganie_core.flow import estimate_flow, resize_flow, warp
 from reganie_core.networks.rectifier import MASK_START, Rectifier, RectifierConfig
+from reganie_core.rectification import rectify
 from tests.test_rectifier import TINY, make, pictures
 
 CARRYING = dataclasses.replace(TINY, carry_channels=(5, 6))
@@ -39,7 +39,9 @@ def test_it_starts_as_the_pasted_difference_carried_along_the_flow() -> None:
     network = Rectifier(CARRYING)
     edited, delta = pictures(2).float(), pictures(2, seed=2).float()
     share = torch.sigmoid(torch.tensor(MASK_START))
-    assert torch.allclose(network(edited, delta), edited + share * delta, atol=1e-5)
+    assert torch.allclose(network(edited, delta, inversion=edited), edited + share * delta, atol=1e-5)
+    with pytest.raises(MismatchError, match="give inversion"):
+        network(edited, delta)
     moved = network(edited, delta, flow=shift(4.0))
     assert torch.allclose(moved[..., :-4], (edited[..., :-4] + share * delta[..., 4:]), atol=1e-5)
     assert torch.equal(network(edited, delta, strength=0.0, flow=shift(4.0)), edited)
@@ -64,17 +66,20 @@ def test_rectify_finds_the_flow_from_the_inversion() -> None:
     inversion, edited = smooth[..., 4:36, 4:36], smooth[..., 4:36, 2:34]      # all moved to the right by 2 px
     delta = torch.zeros(2, 3, 32, 32)
     delta[..., 12:20, 12:20] = 0.5
-    plain = rectify.rectify(network, edited, delta)
-    found = rectify.rectify(network, edited, delta, inversion=inversion)
+    plain = rectify(network, edited, delta, inversion=edited)
+    found = rectify(network, edited, delta, inversion=inversion)
     expected = network(edited, delta, flow=estimate_flow(inversion, edited)).clamp(-1, 1)
     assert torch.allclose(found, expected, atol=1e-6)
     answer = (edited + torch.sigmoid(torch.tensor(MASK_START)) * delta.roll(2, -1)).clamp(-1, 1)
     assert (found - answer).abs().mean() < 0.5 * (plain - answer).abs().mean()
     # Nothing moved: the flow of a picture to itself is zero, exactly.
-    assert torch.equal(rectify.rectify(network, inversion, delta, inversion=inversion),
-                       rectify.rectify(network, inversion, delta))
+    flow = torch.zeros(2, 2, 32, 32)
+    assert torch.equal(rectify(network, inversion, delta, inversion=inversion),
+                       network(inversion, delta, flow=flow).clamp(-1, 1))
+    with pytest.raises(MismatchError, match="needs X"):
+        rectify(network, edited, delta)
     with pytest.raises(MismatchError, match="1 inversions for 2 differences"):
-        rectify.rectify(network, edited, delta, inversion=inversion[:1])
+        rectify(network, edited, delta, inversion=inversion[:1])
 
 
 def test_the_correction_learns_what_the_flow_misses() -> None:
@@ -87,7 +92,7 @@ def test_the_correction_learns_what_the_flow_misses() -> None:
     edited, target = torch.zeros_like(delta), delta.roll(2, dims=-1)
     losses = []
     for _ in range(80):
-        loss = (network(edited, delta) - target)[..., 4:].abs().mean()
+        loss = (network(edited, delta, inversion=edited) - target)[..., 4:].abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

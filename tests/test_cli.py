@@ -168,10 +168,9 @@ def test_demo_compares_with_the_exact_answers(cli, tiny_domain, tmp_path):
     report = json.loads(text)
     assert status == 0 and Image.open(report["sheet"]).height > 8 * 128
     rows = {(row["task"], row["region"]): row for row in report["rows"]}
-    reconstruction = rows["reconstruction", "all"]
-    assert reconstruction["pasted"] == pytest.approx(0, abs=1e-6) and reconstruction["X0 unchanged"] == 0
-    assert reconstruction["inversion"] > 0.01
+    trivial = {"X0 unchanged", "Y^", "Y^ + dX pasted", "X0 warped", "Y^ + warped dX"}
+    assert all(trivial | {"result", "learned rectifier"} <= set(row) for row in report["rows"]), "no row is left out"
     for task in ("yaw", "smile", "age"):
         assert rows[task, "changed"]["X0 unchanged"] > rows[task, "all"]["X0 unchanged"] > 0
     text = cli("demo", "-o", tmp_path / "demo.png", "--domain", tiny_domain)[1]
-    assert "yaw +15" in text and "rectified" in text and len(text.splitlines()) < 16
+    assert "yaw +15" in text and "carried" in text and len(text.splitlines()) < 16

@@ -20,7 +20,7 @@ from reganie_core.images import save_image
 from reganie_core.inversion import encode
 from reganie_core.latents import synthesize
 from reganie_core.metrics import load_lpips
-from reganie_core.rectify import rectify
+from reganie_core.rectification import rectify
 from tests import checkpoint_files as files
 from trainer import evaluate
 from trainer.evaluation import prompts, stats

@@ -39,7 +39,8 @@ def test_the_face_goes_back_and_the_rest_stays(photo, tiny_domain, tmp_path, cap
     before, after = np.asarray(Image.open(photo)), np.asarray(Image.open(out))
     assert after.shape == before.shape and np.array_equal(after[..., 3], before[..., 3])
     points = faces.parse_points(photo.with_suffix(".txt").read_text())
-    aligned = faces.align_photos(Image.open(photo), 32, points=points, which="right")
+    aligned = faces.align_photos(Image.open(photo), None, smallest=32, points=points, which="right")
+    assert aligned.crops.shape[-1] == round(aligned.faces[0].side) > 32, "the photo's own resolution"
     edited = rc.edit(aligned.crops, {"age": 1.0}, domain=tiny_domain)
     expected = faces.paste_faces(Image.open(photo), edited.result, aligned.faces, reference=edited.reconstruction)
     assert np.array_equal(after, np.asarray(expected.photos))
@@ -49,7 +50,7 @@ def test_the_face_goes_back_and_the_rest_stays(photo, tiny_domain, tmp_path, cap
     assert run(*common, "--paste-back", "--face", "all", "--sheet") == 0
     assert (np.asarray(Image.open(out))[:, :130] != before[:, :130]).any() and (tmp_path / "out_sheet.png").exists()
     assert run(*common, "--json") == 0  # without pasting: the crop
-    assert Image.open(out).size == (32, 32)
+    assert Image.open(out).size == (aligned.faces[0].size,) * 2
 
 
 def test_several_photos_one_without_a_face(photo, tiny_domain, tmp_path, capfd):

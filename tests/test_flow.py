@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reganie_core import portraits
-from reganie_core.flow import estimate_flow, warp
+from reganie_core.alignment.flow import estimate_flow, warp
 from tests.test_trainer_paste import smooth_pictures
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reganie_core import networks
+from reganie_core.delta import difference
 from reganie_core.editing.directions import DirectionEditor
 from reganie_core.errors import CorruptCheckpointError, InputError, MismatchError, NotFoundError
 from reganie_core.inversion import (
@@ -26,7 +27,7 @@ from reganie_core.inversion import (
 from reganie_core.inversion.hyperstyle import paint_each
 from reganie_core.latents import Latent, concatenate, load_latent, render, save_latent, synthesize
 from reganie_core.networks.lpips import LPIPS, LPIPSConfig
-from reganie_core.rectify import difference, rectify
+from reganie_core.rectification import rectify
 
 SHORT = ProjectionSettings(steps=6, optimise_noise=False, l2_weight=1.0)
 OPTIONS = {"pti": {"settings": PtiSettings(ProjectionSettings(steps=4), steps=5)}, "w": {"settings": SHORT},

@@ -33,6 +33,10 @@ def _phase_one(pack: SimpleNamespace, wires: SimpleNamespace, image: torch.Tenso
     return latent, inversion, prepared, delta, preview
 
 
+def _nothing_lost(pack, size=32):
+    return pack.rc.Delta(torch.zeros(1, 3, size, size), torch.zeros(1, 3, size, size))
+
+
 def test_the_whole_graph_gives_what_the_library_gives(pack, wires, tiny_domain):
     image = picture(5)
     latent, inversion, prepared, delta, preview = _phase_one(pack, wires, image)
@@ -46,9 +50,10 @@ def test_the_whole_graph_gives_what_the_library_gives(pack, wires, tiny_domain):
         layers="all",
         editor=wires.directions,
     )
-    (result,) = call(
+    result, doubt = call(
         pack, "Rectify", edited=edited, delta=delta, strength=1.0, output="rectifier", rectifier=wires.rectifier
     )
+    assert doubt.shape == (5, 32, 32) and 0 <= doubt.min() and doubt.max() <= 1
     expected = pack.rc.edit(image.permute(0, 3, 1, 2) * 2 - 1, {"yaw": 15.0}, domain=tiny_domain)
     for found, wanted in (
         (inversion, expected.inversion),
@@ -58,7 +63,7 @@ def test_the_whole_graph_gives_what_the_library_gives(pack, wires, tiny_domain):
     ):
         assert found.shape == (5, 32, 32, 3) and found.dtype == torch.float32
         torch.testing.assert_close(found, (wanted.permute(0, 2, 3, 1) + 1) / 2, atol=1e-5, rtol=0)
-    torch.testing.assert_close(delta, expected.delta, atol=1e-5, rtol=0)
+    torch.testing.assert_close(delta.pixels, expected.delta, atol=1e-5, rtol=0)
     torch.testing.assert_close(preview, (expected.delta.permute(0, 2, 3, 1) / 2 + 1) / 2, atol=1e-5, rtol=0)
     torch.testing.assert_close(edited_latent.ws, expected.edited_latent.ws, atol=1e-5, rtol=1e-5)
     assert (result - edited).abs().max() > 1e-3, "the rectifier of the tiny domain must do something"
@@ -97,7 +102,7 @@ def test_nothing_is_loaded_twice_and_a_replaced_file_is_loaded_again(pack, wires
 
 
 def test_a_network_loaded_by_name_lives_as_long_as_its_node(pack, wires, tiny_domain, tmp_path):
-    node, delta = pack.nodes["Rectify"](), torch.zeros(1, 3, 32, 32)
+    node, delta = pack.nodes["Rectify"](), _nothing_lost(pack)
     with torch.inference_mode():
         for seed in range(2):
             node.rectify(edited=picture(seed=seed), delta=delta, rectifier_name=PACKAGED)
@@ -287,7 +292,9 @@ def test_out_of_memory_halves_the_chunk(pack, wires, monkeypatch):
 )
 def test_pictures_that_work(pack, wires, height, width, channels):
     _, inversion, prepared, delta, _ = _phase_one(pack, wires, picture(1, height, width, channels))
-    assert inversion.shape == prepared.shape == (1, 32, 32, 3) and delta.abs().max() <= 2
+    side = max(32, height)
+    assert inversion.shape == (1, 32, 32, 3) and prepared.shape == (1, side, side, 3)
+    assert delta.pixels.shape == (1, 3, side, side) and delta.pixels.abs().max() <= 2
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])
@@ -296,7 +303,7 @@ def test_pictures_that_are_not_square(pack, wires, fit):
     with pytest.raises(pack.rc.ReganieError, match="64x48, not square.*crop or pad"):
         call(pack, "E4EInvert", generator=wires.generator, image=image, encoder=wires.encoder)
     prepared = _phase_one(pack, wires, image, fit=fit)[2]
-    assert prepared.shape == (2, 32, 32, 3)
+    assert prepared.shape == ((2, 48, 48, 3) if fit == "crop" else (2, 64, 64, 3))
 
 
 def test_pictures_that_are_refused_in_one_sentence(pack, wires):
@@ -308,14 +315,14 @@ def test_pictures_that_are_refused_in_one_sentence(pack, wires):
     ):
         with pytest.raises(pack.rc.ReganieError, match=words):
             call(pack, "E4EInvert", generator=wires.generator, image=image, encoder=wires.encoder)
-    delta = torch.zeros(1, 3, 32, 32)
+    delta = _nothing_lost(pack)
     with pytest.raises(pack.rc.ReganieError, match="16 pixels, the rectifier works at 32"):
         call(pack, "Rectify", edited=picture(1, 16, 16), delta=delta, rectifier=wires.rectifier)
 
 
 def test_larger_edits_meet_a_smaller_rectifier(pack, wires):
     image = picture(1, 64, 64)
-    delta = torch.zeros(1, 3, 64, 64)
+    delta = _nothing_lost(pack, 64)
     small = call(pack, "Rectify", edited=image, delta=delta, output="rectifier", rectifier=wires.rectifier)[0]
     large = call(pack, "Rectify", edited=image, delta=delta, output="edited", rectifier=wires.rectifier)[0]
     assert small.shape == (1, 32, 32, 3) and large.shape == (1, 64, 64, 3)

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 import reganie_core as rc
-from reganie_core import images, metrics, rectify
+from reganie_core import images, metrics
+from reganie_core.delta import paste
 from reganie_core.errors import InputError, NotFoundError
 
 
@@ -65,11 +66,14 @@ def test_chunks_and_values_per_image(domain):
 
 def test_ranges_sizes_and_strength(domain):
     result = rc.edit(noise(2, 3, 48, 48), {"yaw": 5.0}, domain=domain)
-    for picture in (result.inversion, result.edited, result.reconstruction, result.rectified, result.pasted):
+    for picture in (result.inversion, result.edited):
         assert picture.shape == (2, 3, 32, 32) and picture.abs().max() <= 1 and not picture.requires_grad
-    assert result.image.shape == (2, 3, 32, 32) and result.delta.abs().max() <= 2
-    still = rc.edit(noise(2, 3, 48, 48), {"yaw": 5.0}, domain=domain, strength=0.0)
-    assert torch.equal(still.rectified, still.edited)
+    for picture in (result.image, result.reconstruction, result.rectified, result.pasted):
+        assert picture.shape == (2, 3, 48, 48) and picture.abs().max() <= 1, "the photo's own size"
+    assert result.delta.shape == (2, 3, 48, 48) and result.delta.abs().max() <= 2
+    for output in ("rectifier", "edited"):
+        still = rc.edit(noise(2, 3, 48, 48), {"yaw": 5.0}, domain=domain, strength=0.0, output=output)
+        assert torch.equal(still.rectified, still.edited)
 
 
 def test_without_rectifying_and_without_edits(domain):
@@ -87,12 +91,14 @@ def test_refusals(domain):
         rc.edit(x0, {"yaw": rc.Target(3.0)}, domain=domain)
     with pytest.raises(InputError, match="not square"):
         rc.edit(noise(1, 3, 32, 40), {}, domain=domain)
-    assert rc.edit(noise(1, 3, 32, 40), {}, domain=domain, fit="pad").image.shape == (1, 3, 32, 32)
+    assert rc.edit(noise(1, 3, 32, 40), {}, domain=domain, fit="pad").image.shape == (1, 3, 40, 40)
     for bad in ([], 7, [None]):
         with pytest.raises(InputError):
             rc.edit(bad, {}, domain=domain)
+    bare = rc.Domain(generator=domain.generator, encoder=domain.encoder)
     with pytest.raises(NotFoundError, match="no rectifier"):
-        rc.edit(x0, {}, domain=rc.Domain(generator=domain.generator, encoder=domain.encoder))
+        rc.edit(x0, {}, domain=bare, rectifier="own")
+    assert rc.edit(x0, {}, domain=bare).used == "carry (no network)"
 
 
 def test_pictures_of_another_world_are_reported(domain):
@@ -116,4 +122,4 @@ def test_metrics_in_closed_form():
 
 def test_paste_is_the_trivial_baseline(domain):
     result = rc.edit(noise(1, 3, 32, 32), {}, domain=domain)
-    torch.testing.assert_close(rectify.paste(result.inversion, result.delta), result.image, atol=1e-5, rtol=0)
+    torch.testing.assert_close(paste(result.inversion, result.delta), result.image, atol=1e-5, rtol=0)

@@ -62,8 +62,8 @@ def test_a_batch_is_its_rows(modulation: str, output: str, skips: bool, carrying
     network = make(modulation=modulation, output=output, primary_skips=skips, carry_channels=carrying)
     edited, delta = pictures(3), pictures(3, seed=2, scale=2.0)
     with torch.no_grad():
-        together = network(edited, delta)
-        rows = torch.cat([network(edited[i : i + 1], delta[i : i + 1]) for i in range(3)])
+        together = network(edited, delta, inversion=edited)
+        rows = torch.cat([network(edited[i : i + 1], delta[i : i + 1], inversion=edited[i : i + 1]) for i in range(3)])
     assert together.shape == (3, 3, 32, 32)
     assert torch.allclose(together, rows, rtol=1e-10, atol=1e-12)
     assert not torch.allclose(together[0], together[1], atol=1e-3)

@@ -9,7 +9,7 @@ import torch
 
 import reganie_core as rc
 from reganie_core.checkpoints import records
-from reganie_core.rectify import encode_differences, rectify
+from reganie_core.rectification import encode_differences, rectify
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from reganie_core.flow import estimate_flow, warp
+from reganie_core.alignment.flow import estimate_flow, warp
 from trainer import paste
 from trainer.paste import paste_shapes
 from trainer.randomness import generator_at

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reganie_core.flow import estimate_flow, warp
+from reganie_core.alignment.flow import estimate_flow, warp
 
 from .randomness import Draws
 

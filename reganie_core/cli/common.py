@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 PORTRAIT = re.compile(r"portrait:(\d{1,12})(?::([a-z_]+(?:\+[a-z_]+)*))?")
+DRAWN = 512  # pixels: portraits are drawn larger than the packaged generator's 128, as photos are
 PORTRAIT_HELP = "a picture file, or portrait:SEED[:item+item] for a rendered portrait (items: hat, earrings, ...)"
 
 
@@ -60,29 +61,31 @@ class Source:
         return portraits.render(portraits.edit(self.portrait, changes), size)
 
 
-def load_sources(specs: list[str], size: int, fit: str) -> list[Source]:
-    """Every input as ``[1,3,size,size]``; see ``PORTRAIT_HELP`` for what a spec may be."""
-    from ..images import fit as fit_square
-    from ..images import load_image
+def load_sources(specs: list[str], size: int, fit: str, largest: int | None = None) -> list[Source]:
+    """Every input as ``[1,3,s,s]``; see ``PORTRAIT_HELP`` for what a spec may be.
 
-    sources = []
+    s is ``size``; with ``largest`` it is that of the largest picture, up to so many pixels, and portraits are drawn at
+    ``DRAWN`` pixels.
+    """
+    from .. import portraits
+    from ..images import clamp, load_image, resize, square
+
+    found: list[tuple[str, str, Any, Any]] = []
     for spec in specs:
         match = PORTRAIT.fullmatch(spec)
         if match and not Path(spec).exists():
-            from .. import portraits
-
             items = tuple(match[2].split("+")) if match[2] else ()
             people = portraits.sample(1, int(match[1]), items=items)
-            label = " ".join([match[1], *items])
-            sources.append(Source(spec, label, portraits.render(people, size), people))
+            picture = portraits.render(people, max(size, min(DRAWN, largest)) if largest else size)
+            found.append((spec, " ".join([match[1], *items]), picture, people))
         else:
             try:
-                picture = fit_square(load_image(spec), size, fit)
+                found.append((spec, Path(spec).stem, square(load_image(spec), fit), None))
             except InputError as error:
                 name = Path(spec).name
                 raise error if name in str(error) else type(error)(f"{name}: {error}") from error
-            sources.append(Source(spec, Path(spec).stem, picture))
-    return sources
+    side = max(size, min(largest or size, max(picture.shape[-1] for _, _, picture, _ in found)))
+    return [Source(spec, label, clamp(resize(picture, side)), people) for spec, label, picture, people in found]
 
 
 def output_paths(specs: list[str], out: str, suffix: str = ".png") -> list[Path]:

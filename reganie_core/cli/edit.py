@@ -40,8 +40,8 @@ examples:
   python -m reganie_core edit photo.jpg -o out.png --edit age=+0.5 --align points.txt --paste-back
   python -m reganie_core edit face.png -o out.png --text 'an old woman with glasses'"""
 
-COLUMNS = ("input", "inversion", "reconstruction", "edited inversion", "difference", "pasted difference",
-           "rectified edit", "exact answer")
+COLUMNS = ("input", "inversion", "edited inversion", "difference", "pasted difference", "input warped",
+           "carried (no network)", "rectified edit", "exact answer")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_domain(parser)
     parser.add_argument("--no-rectify", action="store_true", help="stop after the edited inversion")
     parser.add_argument("--strength", type=float, default=1.0, help="0 edited inversion .. 1 rectified (default: 1)")
-    parser.add_argument("--output", choices=("rectifier", "edited"), default="rectifier",
-                        help="size of the result: the rectifier's, or the generator's (default: rectifier)")
+    parser.add_argument("--rectifier", default="auto", metavar="auto|own|carry|FILE",
+                        help="auto: the domain's own where it has one and nothing better is known, else carry; carry: "
+                             "no network, any generator; FILE: a trained one (default: auto)")
+    parser.add_argument("--output", choices=("photo", "rectifier", "edited"), default="photo",
+                        help="size of the result: the picture's own with all of its detail, the rectifier's, or the "
+                             "generator's (default: photo)")
     parser.add_argument("--sheet", nargs="?", const="", metavar="FILE",
                         help="also write one picture of all steps (default name: OUT with _sheet)")
     add_fit(parser)
@@ -94,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         refuse_overwriting_inputs(sheet_path, list(args.photo))
         ensure_folder(sheet_path.parent)
     result = edit(torch.cat([source.image for source in sources]), edits, domain=domain, rectify=not args.no_rectify,
-                  strength=args.strength, output=args.output)
+                  strength=args.strength, output=args.output, rectifier=args.rectifier)
     unedited = result.inversion if result.reconstruction is None else result.reconstruction
     pictures = work.results(result.result.cpu(), unedited.cpu())
     for path, picture in zip(paths, pictures, strict=True):
@@ -105,10 +109,11 @@ def run(args: argparse.Namespace) -> int:
         exact = [source.exact(edits, result.result.shape[-1]) for source in sources]
         save_image(make_sheet(sources, result, exact, title), sheet_path)
     if args.json:
-        print_json({"edits": _said(edits), "sheet": sheet_path and str(sheet_path),
+        print_json({"edits": _said(edits), "rectifier": result.used, "sheet": sheet_path and str(sheet_path),
                     "pictures": [{"photo": spec, "result": None if picture is None else str(path)}
                                  for spec, path, picture in zip(args.photo, paths, pictures, strict=True)]})
     else:
+        print(f"rectifier: {result.used or 'none'}")
         for spec, path, picture in zip(args.photo, paths, pictures, strict=True):
             print(f"{spec} -> {'no usable face, skipped' if picture is None else path}")
         if sheet_path is not None:
@@ -151,11 +156,17 @@ def _sheet_path(args: argparse.Namespace, paths: list[Path]) -> Path | None:
 
 def sheet_row(result: EditResult, index: int, exact: Tensor | None) -> list[Tensor | None]:
     """The pictures of one row, in the order of ``COLUMNS``."""
+    from ..alignment import Carry, trivial_rows
+    from ..alignment.trivial import PASTED, WARPED
     from ..sheets import difference_picture
 
-    pictures = [result.image, result.inversion, result.reconstruction, result.edited, difference_picture(result.delta),
-                result.pasted, result.rectified]
-    row = [None if picture is None else picture[index].cpu() for picture in pictures]
+    one = slice(index, index + 1)
+    trivial = trivial_rows(result.edited[one], result.delta[one], result.inversion[one])
+    carried = Carry().carried(result.edited[one], result.delta[one], result.inversion[one]).picture
+    rectified = result.rectified[one] if result.rectified is not None and result.used != Carry.label else None
+    pictures = [result.image[one], result.inversion[one], result.edited[one], difference_picture(result.delta[one]),
+                trivial[PASTED], trivial[WARPED], carried, rectified]
+    row = [None if picture is None else picture[0].cpu() for picture in pictures]
     return [*row, None if exact is None else exact[0].cpu()]
 
 

@@ -66,11 +66,14 @@ def load_work(args: argparse.Namespace, domain: Domain) -> Work:
         InputError, NotFoundError: options that do not go together, a file that is not there, a photo without a face.
     """
     size = domain.generator.resolution  # type: ignore[union-attr]
+    from ..images import LARGEST_PHOTO
+
+    largest = LARGEST_PHOTO if getattr(args, "output", "") == "photo" else None
     if args.align == "none":
         if args.paste_back or args.detector:
             raise InputError("--paste-back and --detector need --align auto or --align FILE: nothing is cut out of an "
                              "aligned picture.")
-        return Work(load_sources(args.photo, size, args.fit))
+        return Work(load_sources(args.photo, size, args.fit, largest))
     from ..faces import align_photos
     from ..images import open_picture
 
@@ -78,7 +81,8 @@ def load_work(args: argparse.Namespace, domain: Domain) -> Work:
     points = None if args.align == "auto" else _points(args.align, args.photo)
     names = [Path(spec).name for spec in args.photo]
     aligned = align_photos(
-        photos, size, points=points, detector=_detector(args) if points is None else None, which=args.face,
+        photos, None if largest else size, smallest=size, points=points,
+        detector=_detector(args) if points is None else None, which=args.face,
         missing=args.missing, names=names, framing="portraits" if domain.name == "portraits" else "ffhq")
     if not aligned.faces:
         raise NotFoundError(f"None of the {len(photos)} photos has a usable face; nothing was written.")

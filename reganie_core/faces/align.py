@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError, NotFoundError, ReganieWarning
-from ..images import clamp
+from ..images import LARGEST_PHOTO, clamp
 from .choose import Found, as_found, choose
 from .cutout import cut_out
 from .face import Face
@@ -118,16 +118,17 @@ def find_faces(photos: Photos, detector: Detector, names: Sequence[str] | None =
     return found
 
 
-def align_photos(photos: Photos, size: int, *, points: Points | None = None, detector: Detector | None = None,
+def align_photos(photos: Photos, size: int | None, *, points: Points | None = None, detector: Detector | None = None,
                  aligned: bool = False, which: str | int = "largest", framing: str | Framing = FFHQ,
                  missing: Missing = "error", limits: Limits | None = None, names: Sequence[str] | None = None,
-                 device: torch.device | str | None = None) -> Aligned:
+                 device: torch.device | str | None = None, smallest: int = 64) -> Aligned:
     """Find, choose and cut out faces.
 
     Args:
         photos: tensor ``[B,C,H,W]`` in [-1,1] with 1, 3 or 4 channels, PIL images, or a list of either. PIL images are
             turned upright by their EXIF orientation first; points belong to the upright picture.
-        size: side of the crops.
+        size: side of the crops; None: the largest face's own in its photo, from ``smallest`` to 2048 pixels, so that
+            the photo's detail is kept.
         points: known points, in photo pixels: for one photo ``[K,2]``, ``[N,K,2]`` or a list of faces; for several one
             such entry a photo (None: no face there); K is 4, 5 or 68.
         detector: finds the points where none are given.
@@ -160,7 +161,8 @@ def align_photos(photos: Photos, size: int, *, points: Points | None = None, det
             warnings.warn(f"{picture.name} was given as aligned, but no face was found in it.", ReganieWarning,
                           stacklevel=2)
         try:
-            own, reason = _faces_of(picture, index, known, size, aligned, which, framing_named(framing), limits)
+            own, reason = _faces_of(picture, index, known, size or smallest, aligned, which, framing_named(framing),
+                                    limits)
         except NotFoundError as error:
             if missing == "error":
                 raise
@@ -169,6 +171,9 @@ def align_photos(photos: Photos, size: int, *, points: Points | None = None, det
             raise InputError(f"{picture.name}: {reason}. Choose another face or photo, or let such photos be skipped.")
         faces += own
         reasons.append(reason)
+    if size is None:
+        size = max([smallest, *(min(LARGEST_PHOTO, round(face.side)) for face in faces)])
+        faces = [replace(face, size=size) for face in faces]
     crops = [cut(pictures[face.index], face, device) for face in faces]
     empty = pictures[0].read((0, 1, 0, 1)).new_zeros(0, 3, size, size)
     found = torch.zeros(len(pictures), dtype=torch.bool)

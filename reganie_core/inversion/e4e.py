@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MismatchError
-from ..images import Fit
-from ..images import fit as fit_square
+from ..images import Fit, fit_photo
 from ..latents import Latent, render, synthesize
 from .protocol import Inversion, MethodInverter
 
@@ -59,9 +58,9 @@ def invert(generator: nn.Module, encoder: nn.Module, images: Tensor, *, fit: Fit
         MismatchError: the encoder belongs to another generator.
     """
     check_pair(generator, encoder)
-    prepared = fit_square(images, generator.resolution, fit)
+    photo, prepared = fit_photo(images, generator.resolution, fit)
     latent = encode(generator, encoder, prepared, chunk)
-    return Inversion(latent, synthesize(generator, latent, noise, chunk), prepared)
+    return Inversion(latent, synthesize(generator, latent, noise, chunk), photo)
 
 
 class EncoderInverter(MethodInverter):

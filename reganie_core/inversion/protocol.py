@@ -6,15 +6,17 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import MismatchError, ReganieError, ReganieWarning
-from ..images import Fit, clamp
-from ..images import fit as fit_square
+from ..images import Fit, clamp, fit_photo
 from ..latents import Latent, concatenate
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Inversion", "InversionCancelledError", "Inverter", "MethodInverter", "Progress"]
 
@@ -33,7 +35,8 @@ class Inversion:
     Attributes:
         latent: the codes found, what the method changes about the generator, and the generator's fingerprint.
         inversion: X^ = G(latent), ``[B,3,R,R]`` clamped to [-1,1].
-        image: X, the prepared square picture that was inverted, ``[B,3,R,R]``. dX belongs to this one.
+        image: X, the prepared square picture, ``[B,3,h,h]``: at its own resolution where that is larger than R
+            (what was inverted is its downsampled copy). dX belongs to this one.
     """
 
     latent: Latent
@@ -107,7 +110,7 @@ class MethodInverter:
             InversionCancelledError: ``progress`` answered False.
         """
         self.check(generator)
-        prepared = fit_square(images, generator.resolution, fit)
+        photo, prepared = fit_photo(images, generator.resolution, fit)
         total, done = math.ceil(prepared.shape[0] / max(1, chunk)) * self.steps(), 0
 
         def tick() -> None:
@@ -123,4 +126,4 @@ class MethodInverter:
                 done = (i + 1) * self.steps() - 1
                 tick()
         latent = concatenate([latent for latent, _ in found])
-        return Inversion(latent, clamp(torch.cat([picture for _, picture in found])), prepared)
+        return Inversion(latent, clamp(torch.cat([picture for _, picture in found])), photo)

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..alignment.flow import estimate_flow, resize_flow, warp
 from ..errors import InputError, MismatchError
-from ..flow import resize_flow, warp
 from .carrying import FlowCorrection
 from .modulation import EqualisedConv, GlobalModulation, SpatialModulation, UnitConv
 from .precision import activation_dtype
@@ -225,14 +225,14 @@ class Rectifier(nn.Module):
         return self.config.resolution
 
     @property
-    def carries(self) -> bool:
-        """Whether it makes use of a flow."""
+    def needs_inversion(self) -> bool:
+        """Whether it needs X^ beside dX: it carries dX along the flow from X^ to Y^."""
         return self.flow is not None
 
     def encode_delta(self, delta: Tensor) -> DeltaCode:
         """E_d(dX), once per picture however many edits follow. Raises :class:`MismatchError` on another size."""
         code = self.E_d(self._prepare(delta, "difference image"))
-        return code._replace(delta=delta) if self.carries else code
+        return code._replace(delta=delta) if self.needs_inversion else code
 
     def encode_primary(self, edited: Tensor) -> PrimaryCode:
         """E_p(Y^). Raises :class:`MismatchError` on another size."""
@@ -270,7 +270,7 @@ class Rectifier(nn.Module):
         """The picture for a difference code, between ``edited`` (strength 0, bit for bit) and the network's (1).
 
         ``flow [B,2,R,R]`` in pixels leads from the places of Y^ to those of X^ (``estimate_flow(X^, Y^)``); networks
-        that carry nothing (:attr:`carries`) do without, and without it the others take everything to have stayed.
+        that carry nothing do without, and without it the others take everything to have stayed.
         """
         if strength == 0:
             self._check(edited, "edited picture")
@@ -280,14 +280,21 @@ class Rectifier(nn.Module):
             return edited + (out if strength == 1 else strength * out)
         return out if strength == 1 else edited + strength * (out - edited)
 
-    def forward(self, edited: Tensor, delta: Tensor, strength: float = 1.0, flow: Tensor | None = None) -> Tensor:
-        """See the class and :meth:`render`.
+    def forward(self, edited: Tensor, delta: Tensor, strength: float = 1.0, inversion: Tensor | None = None,
+                flow: Tensor | None = None) -> Tensor:
+        """See the class and :meth:`render`; the flow comes from X^ ``inversion [N,3,R,R]`` where it is not given.
 
-        Raises :class:`MismatchError` for another size or a batch that is no multiple.
+        Raises :class:`MismatchError` for another size, a batch that is no multiple, or where X^ is needed and missing.
         """
         if strength == 0:
             self._check(delta, "difference image")
             return self.render(edited, DeltaCode(None, None), 0.0)
+        if self.needs_inversion and flow is None:
+            if inversion is None:
+                raise MismatchError("This rectifier carries the difference along the flow from X^ to Y^: give "
+                                    "inversion=X^, or use reganie_core.rectify with a Delta, which holds it.")
+            repeats = max(1, len(edited) // len(inversion))
+            flow = estimate_flow(inversion.repeat_interleave(repeats, 0), edited)
         return self.render(edited, self.encode_delta(delta), strength, flow)
 
     def _check(self, images: Tensor, what: str) -> None:

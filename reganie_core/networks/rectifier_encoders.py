@@ -7,6 +7,7 @@ padding and equalised learning rate. E_d adds two heads: the spatial code sp and
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -37,6 +38,19 @@ class DeltaCode(NamedTuple):
     sp: Tensor | None
     gl: Tensor | None
     delta: Tensor | None = None
+
+    def rows(self, rows: slice | Tensor) -> DeltaCode:
+        """The codes of some differences."""
+        return DeltaCode(*(None if part is None else part[rows] for part in self))
+
+    def to(self, device: torch.device | str) -> DeltaCode:
+        """The same on another device."""
+        return DeltaCode(*(None if part is None else part.to(device) for part in self))
+
+    @staticmethod
+    def cat(codes: Sequence[DeltaCode]) -> DeltaCode:
+        """Several as one."""
+        return DeltaCode(*(None if parts[0] is None else torch.cat(parts) for parts in zip(*codes, strict=True)))
 
 
 def blur_down(x: Tensor, kernel: Tensor, pad: tuple[int, int], stride: int) -> Tensor:

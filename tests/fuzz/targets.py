@@ -89,7 +89,7 @@ def use(path: Path) -> None:
             network(torch.zeros(1, 3, seeds.SIDE, seeds.SIDE))
         elif kind == "rectifier":
             picture = torch.zeros(1, 3, network.resolution, network.resolution)
-            rc.rectify.rectify(network, picture, picture)
+            rc.rectify(network, picture, picture)
         elif kind in ("directions", "dystyle", "styleclip"):
             latent = rc.Latent(torch.zeros(1, 6, 16 if kind == "directions" else 8))
             if getattr(network, "in_stylespace", False):

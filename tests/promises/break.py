@@ -43,9 +43,10 @@ MUTATIONS: dict[int, Mutation] = {
     3: Mutation("weights are not looked at for NaN and infinity", "reganie_core/checkpoints/ours.py",
                 '"""Raise ``CorruptCheckpointError`` naming the first tensor with a NaN or an infinity."""',
                 '"""Nothing."""\n    return'),
-    4: Mutation("edit() looks for a newer version and hides that it failed", "reganie_core/rectify.py",
-                "    w = encode(generator, encoder, x0)  # Phase I: w = E(X0)\n",
-                "    w = encode(generator, encoder, x0)\n    try:\n        import socket\n"
+    4: Mutation("edit() looks for a newer version and hides that it failed", "reganie_core/algorithm1.py",
+                "    w = encode(generator, encoder, clamp(resize(x0, generator.resolution)))  # Phase I: w = E(X0)\n",
+                "    w = encode(generator, encoder, clamp(resize(x0, generator.resolution)))\n"
+                "    try:\n        import socket\n"
                 '        socket.create_connection(("192.0.2.1", 80), 0.01)\n    except BaseException:\n        pass\n'),
     5: Mutation("importing the nodes switches cuDNN's benchmark on", "nodes/__init__.py", "_host.register_folders()\n",
                 "_host.register_folders()\nimport torch\ntorch.backends.cudnn.benchmark = True\n"),
@@ -56,9 +57,10 @@ MUTATIONS: dict[int, Mutation] = {
                 "colours = changed"),
     8: Mutation("an unfit face is taken all the same", "reganie_core/faces/align.py",
                 "problems = [problem_with(face, limits) for face in faces]", "problems = [None for face in faces]"),
-    9: Mutation("strength 0 still darkens by a thousandth", "reganie_core/rectify.py",
-                "        return base.clone()\n", "        return base * 0.999\n"),
-    10: Mutation("the rectifier paints the inversion in place of the edit", "reganie_core/rectify.py",
+    9: Mutation("strength 0 still darkens by a thousandth", "reganie_core/rectification.py",
+                "        return Carried(base.clone(), mask)\n",
+                "        return Carried(base * 0.999, mask)\n"),
+    10: Mutation("the rectifier paints the inversion in place of the edit", "reganie_core/algorithm1.py",
                  "(painted[0::2], painted[1::2]) if edits", "(painted[0::2], painted[0::2]) if edits"),
     11: Mutation("SampleLatent draws from the host's random numbers", "nodes/_pictures.py",
                  "z = torch.randn(count, generator.value.z_dim, generator=torch.Generator().manual_seed(seed))",

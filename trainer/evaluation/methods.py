@@ -20,7 +20,7 @@ from reganie_core.inversion import (
     load_inverter,
     make_inverter,
 )
-from reganie_core.rectify import rectify
+from reganie_core.rectification import rectify
 
 from ..frozen import load_attributes
 

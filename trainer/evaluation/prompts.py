@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from reganie_core import portraits
+from reganie_core.delta import difference, paste
 from reganie_core.inversion.e4e import encode
 from reganie_core.latents import synthesize
 from reganie_core.metrics import changed_region, l2, masked_l2
 from reganie_core.portraits.captions import PROMPTS, Prompt
-from reganie_core.rectify import difference, paste, rectify
+from reganie_core.rectification import rectify
 
 from .bench import Bench
 from .editing import CHANGED, PASTED, RECTIFIED, REST, WHOLE, X0, Y_HAT

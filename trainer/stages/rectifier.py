@@ -30,10 +30,10 @@ import torch
 from torch import Tensor
 
 from reganie_core import portraits
+from reganie_core.alignment.flow import estimate_flow
 from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoint
 from reganie_core.editing import Editor
 from reganie_core.errors import InputError
-from reganie_core.flow import estimate_flow
 from reganie_core.metrics import l2
 from reganie_core.networks import describe
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig

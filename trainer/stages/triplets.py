@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from reganie_core.alignment.flow import estimate_flow
 from reganie_core.editing import Editor
-from reganie_core.flow import estimate_flow
 from reganie_core.images import area_downsample
 from reganie_core.metrics import changed_region
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
 COARSEST = 16          # pixels; a head turned by 15 degrees moves about one pixel there
@@ -25,14 +26,9 @@ EXPLAINED = (0.3, 0.7)  # shares of the change: explaining less is no flow; expl
 
 
 def gaussian(x: Tensor, sigma: float) -> Tensor:
-    """Separable blur of [B,C,H,W], edges repeated."""
-    radius = int(3 * sigma + 0.5)
-    t = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.exp(-t.square() / (2 * sigma * sigma))
-    kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, -1)
-    x = F.pad(x, (radius,) * 4, mode="replicate")
-    x = F.conv2d(x, kernel[:, :, None], groups=x.shape[1])
-    return F.conv2d(x, kernel[..., None], groups=x.shape[1])
+    """Separable blur of [B,C,H,W], edges repeated; ``sigma`` in pixels, cut off at three of it (kornia's filter)."""
+    width = 2 * int(3 * sigma + 0.5) + 1
+    return gaussian_blur2d(x, (width, width), (sigma, sigma), border_type="replicate")
 
 
 def resize_flow(flow: Tensor, size: int) -> Tensor:

@@ -1,0 +1,61 @@
+"""Which rectifier Rectify uses: a chosen one, or by itself the one that was trained for this generator, else carry."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from .. import reganie_core as rc
+from . import _choices, _models
+from ._sockets import given
+
+AUTO, CARRY = "auto", "carry"
+
+
+def names() -> list[str]:
+    """The list on Rectify: auto first."""
+    return [AUTO, CARRY, *_choices.files("rectifier")]
+
+
+@cache
+def carry() -> _models.Model:
+    """Carrying without a network, as a wire carries rectifiers."""
+    value = rc.load_rectifier(CARRY)
+    return _models.Model("rectifier", value.label, value)
+
+
+def chosen(wire: Any, name: str, delta: rc.Delta) -> _models.Model:
+    """What is connected, else what ``name`` means for this difference.
+
+    Raises:
+        MismatchError, NotFoundError, CheckpointError: the wire or the file cannot be used.
+    """
+    if wire is not None:
+        return given(wire, "rectifier")
+    if name == AUTO:
+        name = trained_for(delta) or CARRY
+    return carry() if name == CARRY else _choices.load("rectifier", name)
+
+
+def trained_for(delta: rc.Delta) -> str | None:
+    """The entry of the list that was trained for the generator of ``delta``, one with its encoder first; else None.
+
+    The packaged rectifier counts only where the packaged domain itself prefers it to carrying.
+    """
+    if delta.generator is None:
+        return None
+    found = []
+    for name in _choices.files("rectifier"):
+        if name == _choices.PACKAGED and rc.domains.load_manifest("portraits")[1].get("default_rectifier") == "carry":
+            continue
+        prints = _choices.fingerprints_of("rectifier", name)
+        if prints.get("generator") == delta.generator:
+            found.append((prints.get("encoder") != delta.encoder, name))
+    return min(found, default=(True, None), key=lambda entry: entry[0])[1]
+
+
+def state(name: str) -> str:
+    """For IS_CHANGED: changes when the file is replaced, or with auto when any rectifier comes or goes."""
+    if name == AUTO:
+        return ";".join(f"{entry}:{_choices.state('rectifier', entry)}" for entry in _choices.files("rectifier"))
+    return name if name == CARRY else _choices.state("rectifier", name)

@@ -1,0 +1,116 @@
+"""dX = X0 - X^: what the inversion lost, with the two pictures that it is the difference of.
+
+The four pictures are called as in the paper: X0 the photo, X^ its inversion, Y^ the edited inversion. dX lies in [-2,2]
+and is not rescaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .errors import MismatchError
+from .images import area_downsample, check_image, clamp, resize
+
+__all__ = ["Delta", "difference", "misfit", "paste"]
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The lost detail of N pictures.
+
+    Attributes:
+        image: X0 ``[N,3,h,h]`` in [-1,1], the prepared square picture, at the inversion's size or larger: a crop of a
+            photo keeps the photo's resolution.
+        inversion: X^ ``[N,3,R,R]`` in [-1,1] of the same pictures.
+        generator, encoder: fingerprints of the networks that made X^; None where they are not known.
+    """
+
+    image: Tensor
+    inversion: Tensor
+    generator: str | None = None
+    encoder: str | None = None
+
+    def __post_init__(self) -> None:
+        check_pair_of_pictures(self.image, self.inversion)
+
+    @property
+    def pixels(self) -> Tensor:
+        """dX ``[N,3,h,h]`` in [-2,2] at the size of ``image``."""
+        size = max(self.image.shape[-1], self.inversion.shape[-1])
+        return clamp(resize(self.image, size)) - clamp(resize(self.inversion, size))
+
+    def at(self, size: int) -> Tensor:
+        """dX ``[N,3,size,size]`` for a network that works at ``size``, which is at most X^'s.
+
+        Raises :class:`MismatchError` when X^ is smaller.
+        """
+        return area_downsample(difference(self.image, self.inversion), size)
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, rows: slice | Tensor | list[int]) -> Delta:
+        return replace(self, image=self.image[rows], inversion=self.inversion[rows])
+
+    def to(self, device: torch.device | str) -> Delta:
+        """The same on another device."""
+        return replace(self, image=self.image.to(device), inversion=self.inversion.to(device))
+
+    @staticmethod
+    def cat(parts: Sequence[Delta]) -> Delta:
+        """Several as one; they have to come from the same networks and have the same sizes.
+
+        Raises :class:`MismatchError` otherwise.
+        """
+        first = parts[0]
+        if any((part.generator, part.encoder) != (first.generator, first.encoder) for part in parts):
+            raise MismatchError("Differences of several generators or encoders do not fit into one batch.")
+        return replace(first, image=torch.cat([part.image for part in parts]),
+                       inversion=torch.cat([part.inversion for part in parts]))
+
+
+def check_pair_of_pictures(image: Tensor, inversion: Tensor) -> None:
+    """Raise :class:`InputError` or :class:`MismatchError` when X0 and X^ cannot belong together."""
+    image, inversion = check_image(image), check_image(inversion, "inversion")
+    if image.shape[0] != inversion.shape[0]:
+        raise MismatchError(
+            f"There are {image.shape[0]} images and {inversion.shape[0]} inversions; give one for each.")
+    (h, w), (ih, iw) = image.shape[-2:], inversion.shape[-2:]
+    if abs(h * iw - w * ih) > max(h, w):
+        raise MismatchError(
+            f"The image is {w}x{h} and its inversion {iw}x{ih}: another shape, so it is not the picture that was "
+            "inverted. Use the prepared image that the inversion gives out."
+        )
+
+
+def difference(image: Tensor, inversion: Tensor) -> Tensor:
+    """dX = X0 - X^ in [-2,2] at the inversion's size; both are clamped first, the image is resized antialiased.
+
+    Raises:
+        InputError: not images in [-1,1].
+        MismatchError: another number of pictures, or another aspect ratio (then X0 is not what was inverted).
+    """
+    check_pair_of_pictures(image, inversion)
+    image, inversion = check_image(image), check_image(inversion, "inversion")
+    return clamp(resize(clamp(image), tuple(inversion.shape[-2:]))) - clamp(inversion)
+
+
+def misfit(image: Tensor, inversion: Tensor) -> str | None:
+    """A sentence when image and inversion hardly show the same picture (a photo in place of its crop), else None."""
+    small_image, small = (resize(clamp(x), 16, "bilinear") for x in (check_image(image), check_image(inversion)))
+    distance = (small_image - small).abs().mean((1, 2, 3)).max().item()
+    if distance > 0.4:
+        return (
+            f"Image and inversion differ by {distance:.2f} on average even at 16 pixels; they are probably "
+            "not the same picture. Use the prepared image that the inversion gives out, not the photo."
+        )
+    return None
+
+
+def paste(edited: Tensor, delta: Tensor) -> Tensor:
+    """The trivial baseline Y^ + dX, clamped: exact without an edit, ghosts with one."""
+    return clamp(clamp(edited) + delta)
