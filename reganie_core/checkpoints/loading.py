@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,13 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from .. import networks
-from ..errors import CheckpointError, CorruptCheckpointError, UnsupportedCheckpointError, WrongKindError
+from ..errors import (
+    CheckpointError,
+    CorruptCheckpointError,
+    ReganieWarning,
+    UnsupportedCheckpointError,
+    WrongKindError,
+)
 from .dialects import explain_unknown, recognise
 from .ours import LOADERS, Checkpoint, check_finite, check_kind, describe, fingerprint, read_checkpoint
 from .parts import Part
@@ -144,11 +153,13 @@ def choose(source: Source, kind: str | None, encoder_type: str | None = None) ->
     parts = recognise(source, encoder_type)
     if not parts:
         explain_unknown(source)
-    for part in parts:
-        if kind in (None, part.kind):
-            if part.problem is not None:
-                raise part.problem
+    wanted = parts[:1] if kind is None else [part for part in parts if part.kind == kind]
+    for part in wanted:
+        if part.problem is None:
             return part
+    if wanted:
+        assert wanted[0].problem is not None
+        raise wanted[0].problem
     found = parts[0].kind
     raise WrongKindError(
         f"The file is of kind '{found}' ({parts[0].dialect} dialect), not '{kind}'. "
@@ -189,7 +200,8 @@ def describe_source(source: Source) -> tuple[str, dict[str, Any], dict[str, Any]
 
 def provenance_of(source: Source, part: Part) -> dict[str, Any]:
     """Where the weights of a foreign file come from; only the file's name, never the path of anybody's machine."""
-    return {"source": source.name, "dialect": part.dialect, "container": source.container, "notes": list(part.notes)}
+    return {"source": source.name, "dialect": part.dialect, "container": source.container,
+            "notes": [*part.notes, *part.replaced]}
 
 
 # --- tensors ----------------------------------------------------------------------------------------------------------
@@ -201,6 +213,10 @@ def read_tensors(part: Part) -> dict[str, torch.Tensor]:
         skeleton = _skeleton(part.kind, part.config)
         expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
         optional = {name for name in expected if _may_be_missing(part, name)}
+        for name, mapped in part.tensors.items():  # one number is one number, on however many axes
+            if name in expected and mapped.shape != expected[name] and math.prod(mapped.shape) == 1:
+                if math.prod(expected[name]) == 1:
+                    part.tensors[name] = replace(mapped, shape=expected[name])
         check_shapes(skeleton, {name: m.shape for name, m in part.tensors.items()}, optional)
     else:
         expected = {}
@@ -209,6 +225,8 @@ def read_tensors(part: Part) -> dict[str, torch.Tensor]:
     tensors = {name: mapped.read() for name, mapped in part.tensors.items()}
     check_finite(tensors)
     _complete(part, tensors, expected)
+    for sentence in part.replaced:
+        warnings.warn(sentence, ReganieWarning, stacklevel=2)
     # What is computed from finite weights may overflow all the same.
     check_finite({name: tensors[name] for name in ("mapping.w_avg", "latent_avg") if name in tensors})
     return tensors
