@@ -3,7 +3,7 @@
 No code of a file is ever imported or executed here: neither ``torch.load`` nor ``pickle.load`` sees a user's file.
 Containers (``zip_container``, ``legacy_container``, ``npy_container``, ``safetensors_file``) become inert records
 (``unpickler``, ``allowlist``, ``records``); dialects (``rosinality``, ``nvidia``, ``pti``, ``psp``, ``directions``)
-find networks in them; ``loading`` builds the networks.
+find networks in them, wherever they lie (``tables``); ``loading`` and ``building`` make them ready to use.
 """
 
 from __future__ import annotations

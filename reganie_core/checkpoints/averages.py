@@ -1,27 +1,24 @@
-"""``latent_avg``, the mean latent that generators truncate towards and encoders start from, in any form of saving it."""
+"""``latent_avg``, the mean latent that generators truncate towards and encoders start from, however it is saved."""
 
 from __future__ import annotations
 
-import math
-import struct
 from typing import Any
 
 import torch
 
 from ..errors import UnsupportedCheckpointError
 from .parts import MAX_INDEX, Mapped
-from .records import StorageRecord, TensorRecord
-from .tables import Place, tensor_of
+from .records import TensorRecord
+from .tables import Place, array_of
 
 NAME = "latent_avg"
-MAX_NUMBERS = MAX_INDEX * 4096
 
 
 def average_of(place: Place) -> Any:
     """What the file holds as the mean latent of a network: a tensor's record, something else, or None."""
     value = place.entry(NAME)
-    array = tensor_of(value)
-    return array if array is not None else _listed(value)
+    array = array_of(value)
+    return value if array is None else array
 
 
 def rows_of(average: Any, w_dim: int) -> int:
@@ -67,26 +64,3 @@ def for_layers(average: TensorRecord, rows: int, num_ws: int, w_dim: int) -> Map
         return values[:1].repeat(num_ws, 1)
 
     return Mapped(average, (num_ws, w_dim), spread)
-
-
-def _listed(value: Any) -> Any:
-    """Lists of numbers as a tensor's record; everything else as it is."""
-    shape: list[int] = []
-    inner = value
-    while isinstance(inner, list | tuple) and inner and len(shape) < 4:
-        shape.append(len(inner))
-        inner = inner[0]
-    if not shape or math.prod(shape) > MAX_NUMBERS:
-        return value
-    numbers: list[Any] = list(value)
-    for size in shape[1:]:
-        if not all(isinstance(row, list | tuple) and len(row) == size for row in numbers):
-            return value
-        numbers = [item for row in numbers for item in row]
-    if not all(type(n) in (int, float) and abs(n) < 1e38 for n in numbers):
-        return value
-    raw = memoryview(struct.pack(f"<{len(numbers)}f", *numbers))
-    stride = [1]
-    for size in reversed(shape[1:]):
-        stride.insert(0, stride[0] * size)
-    return TensorRecord(StorageRecord(torch.float32, len(numbers), lambda: raw), 0, tuple(shape), tuple(stride))

@@ -13,7 +13,7 @@ from .source import Source
 from .tables import tables
 
 MAX_NAMES = 10_000
-_ONE_PART = "only a part of it: give the complete file."
+_ONE_PART = "of which only a part is here. Give the complete file."
 _JUDGE = "which edits nothing. Give it to trainer/evaluate.py or trainer/train.py, which compare pictures with it."
 # Known files without a network or direction of ours: a tensor's name (or its beginning) -> what it is, what to do.
 _KNOWN = {
@@ -24,8 +24,7 @@ _KNOWN = {
     "fc8-101.weight": ("an age classifier (DEX)", _JUDGE),
     "lin0.model.1.weight": ("LPIPS weights", _JUDGE),
     "conv1.weight": ("a ResNet", "which no loader here reads. Give another file."),
-    "features.0.weight": ("a VGG or AlexNet network", "of which LPIPS is made. Name it as the option lpips= in training "
-                          "and evaluation."),
+    "features.0.weight": ("a VGG or AlexNet network", _JUDGE),
     "synthesis.b4.": ("part of a StyleGAN2 generator", _ONE_PART),
     "model.diffusion_model.": ("a diffusion model", "which no loader here reads. Give a StyleGAN2 file."),
 }

@@ -13,8 +13,8 @@ from typing import Any
 from ..errors import CorruptCheckpointError, UnsupportedCheckpointError
 from .parts import Part, Tensors, attempt, check_level, check_picture, count_up, need
 from .records import Record, TensorRecord
-from .tables import modules as modules_of
 from .tables import Table, places, tables
+from .tables import modules as modules_of
 
 NAME = "nvidia"
 MAX_MODULES = 20_000

@@ -1,24 +1,29 @@
 """Where in a file its networks lie.
 
 People save the same network at the root of a file, below ``state_dict``, ``params_ema`` or ``model``, or under names
-that begin with ``g_ema.``, ``module.`` or ``encoder.module.``. So no dialect asks for a place: it names the tensors that
-its network always has, and every table of the file is searched for a beginning that they share.
+that begin with ``g_ema.``, ``module.`` or ``encoder.module.``. So no dialect asks for a place: it names the tensors
+that its network always has, and every table of the file is searched for a beginning that they share.
 """
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import torch
+
 from .parts import Tensors
-from .records import ArrayRecord, Record, TensorRecord
+from .records import ArrayRecord, Record, StorageRecord, TensorRecord
 
 MAX_TABLES = 256
 MAX_ENTRIES = 10_000  # of one table, that are looked at for further tables
 MAX_DEPTH = 4
+MAX_NUMBERS = 1 << 16  # of an array that is written as lists
 MAX_PLACES = 16  # where one kind of network is found in one file
 # What torch puts around a network while it is trained: no network has parts of these names.
 _WRAPPERS = frozenset({"module", "_orig_mod"})
@@ -89,6 +94,33 @@ def tensor_of(value: Any) -> TensorRecord | None:
     if isinstance(value, ArrayRecord):
         return value.tensor
     return value if isinstance(value, TensorRecord) else None
+
+
+def array_of(value: Any) -> TensorRecord | None:
+    """An array in any form of saving it: a tensor, a numpy array, or lists of numbers; None for anything else."""
+    return _listed(value) if isinstance(value, list | tuple) else tensor_of(value)
+
+
+def _listed(value: list[Any] | tuple[Any, ...]) -> TensorRecord | None:
+    shape: list[int] = []
+    inner: Any = value
+    while isinstance(inner, list | tuple) and inner and len(shape) < 4:
+        shape.append(len(inner))
+        inner = inner[0]
+    if not shape or math.prod(shape) > MAX_NUMBERS:
+        return None
+    numbers: list[Any] = list(value)
+    for size in shape[1:]:
+        if not all(isinstance(row, list | tuple) and len(row) == size for row in numbers):
+            return None
+        numbers = [item for row in numbers for item in row]
+    if not all(type(n) in (int, float) and abs(n) < 1e38 for n in numbers):
+        return None
+    raw = memoryview(struct.pack(f"<{len(numbers)}f", *numbers))
+    stride = [1]
+    for size in reversed(shape[1:]):
+        stride.insert(0, stride[0] * size)
+    return TensorRecord(StorageRecord(torch.float32, len(numbers), lambda: raw), 0, tuple(shape), tuple(stride))
 
 
 def places(found: list[Table], *names: str) -> list[Place]:
