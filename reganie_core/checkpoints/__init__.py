@@ -8,12 +8,17 @@ find networks in them, wherever they lie (``tables``); ``loading`` and ``buildin
 
 from __future__ import annotations
 
+from . import psp
 from .conversion import convert
 from .inspection import inspect
 from .loading import load_directions, load_discriminator, load_encoder, load_generator, load_rectifier, load_text_image
 from .ours import Checkpoint, fingerprint, read_checkpoint, save_checkpoint
 
+ENCODER_TYPES = tuple(psp.SHORT)
+"""What ``load_encoder`` and ``convert`` take as ``encoder_type``."""
+
 __all__ = [
+    "ENCODER_TYPES",
     "Checkpoint",
     "convert",
     "fingerprint",

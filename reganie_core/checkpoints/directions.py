@@ -75,9 +75,9 @@ def _fit_together(found: dict[str, TensorRecord]) -> bool:
     return len({width for _, width in sizes}) == 1 and len({rows for rows, _ in sizes} - {1}) <= 1
 
 
-def control_name(stem: str) -> str:
+def control_name(stem: str, otherwise: str = "direction") -> str:
     """A short plain name from a file name or key, in any script: it becomes an edit's key and a label."""
-    return re.sub(r"\W+", "_", unicodedata.normalize("NFC", stem)).strip("_").lower()[:64] or "direction"
+    return re.sub(r"\W+", "_", unicodedata.normalize("NFC", stem)).strip("_").lower()[:64] or otherwise
 
 
 def _control(name: str, description: str) -> dict[str, Any]:

@@ -60,8 +60,8 @@ def load_encoder(
     """An encoder: e4e, pSp or our own. Raises as ``load_generator``.
 
     Args:
-        encoder_type: "Encoder4Editing", "GradualStyleEncoder" or "SingleStyleCodeEncoder", for foreign files that do
-            not say which of them they hold.
+        encoder_type: "e4e", "psp" or "psp-w" (or "Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder"),
+            for foreign files that do not say which of them they hold.
     """
     return _load(path, "encoder", device, encoder_type)
 

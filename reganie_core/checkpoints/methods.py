@@ -28,7 +28,7 @@ def find(root: Any, encoder_type: str | None = None) -> list[Part]:
     """The method's own network, or nothing.
 
     Args:
-        encoder_type: one of ``RESTYLE_TYPES``, for ReStyle files that do not say which they hold.
+        encoder_type: one of ``RESTYLE_TYPES``, or "e4e" or "psp", for ReStyle files that do not say which they hold.
     """
     found = tables(root)
     decoder = psp.decoder_in(found)
@@ -84,6 +84,8 @@ def _restyle_type(tensors: Tensors, name: Any) -> str:
             "The file does not say whether its ReStyle encoder is built on e4e or on pSp, and both have the same "
             f'tensors. Give encoder_type="{possible[0]}" or "{possible[1]}".'
         )
+    if name in ("e4e", "psp"):
+        name = next(t for t in possible if ("Progressive" in t) == (name == "e4e"))
     if name not in possible:
         raise CorruptCheckpointError(
             f"The file's tensors are of a ReStyle {' or '.join(possible)}, not of the {str(name)[:60]!r} it is said "

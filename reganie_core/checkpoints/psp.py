@@ -18,9 +18,12 @@ from .tables import Place, Table, places, tables
 
 NAME = "psp"
 TYPES = ("Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder")
+SHORT = {"e4e": TYPES[0], "psp": TYPES[1], "psp-w": TYPES[2]}
+"""What people call them -> the types."""
 _ZERO = TensorRecord(StorageRecord(torch.float32, 0, lambda: memoryview(b"")), 0, (0,), (1,))
 # The names of pSp (its learn_in_w files) and HyperStyle (its W encoders) for what e4e's code calls by the other one.
-_ALIASES = {"BackboneEncoderUsingLastLayerIntoW": "SingleStyleCodeEncoder", "WEncoder": "SingleStyleCodeEncoder"}
+_ALIASES = {"BackboneEncoderUsingLastLayerIntoW": "SingleStyleCodeEncoder", "WEncoder": "SingleStyleCodeEncoder",
+            **SHORT}
 _RESTYLE_TYPES = ("ProgressiveBackboneEncoder", "ResNetProgressiveBackboneEncoder", "BackboneEncoder",
                   "ResNetBackboneEncoder", "ResNetGradualStyleEncoder")
 _TRUNK = ("body.23.res_layer.1.weight", "body.0.res_layer.1.weight", "input_layer.0.weight")
