@@ -126,7 +126,7 @@ def test_restyle_files_are_recognised(name: str, kind: str, num_ws: int, tmp_pat
 
 def test_restyle_of_unknown_type_asks_for_it(tmp_path: Path) -> None:
     path = small_file(tmp_path / "restyle.pt", "restyle_psp_ffhq")
-    with pytest.raises(UnsupportedCheckpointError, match='encoder_type="ProgressiveBackboneEncoder"'):
+    with pytest.raises(UnsupportedCheckpointError, match='encoder_type="e4e"'):
         load_inverter(path)
     assert loading.kinds(path)[0] == "restyle"
 

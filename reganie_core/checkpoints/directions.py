@@ -27,8 +27,21 @@ _FLAT_ROWS = range(8, 21, 2)  # style vectors of generators of 32 to 2048 px
 _PLAIN_KEYS = frozenset({"boundary", "direction", "delta", "edit", "normal", "vector", "w", "weight"})
 
 
+_INTERFACEGAN = re.compile(r"(stylegan|pggan)_.+_boundary", re.IGNORECASE)
+
+
 def find(root: Any, stem: str) -> list[Part]:
     """Directions, or GANSpace's or SeFa's components, or nothing; ``stem`` (of the file name) names a single one."""
+    parts = _find(root, stem)
+    if parts and _INTERFACEGAN.fullmatch(stem):
+        parts[0].cautions.append(
+            "The file is named like one of InterFaceGAN's published boundaries, which are for StyleGAN1 and PGGAN, "
+            "some of them in Z: in a StyleGAN2 they mean nothing. Use directions that were made for your generator."
+        )
+    return parts
+
+
+def _find(root: Any, stem: str) -> list[Part]:
     single = array_of(root)
     if single is not None:
         return [_named({stem: single}, [])] if size_of(single) else []

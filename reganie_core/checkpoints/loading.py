@@ -111,8 +111,9 @@ def kinds(path: str | os.PathLike[str]) -> list[str]:
 def load_directions(path: str | os.PathLike[str]) -> Checkpoint:
     """Edit directions as tensors ``direction.<name>`` [1 or num_ws, w_dim], with ``config["controls"]``.
 
-    Reads our files, e4e's ``.pt``, InterfaceGAN's ``.npy`` and GANSpace's tables (one control per component, in
-    standard deviations). Raises as ``load_generator``.
+    Reads our files, e4e's ``.pt``, boundaries in ``.npy`` (also flat ones), tables of named directions, rosinality's
+    SeFa factors and GANSpace's tables (one control per component, in standard deviations). Raises as
+    ``load_generator``.
     """
     with naming(path):
         source = open_source(path)
@@ -191,7 +192,7 @@ def describe_source(source: Source) -> tuple[str, dict[str, Any], dict[str, Any]
 def provenance_of(source: Source, part: Part) -> dict[str, Any]:
     """Where the weights of a foreign file come from; only the file's name, never the path of anybody's machine."""
     return {"source": source.name, "dialect": part.dialect, "container": source.container,
-            "notes": [*part.notes, *part.replaced]}
+            "notes": [*part.notes, *part.cautions]}
 
 
 # --- tensors ----------------------------------------------------------------------------------------------------------
@@ -215,7 +216,7 @@ def read_tensors(part: Part) -> dict[str, torch.Tensor]:
     tensors = {name: mapped.read() for name, mapped in part.tensors.items()}
     check_finite(tensors)
     _complete(part, tensors, expected)
-    for sentence in part.replaced:
+    for sentence in part.cautions:
         warnings.warn(sentence, ReganieWarning, stacklevel=2)
     # What is computed from finite weights may overflow all the same.
     check_finite({name: tensors[name] for name in ("mapping.w_avg", "latent_avg") if name in tensors})

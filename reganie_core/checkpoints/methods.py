@@ -82,7 +82,7 @@ def _restyle_type(tensors: Tensors, name: Any) -> str:
     if name is None:
         raise UnsupportedCheckpointError(
             "The file does not say whether its ReStyle encoder is built on e4e or on pSp, and both have the same "
-            f'tensors. Give encoder_type="{possible[0]}" or "{possible[1]}".'
+            'tensors. Give encoder_type="e4e" or "psp" (of convert: --encoder-type e4e).'
         )
     if name in ("e4e", "psp"):
         name = next(t for t in possible if ("Progressive" in t) == (name == "e4e"))

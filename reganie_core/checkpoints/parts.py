@@ -52,7 +52,7 @@ class Part:
     problem: CheckpointError | None = None  # why it cannot be loaded, although it was recognised
     file_size: int = 0
     average_from: Part | None = None  # the generator whose mapping gives an encoder its missing latent_avg
-    replaced: list[str] = field(default_factory=list)  # what of the file is not used; said aloud when it is loaded
+    cautions: list[str] = field(default_factory=list)  # notes that are said aloud when the part is loaded
 
     def add(self, name: str, record: TensorRecord, shape: Iterable[int]) -> None:
         shape = tuple(shape)

@@ -104,7 +104,7 @@ def _type(tensors: Tensors, opts: dict[str, Any], wanted: str | None) -> str:
     if name is None:
         raise UnsupportedCheckpointError(
             "The file does not say whether its encoder is e4e or pSp, and both have the same tensors. "
-            'Give encoder_type="Encoder4Editing" or "GradualStyleEncoder".'
+            'Give encoder_type="e4e" or "psp" (of convert: --encoder-type e4e).'
         )
     if name not in TYPES:
         raise UnsupportedCheckpointError(f"Encoder type {str(name)[:60]!r} is not known; use {', '.join(TYPES)}.")

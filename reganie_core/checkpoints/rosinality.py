@@ -89,7 +89,7 @@ def _average(part: Part, average: Any, w_dim: int) -> None:
         try:
             rows = rows_of(average, w_dim)
         except CheckpointError as error:
-            part.replaced.append(f"{error} The mean of mapped random latents (seed 0) takes its place as w_avg.")
+            part.cautions.append(f"{error} The mean of mapped random latents (seed 0) takes its place as w_avg.")
         else:
             part.tensors["mapping.w_avg"] = one_row(average, rows, w_dim)
             if rows > 1:  # an encoder trained with rows of its own

@@ -1,4 +1,4 @@
-"""Linear edits in W+: ``w' = w + change * direction`` (InterfaceGAN, SeFa, GANSpace and e4e's age, pose, smile)."""
+"""Linear edits in W+: ``w' = w + change * direction`` (InterFaceGAN, SeFa, GANSpace and e4e's age, pose, smile)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ def G() -> nn.Module:
 
 
 def judge() -> dict[str, Tensor]:
-    return networks.build("discriminator", {"type": "Discriminator", "resolution": 16, "channels": [8] * 3}).state_dict()
+    config = {"type": "Discriminator", "resolution": 16, "channels": [8] * 3}
+    return networks.build("discriminator", config).state_dict()
 
 
 def same(path: Path, G: nn.Module) -> None:
