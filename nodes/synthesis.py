@@ -81,10 +81,10 @@ class SampleLatent:
         count: int = 1,
         truncation_psi: float = 0.7,
         truncation_cutoff: int = 0,
-        class_index: int = -1,
+        class_index: int | None = -1,
     ) -> tuple[Any]:
         generator = given(generator, "generator")
-        chosen = None if class_index < 0 else class_index
+        chosen = None if class_index is None or class_index < 0 else class_index
         return (_pictures.sample(generator, count, seed, truncation_psi, truncation_cutoff or None, chosen),)
 
 

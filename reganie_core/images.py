@@ -183,7 +183,7 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
             than 512 MiB as a file.
     """
     source = Path(path)
-    if source.is_dir():
+    if os.path.isdir(source):
         raise InputError(f"{source} is a folder; give one picture, or several: {source}/*.jpg.")
     if not is_file(source):
         raise NotFoundError(f"There is no picture at {source}.")

@@ -80,7 +80,7 @@ def test_codes_of_another_generator(editor):
 
 
 def test_public_shapes_are_accepted():
-    pose = normal(1, NUM_WS, W_DIM)
+    pose = normal(1, NUM_WS, W_DIM).float()
     editor = DirectionEditor({"age": torch.ones(1, W_DIM), "pose": pose, "x": torch.ones(4)})
     assert editor.num_ws == NUM_WS and [control.name for control in editor.controls] == ["age", "pose", "x"]
     edited = editor.edit(torch.zeros(1, NUM_WS, W_DIM), {"age": 1.0, "pose": 2.0, "x": 4.0})
