@@ -88,6 +88,16 @@ def test_names_still_cannot_leave(pack: SimpleNamespace, models: SimpleNamespace
         placed(models.reganie, name)
 
 
+def test_a_linked_face_detector(pack: SimpleNamespace, models: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "yunet_final.pth").write_bytes(b"x")
+    (models.reganie / "yunet.pth").symlink_to(tmp_path / "yunet_final.pth")
+    choices = pack.sub("_choices")
+    assert "yunet.pth" in choices.detectors()
+    assert choices.detector_path("yunet.pth").read_bytes() == b"x"
+    with pytest.raises(pack.rc.errors.UnsafePathError):
+        choices.detector_path("../yunet.pth")
+
+
 def test_links_to_nothing_and_in_circles(pack: SimpleNamespace, models: SimpleNamespace) -> None:
     (models.stylegan / "gone.safetensors").symlink_to(models.root / "nothing.safetensors")
     (models.stylegan / "round.safetensors").symlink_to(models.stylegan / "round.safetensors")

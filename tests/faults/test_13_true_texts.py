@@ -120,6 +120,12 @@ def test_a_whole_module(tmp_path: Path, legacy: bool) -> None:
         assert of in str(caught.value) and "trust" not in str(caught.value)
 
 
+def test_a_class_of_a_script(tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02c__main__\nGenerator\n)\x81.")
+    with pytest.raises(UnsafeCheckpointError, match=r"__main__.Generator.*state_dict\(\)"):
+        checkpoints.inspect(tmp_path / "x.pkl")
+
+
 def test_calls_stay_what_they_are(tmp_path: Path) -> None:
     for name in ("os\nsystem", "subprocess\nPopen", "builtins\neval", "models.net\nload", "torch.hub\nload"):
         (tmp_path / "x.pkl").write_bytes(b"\x80\x02c" + name.encode() + b"\n.")
