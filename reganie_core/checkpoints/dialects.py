@@ -10,7 +10,7 @@ from . import directions, methods, nvidia, psp, pti, rosinality, styleclip
 from .parts import Part
 from .records import Record
 from .source import Source
-from .tables import tables
+from .tables import array_of, tables
 
 MAX_NAMES = 10_000
 _ONE_PART = "of which only a part is here. Give the complete file."
@@ -63,6 +63,9 @@ def _known(source: Source) -> tuple[str, str]:
     root = source.root
     if isinstance(root, Record):
         return f"a pickled object of class {ascii(root.name[:60])}", "which is not read here. Save its state_dict()."
+    if (array := array_of(root)) is not None:
+        shape = f"an array of shape {list(array.shape)} ({str(array.dtype).removeprefix('torch.')})"
+        return shape, "which is not read here. Give a direction of shape [512], [1,512] or [18,512], in floats."
     names = all_names(root)
     for key, known in _KNOWN.items():
         if any(name == key or (key.endswith(".") and name.startswith(key)) for name in names):

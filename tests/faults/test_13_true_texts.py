@@ -46,6 +46,14 @@ def test_flat_boundaries(tmp_path: Path, shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(moved[0], torch.from_numpy(2 * rows))
 
 
+@pytest.mark.parametrize("array", [np.zeros((3, 7)), np.zeros((1, 512), np.int64), np.zeros((100, 512))])
+def test_an_array_that_is_no_direction(tmp_path: Path, array: np.ndarray) -> None:
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(UnsupportedCheckpointError, match="an array of shape") as caught:
+        checkpoints.load_directions(tmp_path / "a.npy")
+    assert str(list(array.shape)) in str(caught.value) and "without tensors" not in str(caught.value)
+
+
 def test_no_text_recommends_boundaries_of_stylegan1() -> None:
     for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "web" / "docs").glob("*.md")):
         for line in path.read_text(encoding="utf-8").splitlines():
