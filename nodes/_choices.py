@@ -20,6 +20,8 @@ FOLDER_OF = {
     "rectifier": _host.REGANIE,
     "method": _host.REGANIE,
 }
+# A file with a generator and an encoder is one file: it lies in either folder, and both loaders find it.
+ALSO_IN = {"generator": _host.REGANIE, "encoder": _host.STYLEGAN, "method": _host.STYLEGAN}
 FIRST_DETECTOR = "first found in models/reganie"
 NO_METHOD = "no file chosen"
 TABLES = "fs3.npy"  # a folder that holds it is StyleCLIP's public tables
@@ -54,27 +56,37 @@ def _contents(path: Path) -> dict | None:
     return _seen[key]
 
 
-def _may_be(folder: str, name: str, kind: str) -> bool:
+def _may_be(folder: str, name: str, kind: str, surely: bool = False) -> bool:
     try:
         found = _contents(_host.resolve(folder, name))
     except rc.ReganieError:
         return False
+    if surely:
+        return bool(found) and kind in found["contains"]
     # A file that nothing here reads stays listed: choosing it tells why.
     return not found or not found["contains"] or kind in found["contains"]
 
 
 def files(kind: str) -> list[str]:
-    """The packaged portraits first, then the user's files that are, or may be, of this kind."""
-    folder = FOLDER_OF[kind]
+    """The packaged portraits first, then the user's files that are, or may be, of this kind.
+
+    Of the other folder's files (``ALSO_IN``) those that surely are.
+    """
     folders = _host.list_folders(TABLES) if kind == "styleclip" else []
-    return [PACKAGED, *folders, *(name for name in _host.list_files(folder) if _may_be(folder, name, kind))]
+    return list(dict.fromkeys([PACKAGED, *folders, *_names(kind, kind)]))
+
+
+def _names(place: str, kind: str) -> list[str]:
+    """Names of the files of one kind in the folder of ``place`` and in the other folder that may hold such files."""
+    folder, other = FOLDER_OF[place], ALSO_IN.get(place)
+    names = [name for name in _host.list_files(folder) if _may_be(folder, name, kind)]
+    return names + [name for name in (_host.list_files(other) if other else []) if _may_be(other, name, kind, True)]
 
 
 def method_files() -> list[str]:
     """Files of the inversion methods that have networks of their own."""
-    kinds = set(rc.inversion.NEEDS_FILE.values())
-    names = _host.list_files(_host.REGANIE)
-    return [NO_METHOD, *(name for name in names if any(_may_be(_host.REGANIE, name, kind) for kind in kinds))]
+    kinds = rc.inversion.NEEDS_FILE.values()
+    return list(dict.fromkeys([NO_METHOD, *(name for kind in kinds for name in _names("method", kind))]))
 
 
 def detectors() -> list[str]:
@@ -200,7 +212,16 @@ def path_of(kind: str, name: str) -> Path:
         if not manifest.get(kind):
             raise rc.errors.NotFoundError(f"The packaged portraits domain has no {kind}; choose a file of your own.")
         return rc.paths.safe_join(folder, manifest[kind])
-    return _host.resolve(FOLDER_OF[kind], name, directory=_is_folder(kind, name))
+    try:
+        return _host.resolve(FOLDER_OF[kind], name, directory=_is_folder(kind, name))
+    except rc.errors.NotFoundError:
+        if kind not in ALSO_IN:
+            raise
+        try:
+            return _host.resolve(ALSO_IN[kind], name)
+        except rc.errors.NotFoundError:
+            pass
+        raise  # the sentence about the folder where such files belong
 
 
 def _is_folder(kind: str, name: object) -> bool:
@@ -208,9 +229,9 @@ def _is_folder(kind: str, name: object) -> bool:
     return kind == "styleclip" and isinstance(name, str) and not Path(name).suffix
 
 
-def load(kind: str, name: str) -> _models.Model:
-    """The network that a name from a list stands for."""
-    return _models.load(kind, path_of(kind, name), name)
+def load(kind: str, name: str, **options: Any) -> _models.Model:
+    """The network that a name from a list stands for; ``options`` go to its reader."""
+    return _models.load(kind, path_of(kind, name), name, **options)
 
 
 def chosen(node: Any, kind: str, wire: Any, name: str) -> _models.Model:

@@ -23,9 +23,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..reganie_core.errors import NotFoundError, UnsafePathError
+from ..reganie_core.errors import NotFoundError
 from ..reganie_core.images import to_pil
-from ..reganie_core.paths import is_file, safe_join
+from ..reganie_core.paths import is_file, placed, safe_join
 
 log = logging.getLogger("ReGANIE")
 Result = TypeVar("Result")
@@ -92,23 +92,16 @@ def folder_hint(folder: str) -> str:
 
 
 def resolve(folder: str, name: str, directory: bool = False) -> Path:
-    """The file (or directory) ``name`` of a registered folder.
+    """The file (or directory) ``name`` of a registered folder; links that lie there are followed.
 
     Raises:
-        UnsafePathError: absolute, ``..``, or a link that leaves the folder.
+        UnsafePathError: absolute, or ``..``: a name that leaves the folder.
         NotFoundError: no such file there; the message names the folder and the accepted extensions.
     """
-    leaving: UnsafePathError | None = None
     for root in folder_paths.get_folder_paths(folder):
-        try:
-            path = safe_join(root, name)
-        except UnsafePathError as error:
-            leaving = error
-            continue
+        path = placed(root, name)
         if os.path.isdir(path) if directory else is_file(path):
             return path
-    if leaving is not None:
-        raise leaving
     what = "folder" if directory else "file"
     raise NotFoundError(f"There is no {what} {name[:120]!r} among the {folder} models. {folder_hint(folder)}")
 

@@ -15,11 +15,11 @@ from weakref import WeakValueDictionary
 import torch
 
 from .. import reganie_core as rc
-from . import _host
+from . import _host, _notices
 
-LOADERS: dict[str, Callable[[Path], Any]] = {
+LOADERS: dict[str, Callable[..., Any]] = {
     "generator": lambda path: rc.load_generator(path),
-    "encoder": lambda path: rc.load_encoder(path),
+    "encoder": lambda path, **options: rc.load_encoder(path, **options),
     "dystyle": lambda path: rc.load_editor(path),
     "styleclip": lambda path: rc.load_editor(path),
     "directions": lambda path: rc.load_editor(path),
@@ -45,8 +45,10 @@ class Model:
         return f"<{self.kind} {self.label}>"
 
 
-def load(kind: str, path: Path, label: str) -> Model:
+def load(kind: str, path: Path, label: str, **options: str) -> Model:
     """The network in ``path``; built outside inference mode, so that nodes which optimise can use it as well.
+
+    What the reader warns of is shown on the page. ``options``: of an encoder, ``encoder_type``.
 
     Raises:
         ReganieError: whatever the reader has to say about the file.
@@ -56,12 +58,12 @@ def load(kind: str, path: Path, label: str) -> Model:
         state = path.resolve().stat()
     except OSError:
         raise rc.errors.NotFoundError(f"The {kind} file {path} is gone; refresh the lists and choose again.") from None
-    key = (kind, str(path.resolve()), state.st_mtime_ns, state.st_size)
+    key = (kind, str(path.resolve()), state.st_mtime_ns, state.st_size, *sorted(options.items()))
     with _lock:
         model = _alive.get(key)
         if model is None:
-            with torch.inference_mode(False):
-                value = LOADERS[kind](path)
+            with torch.inference_mode(False), _notices.shown("Models"):
+                value = LOADERS[kind](path, **options)
             if kind == "method":  # its file says which
                 kind, value = value
             _alive[key] = model = Model(kind, label, value, path)

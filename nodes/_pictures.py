@@ -30,15 +30,19 @@ def synthesize(generator: _models.Model, latent: Any, noise: str = "const", show
 
 
 def sample(
-    generator: _models.Model, count: int, seed: int, truncation_psi: float, truncation_cutoff: int | None
+    generator: _models.Model, count: int, seed: int, truncation_psi: float, truncation_cutoff: int | None,
+    class_index: int | None = None,
 ) -> Any:
-    """``count`` random codes on the device for results; drawn on the CPU, so a seed means the same everywhere."""
+    """``count`` random codes on the device for results; drawn on the CPU, so a seed means the same everywhere.
+
+    ``class_index``: of a class-conditional generator; None is the mean over its classes.
+    """
     z = torch.randn(count, generator.value.z_dim, generator=torch.Generator().manual_seed(seed))
 
     def work() -> Any:
         (network,) = _models.on_device(0, generator)
         ws = network.mapping(
-            z.to(_host.device()), truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
+            z.to(_host.device()), class_index, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff
         )
         return rc.Latent(ws.float(), generator=getattr(network, "fingerprint", None)).to(_host.results_device())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import reganie_core as rc
 from . import _choices, _domains, _models
 from ._sockets import DIRECTIONS, DYSTYLE, ENCODER, GENERATOR, RECTIFIER, STYLECLIP
 
@@ -30,18 +31,22 @@ class _LoadFile:
         return _choices.problem(cls.KIND, file)
 
     @classmethod
-    def IS_CHANGED(cls, file: str) -> str:
+    def IS_CHANGED(cls, file: str, **_: Any) -> str:
         return _choices.state(cls.KIND, file)
 
     def load(self, file: str) -> tuple[_models.Model]:
         return (_choices.load(self.KIND, file),)
 
 
+AUTO = "as the file says"
+
+
 class LoadStyleGAN(_LoadFile):
     KIND = "generator"
     FILE_TOOLTIP = (
-        "A StyleGAN2 generator from models/stylegan: NVIDIA .pkl, rosinality or e4e / pSp .pt, or this project's "
-        ".safetensors. The first entry is the packaged portraits generator. No code in a file is ever run."
+        "A StyleGAN2 generator from models/stylegan or models/reganie: NVIDIA .pkl, rosinality or e4e / pSp .pt (which "
+        "hold their generator), or this project's .safetensors. The first entry is the packaged portraits generator. "
+        "No code in a file is ever run."
     )
     DESCRIPTION = "Load a StyleGAN2 generator, the network that paints a picture from a latent code."
     SEARCH_ALIASES = ["stylegan2", "gan loader", "generator", "pkl", "ffhq", "reganie"]
@@ -53,8 +58,8 @@ class LoadStyleGAN(_LoadFile):
 class LoadE4E(_LoadFile):
     KIND = "encoder"
     FILE_TOOLTIP = (
-        "An e4e or pSp encoder from models/reganie (.pt as published, or .safetensors). It must have been trained for "
-        "the generator you use. The first entry is the packaged portraits encoder."
+        "An e4e or pSp encoder from models/reganie or models/stylegan (.pt as published, or .safetensors). It must "
+        "have been trained for the generator you use. The first entry is the packaged portraits encoder."
     )
     DESCRIPTION = "Load an encoder (e4e, pSp), the network that finds the latent code of a picture."
     SEARCH_ALIASES = ["e4e", "psp", "encoder4editing", "inversion", "gan encoder", "reganie"]
@@ -62,11 +67,25 @@ class LoadE4E(_LoadFile):
     RETURN_NAMES = ("encoder",)
     OUTPUT_TOOLTIPS = ("The encoder, for E4E Invert.",)
 
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        tooltip = (
+            "What the encoder is, for files of others that do not say: e4e and pSp encoders have the same tensors and "
+            "compute different codes."
+        )
+        options = {"options": [AUTO, *rc.checkpoints.ENCODER_TYPES], "default": AUTO, "tooltip": tooltip}
+        return {**super().INPUT_TYPES(), "optional": {"encoder_type": ("COMBO", options)}}
+
+    def load(self, file: str, encoder_type: str = AUTO) -> tuple[_models.Model]:
+        given = {} if encoder_type == AUTO else {"encoder_type": encoder_type}
+        return (_choices.load(self.KIND, file, **given),)
+
 
 class LoadDirections(_LoadFile):
     KIND = "directions"
     FILE_TOOLTIP = (
-        "Edit directions from models/reganie (.safetensors of this project, or public .pt / .npy boundaries). "
+        "Edit directions from models/reganie (.safetensors of this project, or public .pt / .npy ones that were made "
+        "for StyleGAN2). "
         "The first entry holds the packaged portraits directions."
     )
     DESCRIPTION = "Load linear edit directions, such as yaw, smile, age and glasses, for Direction Edit."

@@ -59,7 +59,19 @@ class SampleLatent:
                         "tooltip": "Truncate only this many style vectors, from the coarsest; 0 means all.",
                     },
                 ),
-            }
+            },
+            "optional": {
+                "class_index": (
+                    "INT",
+                    {
+                        "default": -1,
+                        "min": -1,
+                        "max": 4095,
+                        "tooltip": "Of a class-conditional generator: which class to draw, from 0; -1 is the mean "
+                        "over all classes. Other generators have no classes: leave it at -1.",
+                    },
+                ),
+            },
         }
 
     def sample(
@@ -69,9 +81,11 @@ class SampleLatent:
         count: int = 1,
         truncation_psi: float = 0.7,
         truncation_cutoff: int = 0,
+        class_index: int | None = -1,
     ) -> tuple[Any]:
         generator = given(generator, "generator")
-        return (_pictures.sample(generator, count, seed, truncation_psi, truncation_cutoff or None),)
+        chosen = None if class_index is None or class_index < 0 else class_index
+        return (_pictures.sample(generator, count, seed, truncation_psi, truncation_cutoff or None, chosen),)
 
 
 class Synthesize:

@@ -186,6 +186,8 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
             than 512 MiB as a file.
     """
     source = Path(path)
+    if os.path.isdir(source):
+        raise InputError(f"{source} is a folder; give one picture, or several: {source}/*.jpg.")
     if not is_file(source):
         raise NotFoundError(f"There is no picture at {source}.")
     try:
@@ -207,6 +209,11 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
         ) from error
     except InputError:
         raise
+    except Image.DecompressionBombError:
+        raise InputError(
+            f"{source.name} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000} million pixels; at most "
+            f"{LARGEST_PICTURE // 1_000_000} million are read. Crop it around the face, or make it smaller."
+        ) from None
     except Exception as error:  # decoders of damaged files raise anything from EOFError to struct.error
         raise InputError(
             f"{source.name} cannot be read as a picture ({error}); it may be truncated or "

@@ -1,6 +1,10 @@
 """File names are data: what a graph, an API call or a manifest may name, and how files are written.
 
-Every name that a person at the keyboard did not type goes through :func:`safe_join` before it is read or written.
+Every name that a person at the keyboard did not type goes through one of two functions before it is used:
+
+- :func:`placed` for reading below a folder of models. The name may not lead out of the folder; what lies in the folder,
+  links included, was put there by the owner of the machine.
+- :func:`safe_join` for everything that is written, and for what a manifest names: no link leads out either.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .errors import InputError, UnsafePathError
 
-__all__ = ["MAX_NAME", "atomic_write", "check_name", "is_file", "refuse_overwriting_inputs", "safe_join"]
+__all__ = ["MAX_NAME", "atomic_write", "check_name", "is_file", "placed", "refuse_overwriting_inputs",
+           "safe_join"]
 
 MAX_NAME = 512
 MAX_PART = 200
@@ -62,8 +67,20 @@ def check_name(name: str) -> tuple[str, ...]:
     return parts
 
 
+def placed(root: str | os.PathLike[str], name: str) -> Path:
+    """The path of ``name`` inside ``root`` for reading, existing or not; links that lie in ``root`` are followed.
+
+    Raises:
+        UnsafePathError: the name is refused by :func:`check_name`.
+    """
+    return Path(root).joinpath(*check_name(name))
+
+
 def safe_join(root: str | os.PathLike[str], name: str) -> Path:
     """The path of ``name`` inside ``root``; existing or not, it never leaves ``root``, also not through links.
+
+    The one exception is the cache of a model hub, where every file of ``snapshots/<revision>`` is a link to the
+    ``blobs`` of the same repository.
 
     Raises:
         UnsafePathError: the name is refused by :func:`check_name`, or a link on its way leads out of ``root``.
@@ -74,7 +91,10 @@ def safe_join(root: str | os.PathLike[str], name: str) -> Path:
         resolved = path.resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise UnsafePathError(f"The file name {_shown(name)} cannot be resolved inside its folder: {error}.") from error
-    if resolved != base and base not in resolved.parents:
+    inside = [base]
+    if base.parent.name == "snapshots":
+        inside.append(base.parents[1] / "blobs")
+    if resolved != base and not any(folder in resolved.parents for folder in inside):
         raise UnsafePathError(
             f"The file name {_shown(name)} is a link that leaves its folder; put the file itself "
             "there."

@@ -76,14 +76,15 @@ def test_codes_of_another_generator(editor):
     with pytest.raises(MismatchError, match="another generator"):
         editor.edit(normal(1, NUM_WS + 1, W_DIM), {"yaw": 1.0})
     with pytest.raises(MismatchError):
-        DirectionEditor({"a": torch.zeros(4, 8), "b": torch.zeros(5, 8)})
+        DirectionEditor({"a": normal(4, 8), "b": normal(5, 8)})
 
 
 def test_public_shapes_are_accepted():
-    editor = DirectionEditor({"age": torch.ones(1, W_DIM), "pose": torch.ones(1, NUM_WS, W_DIM), "x": torch.ones(4)})
+    pose = normal(1, NUM_WS, W_DIM).float()
+    editor = DirectionEditor({"age": torch.ones(1, W_DIM), "pose": pose, "x": torch.ones(4)})
     assert editor.num_ws == NUM_WS and [control.name for control in editor.controls] == ["age", "pose", "x"]
     edited = editor.edit(torch.zeros(1, NUM_WS, W_DIM), {"age": 1.0, "pose": 2.0, "x": 4.0})
-    assert torch.equal(edited, torch.full_like(edited, 7.0))
+    torch.testing.assert_close(edited, 5.0 + 2.0 * pose)
 
 
 @pytest.mark.parametrize("fields", [

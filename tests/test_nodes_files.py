@@ -86,7 +86,8 @@ def test_the_lists_sort_files_by_what_they_hold(pack, models, tiny_domain):
         "torn.safetensors",
     ]  # named in every list; what is in them is said when they are loaded
     for node, name in (("LoadE4E", "enc"), ("LoadDirections", "dir"), ("LoadRectifier", "rec")):
-        assert set(_options(pack, node)) == {PACKAGED, f"{name}.safetensors", *unsure}
+        other = {"e.safetensors"} if node == "LoadE4E" else set()  # an encoder is found in either folder
+        assert set(_options(pack, node)) == {PACKAGED, f"{name}.safetensors", *unsure, *other}
         assert pack.nodes[node].VALIDATE_INPUTS(file=f"{name}.safetensors") is True
         assert call(pack, node, file=f"{name}.safetensors")[0].label == f"{name}.safetensors"
     assert _options(pack, "E4EInvert", "encoder_name") == _options(pack, "LoadE4E")
@@ -150,23 +151,6 @@ def test_names_that_leave_the_folder_are_refused_everywhere(pack, models, name):
         call(pack, "LoadReGANIE", domain=name)
     with pytest.raises(pack.rc.ReganieError):
         call(pack, "PortraitExample", example=name)
-
-
-def test_links_that_leave_the_folder_are_refused(pack, models, tiny_domain, tmp_path):
-    outside = tmp_path / "outside"
-    shutil.copytree(tiny_domain, outside)
-    (models.stylegan / "link.safetensors").symlink_to(outside / "generator.safetensors")
-    (models.reganie / "linked").symlink_to(outside, target_is_directory=True)
-    for node, name in (("LoadStyleGAN", "link.safetensors"), ("LoadE4E", "linked/encoder.safetensors")):
-        assert "leaves its folder" in pack.nodes[node].VALIDATE_INPUTS(file=name)
-        with pytest.raises(pack.rc.errors.UnsafePathError):
-            call(pack, node, file=name)
-    with pytest.raises(pack.rc.errors.UnsafePathError):
-        call(pack, "LoadReGANIE", domain="linked")
-    (models.stylegan / "inside.safetensors").symlink_to(
-        Path(_copy(outside / "generator.safetensors", models.stylegan / "g.safetensors"))
-    )
-    assert call(pack, "LoadStyleGAN", file="inside.safetensors")[0].value.resolution == 32
 
 
 def test_values_that_are_no_names_get_a_sentence(pack):

@@ -58,7 +58,9 @@ def load_more_attributes(first: Features, paths: Sequence[str], device: str = "c
     deceive than one."""
     found, ours = [], (*first.net.config.numeric, *first.net.config.binary)
     for path in paths:
-        net = load_attributes(path, device, dtype).net
+        loaded = load_attributes(path, device, dtype)
+        net = loaded.net
+        net.fingerprint = loaded.fingerprint
         reads = (*net.config.numeric, *net.config.binary)
         if reads != ours:
             raise InputError(f"more_attributes: {path} reads {', '.join(reads)}; it must read what the first network "
@@ -70,7 +72,7 @@ def load_more_attributes(first: Features, paths: Sequence[str], device: str = "c
 def load_readers(first: Features, config: Any) -> list[Features]:
     """The perceptual loss's network and a stage's `more_attributes`, all of which `attribute_weight` compares."""
     more = load_more_attributes(first, config.more_attributes, config.device, getattr(torch, config.dtype))
-    return [first, *(Features(net, "") for net in more)]
+    return [first, *(Features(net, net.fingerprint) for net in more)]
 
 
 def mean_difference(readers: Sequence[Features], a: Tensor, b: Tensor) -> Tensor:

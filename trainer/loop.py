@@ -23,6 +23,7 @@ from .clock import Clock
 from .config import StageConfig, differences, to_dict
 from .report import Report
 from .stages.base import LossScale
+from .used import changes, networks_of, refuse
 
 
 class Stage(Protocol):
@@ -87,6 +88,7 @@ class Run:
         self.stage, self.config, self.folder, self.command = stage, stage.config, folder, command
         self.seen, self.elapsed, self.stopping = 0, 0.0, False
         self.bad_steps = self.bad_saves = 0
+        self.networks, self.former_networks = networks_of(stage), []
         self.best = math.inf
         if not hasattr(stage, "group") and (distributed.world() > 1 or self.config.accumulate > 1):
             raise InputError(f"The {stage.kind} stage computes its batch in one piece: run it with one process and "
@@ -112,8 +114,11 @@ class Run:
     def best_path(self) -> Path:
         return self.folder / f"{self.stage.kind}.best.safetensors"
 
-    def prepare(self, resume: bool) -> None:
-        """Make the folder, refuse to overwrite another run, load the state when resuming."""
+    def prepare(self, resume: bool, other_networks: bool = False) -> None:
+        """Make the folder, refuse to overwrite another run, load the state when resuming.
+
+        other_networks: go on although a network that the run trains with is not the one of before.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -123,7 +128,7 @@ class Run:
             if not resume:
                 raise InputError(f"{self.folder} already holds a run; add --resume to continue it, or choose "
                                  "another --out folder.")
-            self._resume()
+            self._resume(other_networks)
         if self.main:
             sweep(self.folder)
             try:
@@ -132,12 +137,19 @@ class Run:
             except OSError as error:
                 raise InputError(f"{self.folder} cannot be written: {error.strerror}. Choose another --out.") from error
 
-    def _resume(self) -> None:
+    def _resume(self, other_networks: bool) -> None:
         """The first process reads the state and hands it to the others, whose disks need not hold it."""
         checkpoint = state.read_state(self.state_path, self.say) if self.main else None
         tensors = distributed.tensors_from_main(checkpoint.tensors if checkpoint else None)
         counters, before = distributed.from_main(
             (json.loads(checkpoint.provenance["counters"]), checkpoint.config) if checkpoint else None)
+        former = counters.get("networks", {})
+        self.former_networks = counters.get("former_networks", [])
+        if changed := changes(former, self.networks):
+            if not other_networks:
+                refuse(changed, to_dict(self.config))
+            self.say(f"goes on with other networks than before, as asked: {', '.join(changed)}")
+            self.former_networks.append({"kimg": int(counters["seen"]) / 1000, **former})
         state.apply_state(tensors, self.stage.modules, self.stage.optimizers, self.state_path)
         self.seen, self.elapsed = int(counters["seen"]), float(counters["elapsed"])
         self.best = float(counters.get("best", math.inf))
@@ -150,7 +162,8 @@ class Run:
         self._write_state()
 
     def _write_state(self) -> None:
-        counters = {"seen": self.seen, "elapsed": self.elapsed}
+        counters = {"seen": self.seen, "elapsed": self.elapsed, "networks": self.networks,
+                    "former_networks": self.former_networks}
         if math.isfinite(self.best):
             counters["best"] = self.best
         if self.main:
@@ -161,6 +174,8 @@ class Run:
         """The slim file people load, with its provenance."""
         if self.main:
             record = provenance.collect(self.command, self.config, self.seen, metrics, world_size=distributed.world())
+            if self.former_networks:
+                record["former_networks"] = self.former_networks
             self.stage.export(path or self.export_path, record)
 
     def set_lr(self) -> None:

@@ -73,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--resume", action="store_true",
                    help="continue the run in --out, with its own options unless others are given; start it if there "
                         "is none")
+    p.add_argument("--other-networks", action="store_true",
+                   help="with --resume: go on although the generator or another network that the run trains with is "
+                        "not the one it was started with")
     p.add_argument("--preflight", action="store_true", help="check everything with one step and leave")
     p.add_argument("--options", action="store_true", help="list the stage's options and leave")
     p.add_argument("--stages", action="store_true", help="list the stages and leave")
@@ -117,7 +120,7 @@ def train(args: argparse.Namespace, command: list[str]) -> None:
         with distributed.main_first():
             stage = stage_class(args.stage)(config)
         run = Run(stage, Path(args.out), command)
-        run.prepare(args.resume)
+        run.prepare(args.resume, args.other_networks)
         if config.compile:
             compile_networks(stage)
         if run.seen == 0:

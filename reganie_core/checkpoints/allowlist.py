@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from typing import Any, NoReturn
 
 import torch
@@ -79,6 +80,12 @@ def find_global(module: str, name: str) -> Global:
             f"The file holds tensors of type {name[:40]}, which no network here uses. Save it as float32."
         )
     text = ascii(f"{module[:60]}.{name[:60]}")
+    if module.split(".")[0] not in sys.stdlib_module_names and re.fullmatch(r"_*[A-Z]\w*", name):
+        # The class of somebody's program: whole objects given to torch.save. Harmful files call functions.
+        raise UnsafeCheckpointError(
+            f"The file holds a whole object of the class {text}, which only the program that made it can read; "
+            "nothing was executed. Save the weights alone, in that program: torch.save(model.state_dict(), FILE)."
+        )
     raise UnsafeCheckpointError(
         f"The file asks for {text}, which no known checkpoint needs; nothing was executed. "
         "Do not trust this file: get it from its original source."

@@ -62,8 +62,8 @@ def _metadata(source: Source, main: Part, problem: str) -> dict[str, Any]:
         problem = f"This is {described(source)}, which no loader here reads."
     if problem:
         metadata["problem"] = problem
-    if main.notes:
-        metadata["notes"] = main.notes
+    if notes := [*main.notes, *main.cautions]:
+        metadata["notes"] = notes
     if isinstance(source.root, dict):
         for name in ("opts", "args", "training_set_kwargs"):
             if plain := options(source.root.get(name)):

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
-from .. import networks
-from ..errors import CheckpointError, CorruptCheckpointError, UnsupportedCheckpointError, WrongKindError
+from ..errors import (
+    CheckpointError,
+    CorruptCheckpointError,
+    ReganieWarning,
+    UnsupportedCheckpointError,
+    WrongKindError,
+)
+from .building import build, check_shapes, skeleton
 from .dialects import explain_unknown, recognise
 from .ours import LOADERS, Checkpoint, check_finite, check_kind, describe, fingerprint, read_checkpoint
 from .parts import Part
 from .source import Source, open_source
 
 AVERAGE_SAMPLES = 8192
-MAX_CONFIG_NUMBER = 4096  # larger widths, counts and resolutions than this are nobody's network
-MAX_CONFIG_LENGTH = 64
-MAX_COUNT = 64  # of what is repeated in a network: building thousands of modules takes minutes
 METHODS = ("restyle", "hfgi", "hyperstyle", "encoder")
-_COUNTS = ("num_ws", "mapping_layers", "body_blocks")
-_FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
-# Done to a tensor without values these change nothing.
-_SCALINGS = frozenset(getattr(torch.Tensor, name) for name in (
-    "div", "mul", "div_", "mul_", "fill_", "zero_", "normal_", "uniform_", "__truediv__", "__mul__", "__rmul__",
-    "__imul__", "__itruediv__"))
 
 
 @torch.inference_mode(False)
@@ -61,8 +60,8 @@ def load_encoder(
     """An encoder: e4e, pSp or our own. Raises as ``load_generator``.
 
     Args:
-        encoder_type: "Encoder4Editing", "GradualStyleEncoder" or "SingleStyleCodeEncoder", for foreign files that do
-            not say which of them they hold.
+        encoder_type: "e4e", "psp" or "psp-w" (or "Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder"),
+            for foreign files that do not say which of them they hold.
     """
     return _load(path, "encoder", device, encoder_type)
 
@@ -112,8 +111,9 @@ def kinds(path: str | os.PathLike[str]) -> list[str]:
 def load_directions(path: str | os.PathLike[str]) -> Checkpoint:
     """Edit directions as tensors ``direction.<name>`` [1 or num_ws, w_dim], with ``config["controls"]``.
 
-    Reads our files, e4e's ``.pt``, InterfaceGAN's ``.npy`` and GANSpace's tables (one control per component, in
-    standard deviations). Raises as ``load_generator``.
+    Reads our files, e4e's ``.pt``, boundaries in ``.npy`` (also flat ones), tables of named directions, rosinality's
+    SeFa factors and GANSpace's tables (one control per component, in standard deviations). Raises as
+    ``load_generator``.
     """
     with naming(path):
         source = open_source(path)
@@ -144,11 +144,13 @@ def choose(source: Source, kind: str | None, encoder_type: str | None = None) ->
     parts = recognise(source, encoder_type)
     if not parts:
         explain_unknown(source)
-    for part in parts:
-        if kind in (None, part.kind):
-            if part.problem is not None:
-                raise part.problem
+    wanted = parts[:1] if kind is None else [part for part in parts if part.kind == kind]
+    for part in wanted:
+        if part.problem is None:
             return part
+    if wanted:
+        assert wanted[0].problem is not None
+        raise wanted[0].problem
     found = parts[0].kind
     raise WrongKindError(
         f"The file is of kind '{found}' ({parts[0].dialect} dialect), not '{kind}'. "
@@ -178,7 +180,7 @@ def _read_ours(source: Source, path: str | os.PathLike[str], kind: str) -> Check
     """Check kind and shapes by the header before any weight is read."""
     found, config, _ = describe_source(source)
     check_kind(found, kind, source.name)
-    check_shapes(_skeleton(kind, config), {name: record.shape for name, record in source.root.items()})
+    check_shapes(skeleton(kind, config), {name: record.shape for name, record in source.root.items()})
     return read_checkpoint(path, kind)
 
 
@@ -189,7 +191,8 @@ def describe_source(source: Source) -> tuple[str, dict[str, Any], dict[str, Any]
 
 def provenance_of(source: Source, part: Part) -> dict[str, Any]:
     """Where the weights of a foreign file come from; only the file's name, never the path of anybody's machine."""
-    return {"source": source.name, "dialect": part.dialect, "container": source.container, "notes": list(part.notes)}
+    return {"source": source.name, "dialect": part.dialect, "container": source.container,
+            "notes": [*part.notes, *part.cautions]}
 
 
 # --- tensors ----------------------------------------------------------------------------------------------------------
@@ -198,10 +201,14 @@ def provenance_of(source: Source, part: Part) -> dict[str, Any]:
 def read_tensors(part: Part) -> dict[str, torch.Tensor]:
     """All tensors of a part under our names, checked and completed: everything the network needs, and finite."""
     if part.kind in ("generator", "discriminator", *METHODS):
-        skeleton = _skeleton(part.kind, part.config)
-        expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
+        empty = skeleton(part.kind, part.config)
+        expected = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
         optional = {name for name in expected if _may_be_missing(part, name)}
-        check_shapes(skeleton, {name: m.shape for name, m in part.tensors.items()}, optional)
+        for name, mapped in part.tensors.items():  # one number is one number, on however many axes
+            if name in expected and mapped.shape != expected[name] and math.prod(mapped.shape) == 1:
+                if math.prod(expected[name]) == 1:
+                    part.tensors[name] = replace(mapped, shape=expected[name])
+        check_shapes(empty, {name: m.shape for name, m in part.tensors.items()}, optional)
     else:
         expected = {}
     _check_budget(part)
@@ -209,6 +216,8 @@ def read_tensors(part: Part) -> dict[str, torch.Tensor]:
     tensors = {name: mapped.read() for name, mapped in part.tensors.items()}
     check_finite(tensors)
     _complete(part, tensors, expected)
+    for sentence in part.cautions:
+        warnings.warn(sentence, ReganieWarning, stacklevel=2)
     # What is computed from finite weights may overflow all the same.
     check_finite({name: tensors[name] for name in ("mapping.w_avg", "latent_avg") if name in tensors})
     return tensors
@@ -282,104 +291,3 @@ def mean_latent(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) 
         w = [mapping.w(part, None if labels is None else labels[i * 1024 :][:1024]) for i, part in
              enumerate(z.split(1024))]
     return torch.cat(w).double().mean(dim=0).float()
-
-
-# --- networks ---------------------------------------------------------------------------------------------------------
-
-
-class _Shapes(TorchFunctionMode):
-    """Large tensors are made without memory or values while a network is built; its small constants stay real.
-
-    Only ``torch.empty`` is asked for such tensors and nothing is computed with them: the first random or scaled one
-    makes torch import its whole compiler, which takes seconds and changes environment variables and warning filters.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        given = args[0] if args else kwargs.get("tensor")
-        changing = func in _SCALINGS or getattr(func, "__module__", None) == "torch.nn.init"
-        if changing and isinstance(given, torch.Tensor) and given.is_meta:
-            if not any(isinstance(other, torch.Tensor) for other in args[1:]):
-                return given
-        if func in _FACTORIES and kwargs.get("device") is None:
-            value = kwargs.pop("fill_value", args[-1]) if func is torch.full else 0.0
-            kwargs = {"dtype": None if type(value) is float else torch.tensor(value).dtype, **kwargs, "device": "meta"}
-            kwargs.pop("generator", None)
-            return torch.empty(*(args[:1] if func is torch.full else args), **kwargs)
-        return func(*args, **kwargs)
-
-
-def _skeleton(kind: str, config: Mapping[str, Any]) -> nn.Module:
-    """The network without its weights; refuses a configuration that no network has."""
-    _check_config(config)
-    try:
-        with _Shapes():
-            return networks.build(kind, config)
-    except CorruptCheckpointError as error:
-        raise CorruptCheckpointError(f"{error} The file is damaged: get it again.") from error
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise CorruptCheckpointError(
-            f"The configuration in the file makes no {kind}: {str(error)[:200]}. Get the file again."
-        ) from error
-
-
-def _check_config(value: Any, depth: int = 0) -> None:
-    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    if depth > 3 or len(items) > MAX_CONFIG_LENGTH:
-        raise CorruptCheckpointError(
-            "The configuration in the file is absurdly large. It was made to do harm: do not use it."
-        )
-    if isinstance(value, int | float) and not abs(value) <= MAX_CONFIG_NUMBER:
-        raise CorruptCheckpointError(
-            f"The configuration in the file asks for a size of {str(value)[:40]}; {MAX_CONFIG_NUMBER} is the "
-            "most. Get it again."
-        )
-    for item in items:
-        _check_config(item, depth + 1)
-    for name in _COUNTS if isinstance(value, Mapping) else ():
-        if type(value.get(name)) is int and value[name] > MAX_COUNT:
-            raise CorruptCheckpointError(
-                f"The configuration in the file asks for {name} = {value[name]}; {MAX_COUNT} is the most. Get it again."
-            )
-
-
-def check_shapes(
-    skeleton: nn.Module, shapes: Mapping[str, tuple[int, ...]], optional: set[str] | frozenset[str] = frozenset()
-) -> None:
-    """Raise ``CorruptCheckpointError`` that names what is missing, superfluous or of the wrong shape."""
-    expected = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
-    missing = [name for name in expected if name not in shapes and name not in optional]
-    extra = [name for name in shapes if name not in expected]
-    wrong = [name for name in expected if name in shapes and tuple(shapes[name]) != expected[name]]
-    if not (missing or extra or wrong):
-        return
-    said = [f"{len(names)} {what} ({', '.join(n[:80] for n in names[:3])})"
-            for names, what in ((missing, "tensors missing"), (extra, "unknown tensors")) if names]
-    if wrong:
-        name = wrong[0]
-        said.append(f"{len(wrong)} of wrong shape ({name[:80]} {list(shapes[name])}, expected {list(expected[name])})")
-    raise CorruptCheckpointError(
-        f"The tensors do not make a {type(skeleton).__name__}: {'; '.join(said)}. "
-        "The file is incomplete, damaged or of an unknown variant: get the original."
-    )
-
-
-def build(kind: str, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> nn.Module:
-    """A network with exactly these weights (float32 ones are not copied), in eval mode, without gradients on them.
-
-    Raises ``CorruptCheckpointError`` where configuration and tensors do not fit.
-    """
-    network = _skeleton(kind, config)
-    check_shapes(network, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    types = {name: tensor.dtype for name, tensor in network.state_dict().items()}
-    network.load_state_dict({name: _of_type(name, tensors[name], dtype) for name, dtype in types.items()}, assign=True)
-    return network.eval().requires_grad_(False)
-
-
-def _of_type(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    if dtype.is_floating_point and not tensor.is_floating_point():
-        raise CorruptCheckpointError(
-            f"Tensor '{name[:80]}' holds {str(tensor.dtype).removeprefix('torch.')} values where a network has "
-            "weights. The file is damaged: get it again."
-        )
-    return tensor.to(dtype)

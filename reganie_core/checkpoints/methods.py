@@ -5,14 +5,17 @@ Each gives its own network as the main part. The encoder and decoder in the same
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from ..errors import CheckpointError, CorruptCheckpointError, UnsupportedCheckpointError
-from . import psp, rosinality
-from .parts import MAX_INDEX, Mapped, Part, Tensors, count_up, need, options, tensors_of
+from ..errors import CorruptCheckpointError, UnsupportedCheckpointError
+from . import psp
+from .averages import average_of
+from .parts import MAX_INDEX, Mapped, Part, Tensors, attempt, count_up, need, options
 from .records import TensorRecord
+from .tables import Place, below, places, tables
 
 RESTYLE_TYPES = (
     "ProgressiveBackboneEncoder", "BackboneEncoder", "ResNetProgressiveBackboneEncoder", "ResNetBackboneEncoder",
@@ -25,31 +28,23 @@ def find(root: Any, encoder_type: str | None = None) -> list[Part]:
     """The method's own network, or nothing.
 
     Args:
-        encoder_type: one of ``RESTYLE_TYPES``, for ReStyle files that do not say which they hold.
+        encoder_type: one of ``RESTYLE_TYPES``, or "e4e" or "psp", for ReStyle files that do not say which they hold.
     """
-    if not isinstance(root, dict):
-        return []
-    whole = tensors_of(root.get("state_dict")) or tensors_of(root)
-    average = root.get("latent_avg")
-    average = average if isinstance(average, TensorRecord) else None
-    opts = options(root.get("opts"))
-    try:
-        if "residue.conv_layer1.0.weight" in whole and "grid_align.conv_layer1.0.weight" in whole:
-            return [_hfgi(whole)]
-        if "hypernet.conv1.weight" in whole:
-            return [_hyperstyle(whole, opts)]
-        encoder = tensors_of(whole, "encoder.")
-        for tensors in (encoder, whole):
-            if _is_restyle(tensors):
-                return [_restyle(tensors, whole, average, opts, encoder_type)]
-    except CheckpointError as error:  # the other networks of the same file may be fine
-        return [Part(_kind(whole), "methods", {}, problem=error)]
+    found = tables(root)
+    decoder = psp.decoder_in(found)
+    makers: dict[str, tuple[str, Callable[[Place], Part]]] = {
+        "hfgi": ("residue.conv_layer1.0.weight", lambda place: _hfgi(place.tensors)),
+        "hyperstyle": ("hypernet.conv1.weight", lambda place: _hyperstyle(place, decoder)),
+        "restyle": ("styles.0.linear.weight", lambda place: _restyle(place, decoder, encoder_type)),
+    }
+    for kind, (name, make) in makers.items():
+        for place in places(found, name):
+            if kind == "restyle" and not _is_restyle(place.tensors):
+                continue
+            if kind == "hfgi" and "grid_align.conv_layer1.0.weight" not in place.tensors:
+                continue
+            return [attempt(kind, kind, lambda m=make, p=place: m(p))]
     return []
-
-
-def _kind(whole: Tensors) -> str:
-    return "hfgi" if "residue.conv_layer1.0.weight" in whole else \
-        "hyperstyle" if "hypernet.conv1.weight" in whole else "restyle"
 
 
 # --- ReStyle ----------------------------------------------------------------------------------------------------------
@@ -61,9 +56,8 @@ def _is_restyle(tensors: Tensors) -> bool:
     return six and "styles.0.linear.weight" in tensors
 
 
-def _restyle(
-    tensors: Tensors, whole: Tensors, average: TensorRecord | None, opts: dict[str, Any], wanted: str | None
-) -> Part:
+def _restyle(place: Place, decoder: Part | None, wanted: str | None) -> Part:
+    tensors, opts, average = place.tensors, options(place.entry("opts")), average_of(place)
     name = _restyle_type(tensors, wanted or opts.get("encoder_type"))
     num_ws = count_up(tensors, "styles.{}.linear.weight")
     w_dim = need(tensors, "styles.0.linear.weight", 2).shape[0]
@@ -72,12 +66,11 @@ def _restyle(
         config["input_height"] = 192
     part = Part("restyle", "restyle", config)
     for key, record in tensors.items():
-        part.add(key, record, record.shape)
-    decoder = tensors_of(whole, "decoder.")
-    generator = rosinality.generator(decoder, average, psp.NAME) if rosinality.is_generator(decoder) else None
-    if average is None and generator is not None:
+        if key != "latent_avg" and not key.startswith("decoder."):
+            part.add(key, record, record.shape)
+    if average is None and decoder is not None:
         opts = {**opts, "start_from_latent_avg": True}  # ReStyle has no other start than the mean
-    psp.latent_avg(part, average, opts, generator)
+    psp.latent_avg(part, average, opts, decoder)
     return part
 
 
@@ -89,8 +82,10 @@ def _restyle_type(tensors: Tensors, name: Any) -> str:
     if name is None:
         raise UnsupportedCheckpointError(
             "The file does not say whether its ReStyle encoder is built on e4e or on pSp, and both have the same "
-            f'tensors. Give encoder_type="{possible[0]}" or "{possible[1]}".'
+            'tensors. Give encoder_type="e4e" or "psp" (of convert: --encoder-type e4e).'
         )
+    if name in ("e4e", "psp"):
+        name = next(t for t in possible if ("Progressive" in t) == (name == "e4e"))
     if name not in possible:
         raise CorruptCheckpointError(
             f"The file's tensors are of a ReStyle {' or '.join(possible)}, not of the {str(name)[:60]!r} it is said "
@@ -122,8 +117,8 @@ def _hfgi(whole: Tensors) -> Part:
 # --- HyperStyle -------------------------------------------------------------------------------------------------------
 
 
-def _hyperstyle(whole: Tensors, opts: dict[str, Any]) -> Part:
-    tensors = tensors_of(whole, "hypernet.")
+def _hyperstyle(place: Place, decoder: Part | None) -> Part:
+    tensors, opts = below(place.tensors, "hypernet."), options(place.entry("opts"))
     if any(".make_kernel_in" in key or ".kernel_linear_in" in key for key in tensors):
         raise UnsupportedCheckpointError(
             "This HyperStyle file has separable heads, a variant that is not supported. Use the ordinary one."
@@ -134,7 +129,7 @@ def _hyperstyle(whole: Tensors, opts: dict[str, Any]) -> Part:
         raise CorruptCheckpointError("The hypernetwork has no heads. The file is incomplete: get the original.")
     trunk, blocks = _trunk(tensors)
     config: dict[str, Any] = {
-        "type": "HyperStyle", "channels": _channels(whole, opts), "layers": layers, "input_resolution": 256,
+        "type": "HyperStyle", "channels": _channels(decoder, opts), "layers": layers, "input_resolution": 256,
         "trunk": trunk, "trunk_blocks": blocks, "shared_channels": 0,
     }
     shared = {name: tensors[f"shared_weight_hypernet.{name}"] for name in _SHARED
@@ -186,10 +181,9 @@ def _trunk(tensors: Tensors) -> tuple[list[int], list[int]]:
     return [widths[i] for i in starts[:-1]], [b - a for a, b in zip(starts, starts[1:], strict=False)]
 
 
-def _channels(whole: Tensors, opts: dict[str, Any]) -> list[int]:
-    decoder = tensors_of(whole, "decoder.")
-    if rosinality.is_generator(decoder):
-        return rosinality.generator(decoder, None).config["channels"]
+def _channels(decoder: Part | None, opts: dict[str, Any]) -> list[int]:
+    if decoder is not None and decoder.problem is None:
+        return decoder.config["channels"]
     size = opts.get("output_size")
     if type(size) is not int or size not in {2**i for i in range(5, 12)}:
         size = 1024

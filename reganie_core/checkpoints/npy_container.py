@@ -1,12 +1,20 @@
-"""Numpy's ``.npy``: magic, version, a header text, the raw items. Object arrays (which are pickles) are refused."""
+"""Numpy's ``.npy``: magic, version, a header text, the raw items.
+
+An array of objects is a pickle. Of those only one form is read, the table of arrays that ``np.save`` makes of a dict,
+and by the same machine that builds nothing but data; every other one is refused.
+"""
 
 from __future__ import annotations
 
 import re
 import struct
+from typing import Any
 
 from ..errors import CorruptCheckpointError, UnsafeCheckpointError
-from .records import DTypeRecord, TensorRecord, array_tensor
+from .allowlist import find_global
+from .legacy_container import read_nested
+from .records import OBJECTS, ArrayRecord, DTypeRecord, array_tensor
+from .unpickler import Global, Unpickler
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER = 1 << 16
@@ -17,11 +25,11 @@ _HEADER = re.compile(
 )
 
 
-def read_npy(view: memoryview) -> TensorRecord:
-    """The one array of the file.
+def read_npy(view: memoryview) -> Any:
+    """The one array of the file, or its one table of arrays.
 
     Raises:
-        UnsafeCheckpointError: an object array.
+        UnsafeCheckpointError: an array of other objects.
         CorruptCheckpointError: the header and the size of the file do not agree.
         UnsupportedCheckpointError: values that are not plain little-endian numbers.
     """
@@ -40,9 +48,7 @@ def read_npy(view: memoryview) -> TensorRecord:
             "The .npy header does not describe a plain array of numbers. The file is damaged: get it again."
         )
     if match["code"][0] in "OV":
-        raise UnsafeCheckpointError(
-            "The .npy file holds Python objects, which could run code; nothing was run. Save it as float32 numbers."
-        )
+        return _table(view[start + length :])
     numbers = [part for part in match["shape"].replace(" ", "").split(",") if part]
     if any(len(part) > 18 for part in numbers):
         raise CorruptCheckpointError(
@@ -50,3 +56,26 @@ def read_npy(view: memoryview) -> TensorRecord:
         )
     dtype = DTypeRecord(match["code"], match["order"])
     return array_tensor(dtype, tuple(map(int, numbers)), match["fortran"] == "True", view[start + length :])
+
+
+def _table(view: memoryview) -> dict[Any, Any]:
+    try:
+        root = Unpickler(view, _find, nested=read_nested).load()
+    except UnsafeCheckpointError as error:
+        raise UnsafeCheckpointError(f"The .npy file holds Python objects. {error}") from error
+    if not isinstance(root, ArrayRecord) or not isinstance(root.items, list) or len(root.items) != 1 or \
+            not isinstance(root.items[0], dict):
+        raise UnsafeCheckpointError(
+            "The .npy file holds Python objects, which could run code; nothing was run. Save it as float32 numbers."
+        )
+    return root.items[0]
+
+
+def _find(module: str, name: str) -> Global:
+    return _object_dtype if (module, name) == ("numpy", "dtype") else find_global(module, name)
+
+
+def _object_dtype(machine: Unpickler, args: tuple[Any, ...]) -> DTypeRecord:
+    if args[0] in ("O", "O8", "|O"):
+        return DTypeRecord(OBJECTS)
+    return find_global("numpy", "dtype")(machine, args)

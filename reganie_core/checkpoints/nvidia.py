@@ -6,11 +6,15 @@ the activation clamp, the learning-rate multiplier of the mapping and the miniba
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from ..errors import CorruptCheckpointError, UnsupportedCheckpointError
-from .parts import Part, Tensors, check_level, count_up, need, tensors_of
+from .parts import Part, Tensors, attempt, check_level, check_picture, count_up, need
 from .records import Record, TensorRecord
+from .tables import Table, places, tables
+from .tables import modules as modules_of
 
 NAME = "nvidia"
 MAX_MODULES = 20_000
@@ -18,32 +22,44 @@ MAX_ENTRIES = 50_000
 MAX_NAME = 100
 MAX_DEPTH = 12  # of modules within modules; together they bound the memory that dotted names take
 MAX_SIZES = 24
+MAX_NETWORKS = 8  # pickled modules that are looked into
 _MAX_GROUP = 4096  # a group size of None means the whole batch
+GENERATOR = ("synthesis.b4.conv1.weight", "mapping.fc0.weight")
+ALIAS_FREE = ("synthesis.input.freqs", "mapping.fc0.weight")
+DISCRIMINATOR = ("b4.conv.weight", "b4.fc.weight", "b4.out.weight")
 
 
-def find(root: Any) -> list[Part]:
-    """The generator (G_ema preferred) and discriminator of ``dict(G, D, G_ema, ...)``, or nothing."""
-    if not isinstance(root, dict):
-        return []
+def find(root: Any, dialect: str = NAME) -> list[Part]:
+    """The generator (averaged weights preferred) and discriminator of ``dict(G, D, G_ema, ...)``, or nothing.
+
+    Of pickled modules, or of state dicts, under whatever names they are kept.
+    """
+    found = tables(root)
     parts = []
-    for key in ("G_ema", "G", None):
-        tensors, modules = open_network(root if key is None else root.get(key))
-        refuse_alias_free(tensors, modules)
-        if is_generator(tensors):
-            parts.append(generator(tensors, modules))
+    for tensors, modules in _networks(root, found, GENERATOR, ALIAS_FREE):
+        if is_generator(tensors) or is_alias_free(tensors, modules):
+            parts.append(attempt("generator", dialect, lambda t=tensors, m=modules: generator(t, m, dialect)))
             break
-    for key in ("D", None):
-        tensors, modules = open_network(root if key is None else root.get(key))
+    for tensors, modules in _networks(root, found, DISCRIMINATOR):
         if is_discriminator(tensors):
-            parts.append(discriminator(tensors, modules))
+            parts.append(attempt("discriminator", dialect, lambda t=tensors, m=modules: discriminator(t, m, dialect)))
             break
     return parts
 
 
-def open_network(value: Any) -> tuple[dict[str, TensorRecord], dict[str, Record]]:
-    """Tensors and modules by their dotted names, of a pickled module or of a state dict (which has no modules)."""
-    if not isinstance(value, Record):
-        return tensors_of(value), {}
+def _networks(
+    root: Any, found: list[Table], *signatures: tuple[str, ...]
+) -> Iterator[tuple[dict[str, TensorRecord], dict[str, Record]]]:
+    """One after another, so that only the wanted one stays in memory."""
+    for _, module in modules_of(root)[:MAX_NETWORKS]:
+        yield open_network(module)
+    for names in signatures:
+        for place in places(found, *names):
+            yield place.tensors, {}
+
+
+def open_network(value: Record) -> tuple[dict[str, TensorRecord], dict[str, Record]]:
+    """Tensors and modules of a pickled module by their dotted names."""
     tensors: dict[str, TensorRecord] = {}
     modules: dict[str, Record] = {}
     pending = [("", value, 0)]
@@ -75,25 +91,27 @@ def _table(module: Record, name: str) -> dict[str, Any]:
     return table
 
 
-def refuse_alias_free(tensors: Tensors, modules: dict[str, Record]) -> None:
+def is_alias_free(tensors: Tensors, modules: dict[str, Record]) -> bool:
     """StyleGAN3 networks share the container and the class names, not the architecture."""
-    if "synthesis.input.freqs" in tensors or any(m.name in ("SynthesisInput", "AliasFree") for m in modules.values()):
-        raise UnsupportedCheckpointError(
-            "This is an alias-free StyleGAN3 network (config T or R). Only StyleGAN2 networks are supported: "
-            "use a stylegan2 file, for example stylegan2-ffhq-1024x1024.pkl."
-        )
+    return ALIAS_FREE[0] in tensors or any(m.name in ("SynthesisInput", "AliasFree") for m in modules.values())
 
 
 def is_generator(tensors: Tensors) -> bool:
-    return {"synthesis.b4.conv1.weight", "mapping.fc0.weight"} <= tensors.keys()
+    return tensors.keys() >= set(GENERATOR)
 
 
 def is_discriminator(tensors: Tensors) -> bool:
-    return {"b4.conv.weight", "b4.fc.weight", "b4.out.weight"} <= tensors.keys()
+    return tensors.keys() >= set(DISCRIMINATOR)
 
 
 def generator(tensors: Tensors, modules: dict[str, Record], dialect: str = NAME) -> Part:
     """Sizes from shapes; clamp and multiplier from the pickled modules where there are any."""
+    if is_alias_free(tensors, modules):
+        raise UnsupportedCheckpointError(
+            "This is an alias-free StyleGAN3 network (config T or R). Only StyleGAN2 networks are supported: "
+            "use a stylegan2 file, for example stylegan2-ffhq-1024x1024.pkl."
+        )
+    tensors = {name: record for name, record in tensors.items() if name.startswith(("mapping.", "synthesis."))}
     if "synthesis.b4.const" not in tensors:
         raise UnsupportedCheckpointError(
             "The generator has no constant 4x4 input; only StyleGAN2 ones are supported. Use another network."
@@ -105,6 +123,8 @@ def generator(tensors: Tensors, modules: dict[str, Record], dialect: str = NAME)
         raise UnsupportedCheckpointError(
             "The generator's architecture is not 'skip', which alone is supported. Use another network."
         )
+    check_picture(need(tensors, "synthesis.b4.torgb.weight", 4).shape[0],
+                  need(tensors, "synthesis.b4.const", 3).shape[1:])
     embed, c_dim = need(tensors, "mapping.embed.weight", 2).shape if "mapping.embed.weight" in tensors else (0, 0)
     w_dim, width = need(tensors, "mapping.fc0.weight", 2).shape
     config = {
@@ -134,12 +154,14 @@ def discriminator(tensors: Tensors, modules: dict[str, Record], dialect: str = N
         raise UnsupportedCheckpointError(
             "The discriminator is conditional, which is not supported. Use an unconditional one."
         )
+    tensors = {name: record for name, record in tensors.items() if re.match(r"b\d+\.", name)}
     sizes = [8 << i for i in range(MAX_SIZES) if f"b{8 << i}.conv0.weight" in tensors]
     level = check_level(len(sizes) + 2)
     if any(f"b{size}.skip.weight" not in tensors for size in sizes):
         raise UnsupportedCheckpointError(
             "The discriminator's architecture is not 'resnet', which alone is supported. Use another network."
         )
+    check_picture(need(tensors, f"b{2**level}.fromrgb.weight", 4).shape[1])
     last = need(tensors, "b4.conv.weight", 4)
     channels = [last.shape[0]] + [need(tensors, f"b{size}.conv0.weight", 4).shape[1] for size in sizes]
     group = _number(modules, "b4.mbstd", "group_size", _MAX_GROUP if "b4.mbstd" in modules else 4)

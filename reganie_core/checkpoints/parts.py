@@ -52,6 +52,7 @@ class Part:
     problem: CheckpointError | None = None  # why it cannot be loaded, although it was recognised
     file_size: int = 0
     average_from: Part | None = None  # the generator whose mapping gives an encoder its missing latent_avg
+    cautions: list[str] = field(default_factory=list)  # notes that are said aloud when the part is loaded
 
     def add(self, name: str, record: TensorRecord, shape: Iterable[int]) -> None:
         shape = tuple(shape)
@@ -61,6 +62,29 @@ class Part:
                 "The file is damaged or of an unknown variant: get the original."
             )
         self.tensors[name] = Mapped(record, shape)
+
+
+def attempt(kind: str, dialect: str, make: Callable[[], Part]) -> Part:
+    """``make()``, or a part that holds its error: what is wrong with one network is no fault of the others."""
+    try:
+        return make()
+    except CheckpointError as error:
+        return Part(kind, dialect, {}, problem=error)
+
+
+def check_picture(channels: int, start: tuple[int, ...] = (4, 4)) -> None:
+    """Refuse a network of pictures that are not square RGB; ``start`` is the smallest map, (height, width)."""
+    if channels != 3:
+        what = {1: "grey pictures", 2: "grey pictures with alpha", 4: "RGBA pictures", 12: "wavelets (SWAGAN)"}
+        raise UnsupportedCheckpointError(
+            f"The network is for {what.get(channels, 'pictures')} of {channels} channels; only RGB (3 channels) is "
+            "supported. Use a network of colour pictures."
+        )
+    if tuple(start) != (4, 4):
+        raise UnsupportedCheckpointError(
+            f"The network starts from a map of {'x'.join(map(str, start))} where square pictures start from 4x4; only "
+            "square pictures are supported. Use another network."
+        )
 
 
 def _count(shape: tuple[int, ...]) -> int:

@@ -12,13 +12,5 @@ NAME = "pti"
 
 
 def find(root: Any) -> list[Part]:
-    """The pickled module itself, or nothing."""
-    if not isinstance(root, Record):
-        return []
-    tensors, modules = nvidia.open_network(root)
-    nvidia.refuse_alias_free(tensors, modules)
-    if nvidia.is_generator(tensors):
-        return [nvidia.generator(tensors, modules, NAME)]
-    if nvidia.is_discriminator(tensors):
-        return [nvidia.discriminator(tensors, modules, NAME)]
-    return []
+    """The networks of the pickled module, or nothing."""
+    return nvidia.find(root, NAME) if isinstance(root, Record) else []

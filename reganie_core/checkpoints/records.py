@@ -142,11 +142,18 @@ class DTypeRecord:
     order: str = "<"
 
 
+OBJECTS = "O"  # the code of arrays whose items are anything
+
+
 @dataclass(eq=False)
 class ArrayRecord:
-    """A numpy array: filled in by its BUILD step."""
+    """A numpy array: filled in by its BUILD step.
+
+    items: of an array of objects, which only an ``.npy`` file may hold (``npy_container``).
+    """
 
     tensor: TensorRecord | None = None
+    items: Any = None
 
 
 @dataclass(eq=False)

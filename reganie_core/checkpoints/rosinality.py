@@ -8,65 +8,47 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
-from ..errors import UnsupportedCheckpointError
-from .parts import Mapped, Part, Tensors, check_level, count_up, need, tensors_of
-from .records import TensorRecord
+from ..errors import CheckpointError, UnsupportedCheckpointError
+from .averages import average_of, one_row, rows_of
+from .parts import Part, Tensors, attempt, check_level, check_picture, count_up, need
+from .tables import places, tables
 
 NAME = "rosinality"
+GENERATOR = ("input.input", "conv1.conv.weight", "to_rgb1.conv.weight", "style.1.weight")
+DISCRIMINATOR = ("convs.0.0.weight", "final_conv.0.weight", "final_linear.1.weight")
+# Names under which conversions of NVIDIA's conditional networks keep the layer that embeds a label.
+_EMBEDDINGS = ("mapping.embed", "style.embed", "embed")
 
 
 def find(root: Any) -> list[Part]:
     """The generator (averaged weights preferred) and discriminator of a rosinality file, or nothing."""
-    if not isinstance(root, dict):
-        return []
+    found = tables(root)
     parts = []
-    average = root.get("latent_avg")
-    average = average if isinstance(average, TensorRecord) else None
-    for key in ("g_ema", "g"):
-        if is_generator(tensors := tensors_of(root.get(key))):
-            parts.append(generator(tensors, average))
-            break
-    else:
-        if is_generator(tensors := tensors_of(root)):
-            parts.append(generator(tensors, average))
-    for tensors in (tensors_of(root.get("d")), tensors_of(root)):
-        if is_discriminator(tensors):
-            parts.append(discriminator(tensors))
-            break
+    if generators := places(found, *GENERATOR):
+        first = generators[0]
+        parts.append(attempt("generator", NAME, lambda: generator(first.tensors, average_of(first))))
+    if judges := places(found, *DISCRIMINATOR):
+        parts.append(attempt("discriminator", NAME, lambda: discriminator(judges[0].tensors)))
     return parts
 
 
 def is_generator(tensors: Tensors) -> bool:
-    return {"input.input", "conv1.conv.weight", "to_rgb1.conv.weight", "style.1.weight"} <= tensors.keys()
+    return tensors.keys() >= set(GENERATOR)
 
 
-def is_discriminator(tensors: Tensors) -> bool:
-    return {"convs.0.0.weight", "final_conv.0.weight", "final_linear.1.weight"} <= tensors.keys()
-
-
-def generator(tensors: Tensors, average: TensorRecord | None, dialect: str = NAME) -> Part:
-    """Sizes from shapes; ``average`` is ``latent_avg`` [w_dim], [1,w_dim] or [num_ws,w_dim], or None."""
+def generator(tensors: Tensors, average: Any, dialect: str = NAME) -> Part:
+    """Sizes from shapes; ``average`` is what the file holds as ``latent_avg`` (see ``averages``), or None."""
+    check_picture(need(tensors, "to_rgb1.conv.weight", 5).shape[1], need(tensors, "input.input", 4).shape[2:])
     convs = count_up(tensors, "convs.{}.conv.weight")
     level = check_level(convs // 2 + 2)
-    first = need(tensors, "style.1.weight", 2)
-    w_dim = first.shape[0]
+    w_dim, width = need(tensors, "style.1.weight", 2).shape
     channels = [need(tensors, "input.input", 4).shape[1]]
     channels += [need(tensors, f"convs.{2 * k + 1}.conv.weight", 5).shape[1] for k in range(level - 2)]
     layers = count_up(tensors, "style.{}.weight", start=1)
-    part = Part(
-        "generator",
-        dialect,
-        {
-            "type": "Generator",
-            "resolution": 2**level,
-            "channels": channels,
-            "z_dim": first.shape[1],
-            "w_dim": w_dim,
-            "mapping_layers": layers,
-        },
-    )
+    config: dict[str, Any] = {"type": "Generator", "resolution": 2**level, "channels": channels, "z_dim": width,
+                              "w_dim": w_dim, "mapping_layers": layers}
+    part = Part("generator", dialect, config)
+    _classes(part, tensors, width, w_dim)
     for i in range(layers):
         part.add(f"mapping.fc{i}.weight", weight := need(tensors, f"style.{i + 1}.weight", 2), weight.shape)
         part.add(f"mapping.fc{i}.bias", bias := need(tensors, f"style.{i + 1}.bias"), bias.shape)
@@ -85,25 +67,37 @@ def generator(tensors: Tensors, average: TensorRecord | None, dialect: str = NAM
     return part
 
 
-def _average(part: Part, average: TensorRecord | None, w_dim: int) -> None:
-    name = "mapping.w_avg"
-    if average is None:
-        part.needs_w_avg = True
-        part.notes.append("latent_avg is not in the file; w_avg is the mean of mapped random latents (seed 0).")
-    elif average.numel == w_dim:
-        part.add(name, average, (w_dim,))
-    elif len(average.shape) == 2 and average.shape[1] == w_dim and average.shape[0] > 0:
-        # One row per layer. Encoders repeat one row; an encoder trained with its own rows gives their mean.
-        part.tensors[name] = Mapped(average, (w_dim,), _one_row)
-    else:
+def _classes(part: Part, tensors: Tensors, width: int, w_dim: int) -> None:
+    """A conditional network's first layer takes z and an embedded label; here z is as long as w."""
+    for name in _EMBEDDINGS:
+        if f"{name}.weight" not in tensors:
+            continue
+        weight, bias = need(tensors, f"{name}.weight", 2), need(tensors, f"{name}.bias", 1)
+        part.config |= {"z_dim": width - weight.shape[0], "c_dim": weight.shape[1], "embed_features": weight.shape[0]}
+        part.add("mapping.embed.weight", weight, weight.shape)
+        part.add("mapping.embed.bias", bias, weight.shape[:1])
+        return
+    if width > w_dim:
         raise UnsupportedCheckpointError(
-            f"latent_avg has shape {list(average.shape)}; [{w_dim}] or [layers,{w_dim}] is expected. Get the "
-            "original file."
+            f"The first mapping layer takes {width} numbers where w has {w_dim}: the generator is class-conditional, "
+            "and the layer that embeds the class is not in the file. Use the file that this one was converted from."
         )
 
 
-def _one_row(rows: torch.Tensor) -> torch.Tensor:
-    return rows[0] if bool((rows == rows[0]).all()) else rows.double().mean(dim=0).float()
+def _average(part: Part, average: Any, w_dim: int) -> None:
+    if average is not None:
+        try:
+            rows = rows_of(average, w_dim)
+        except CheckpointError as error:
+            part.cautions.append(f"{error} The mean of mapped random latents (seed 0) takes its place as w_avg.")
+        else:
+            part.tensors["mapping.w_avg"] = one_row(average, rows, w_dim)
+            if rows > 1:  # an encoder trained with rows of its own
+                part.notes.append(f"w_avg is one row for all of latent_avg's {rows} (their mean, where they differ).")
+            return
+    part.needs_w_avg = True
+    if average is None:
+        part.notes.append("latent_avg is not in the file; w_avg is the mean of mapped random latents (seed 0).")
 
 
 def _layer(
@@ -129,6 +123,7 @@ def _to_rgb(part: Part, tensors: Tensors, theirs: str, ours: str, width: int) ->
 
 def discriminator(tensors: Tensors, dialect: str = NAME) -> Part:
     """Sizes from shapes; the minibatch statistics are rosinality's constants (groups of 4, one channel)."""
+    check_picture(need(tensors, "convs.0.0.weight", 4).shape[1])
     blocks = count_up(tensors, "convs.{}.conv1.0.weight", start=1)
     level = check_level(blocks + 2)
     widths = [need(tensors, "convs.0.0.weight", 4).shape[0]]

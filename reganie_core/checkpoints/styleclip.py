@@ -5,28 +5,32 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..errors import CheckpointError, CorruptCheckpointError
-from .parts import Part, need, tensors_of
+from ..errors import CorruptCheckpointError
+from .parts import Part, attempt, need
+from .tables import MAX_PLACES, below, tables
 
 NAME = "styleclip"
 _LEVELS = {"coarse": "course_mapping", "medium": "medium_mapping", "fine": "fine_mapping"}
 _FIRST = "mapping.1.weight"
+_MAPPER = re.compile(r"((?:[^.]+\.){0,3}?mapper\.)")
 
 
 def find(root: Any) -> list[Part]:
     """The mapper of a file, or nothing. Which kind it is shows in its tensors; the options are not needed."""
-    if not isinstance(root, dict):
-        return []
-    tensors = tensors_of(root.get("state_dict"), "mapper.") or tensors_of(root, "mapper.")
-    if not any(re.search(r"mapping\.1\.weight$", name) for name in tensors):
-        return []
-    try:
-        part = Part("styleclip", NAME, _config(tensors))
-        for name, record in tensors.items():
-            part.add(name, record, record.shape)
-    except CheckpointError as error:  # the decoder of the same file may be fine
-        return [Part("styleclip", NAME, {}, problem=error)]
-    return [part]
+    for table in tables(root):
+        prefixes = dict.fromkeys(match[1] for name in table.tensors if (match := _MAPPER.match(name)))
+        for prefix in list(prefixes)[:MAX_PLACES]:
+            tensors = below(table.tensors, prefix)
+            if any(name.endswith(_FIRST) for name in tensors):
+                return [attempt("styleclip", NAME, lambda t=tensors: _mapper(t))]
+    return []
+
+
+def _mapper(tensors: dict[str, Any]) -> Part:
+    part = Part("styleclip", NAME, _config(tensors))
+    for name, record in tensors.items():
+        part.add(name, record, record.shape)
+    return part
 
 
 def _config(tensors: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from ..errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError, UnsupportedCheckpointError
 from .opcodes import MARK, OPERATIONS
-from .records import ArrayRecord, DTypeRecord, LongText, Record, Symbol, array_tensor
+from .records import OBJECTS, ArrayRecord, DTypeRecord, LongText, Record, Symbol, array_tensor
 
 MAX_STEPS = 1_000_000  # a training save of the largest public network (1024 px, both optimizers) takes about 200 000
 MAX_LINE = 4096
@@ -244,6 +244,9 @@ class Unpickler:
         elif isinstance(target, ArrayRecord):
             _, shape, dtype, fortran, data = state
             self.charge(200)
+            if isinstance(dtype, DTypeRecord) and dtype.code == OBJECTS:
+                target.items = data
+                return
             target.tensor = array_tensor(dtype, shape, bool(fortran), self.bytes_of(data))
         elif not isinstance(target, dict):  # attributes of an OrderedDict (its _metadata) carry no weights
             self._damaged("a state for something that has none")

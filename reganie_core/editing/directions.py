@@ -1,4 +1,4 @@
-"""Linear edits in W+: ``w' = w + change * direction`` (InterfaceGAN, SeFa, GANSpace and e4e's age, pose, smile)."""
+"""Linear edits in W+: ``w' = w + change * direction`` (InterFaceGAN, SeFa, GANSpace and e4e's age, pose, smile)."""
 
 from __future__ import annotations
 
@@ -116,7 +116,10 @@ class DirectionEditor:
 
 
 def _as_rows(name: str, tensor: Tensor) -> Tensor:
-    """Accept [w_dim], [1,w_dim], [num_ws,w_dim] and the public files' [1,num_ws,w_dim]."""
+    """Accept [w_dim], [1,w_dim], [num_ws,w_dim] and the public files' [1,num_ws,w_dim].
+
+    Equal rows become one, which fits a generator of any size: e4e's pose has 18 of them.
+    """
     rows = tensor.detach().float()
     rows = rows[None] if rows.ndim == 1 else rows
     rows = rows[0] if rows.ndim == 3 and rows.shape[0] == 1 else rows
@@ -125,7 +128,7 @@ def _as_rows(name: str, tensor: Tensor) -> Tensor:
             f"The direction {ascii(name)[:80]} must be finite [num_ws or 1, w_dim], found "
             f"{list(tensor.shape)}."
         )
-    return rows
+    return rows[:1] if bool((rows == rows[:1]).all()) else rows
 
 
 def _amount(name: str, value: EditValue, ws: Tensor) -> Tensor | float:

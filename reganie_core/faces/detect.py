@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ..errors import NotFoundError, UnsupportedCheckpointError
-from ..paths import is_file, safe_join
+from ..paths import is_file, placed
 from .align import Detector
 from .others import load_insightface, load_mediapipe
 from .yunet import FILE_HINT, load_yunet
@@ -65,7 +65,7 @@ def find_detector(folders: Sequence[str | os.PathLike[str]], name: str = "") -> 
     names = [name] if name else list_detectors(folders)[:1]
     for candidate in names:
         for root in folders:
-            path = safe_join(root, candidate)
+            path = placed(root, candidate)
             if is_file(path) or (name and path.is_dir()):
                 return path
     places = " or ".join(str(folder) for folder in folders) or "a folder of models"

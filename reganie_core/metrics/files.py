@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..checkpoints.loading import _Shapes, check_shapes
+from ..checkpoints.building import Shapes, check_shapes
 from ..checkpoints.ours import check_finite
 from ..checkpoints.parts import tensors_of
 from ..checkpoints.records import TensorRecord
@@ -66,7 +66,7 @@ def _tensors(path: Path) -> Records:
 def _build(make: Callable[[], nn.Module], records: Mapping[str, TensorRecord], name: str,
            device: torch.device | str) -> nn.Module:
     """Load exactly the network's tensors; others of the file (a classifier) are left unread."""
-    with _Shapes():  # no memory for weights that are about to be read
+    with Shapes():  # no memory for weights that are about to be read
         network = make()
     wanted = network.state_dict()
     counters = {key for key in wanted if key.endswith("num_batches_tracked")}

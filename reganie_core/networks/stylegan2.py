@@ -33,7 +33,7 @@ class GeneratorConfig:
     """Everything that is needed to rebuild a generator.
 
     channels: feature maps at 4, 8, ..., resolution pixels. clamp: limit of activations (256 in NVIDIA's fp16 files).
-    c_dim > 0 makes the mapping conditional on a label vector.
+    c_dim > 0 makes the mapping conditional on one of that many classes.
     """
 
     resolution: int
@@ -90,28 +90,45 @@ class MappingNetwork(nn.Module):
         self.num_ws = config.num_ws
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 
-    def forward(self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0,
+    def forward(self, z: Tensor, c: Tensor | int | None = None, truncation_psi: float = 1.0,
                 truncation_cutoff: int | None = None) -> Tensor:
-        """truncation: w_avg + psi (w - w_avg), on the first `truncation_cutoff` rows only when one is given."""
+        """truncation: w_avg + psi (w - w_avg), on the first `truncation_cutoff` rows only when one is given. c: `w`."""
         ws = self.w(z, c)[:, None, :].repeat(1, self.num_ws, 1)
         if truncation_psi == 1.0:
             return ws
         rows = self.num_ws if truncation_cutoff is None else truncation_cutoff
         return torch.cat([self.w_avg.lerp(ws[:, :rows], truncation_psi), ws[:, rows:]], dim=1)
 
-    def w(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """z [B,z_dim] -> w [B,w_dim], not truncated and not broadcast."""
+    def w(self, z: Tensor, c: Tensor | int | None = None) -> Tensor:
+        """z [B,z_dim] -> w [B,w_dim], not truncated and not broadcast.
+
+        c: of a conditional generator, labels [B,c_dim] or the number of one class; None is the mean of w over all
+        classes. Raises InputError for a class that there is not, MismatchError for labels or z of other shapes.
+        """
         if z.dim() != 2 or z.shape[1] != self.z_dim:
             raise MismatchError(f"z has shape {tuple(z.shape)}, this generator expects [B,{self.z_dim}].")
         x = normalize_2nd_moment(z.float())
+        if isinstance(c, int):
+            c = self._label(c, x)
         if self.c_dim > 0:
-            if c is None or tuple(c.shape) != (z.shape[0], self.c_dim):
-                found = "no label" if c is None else f"a label of shape {tuple(c.shape)}"
-                raise MismatchError(f"This generator is conditional: found {found}, expected c [B,{self.c_dim}].")
+            if c is None:
+                return torch.stack([self.w(z, number) for number in range(self.c_dim)]).mean(dim=0)
+            if tuple(c.shape) != (z.shape[0], self.c_dim):
+                raise MismatchError(f"This generator is conditional: found a label of shape {tuple(c.shape)}, expected "
+                                    f"c [B,{self.c_dim}], the number of a class, or None for the mean over classes.")
             x = torch.cat([x, normalize_2nd_moment(self.embed(c.float()))], dim=1)
         for i in range(self.num_layers):
             x = getattr(self, f"fc{i}")(x)
         return x
+
+    def _label(self, number: int, x: Tensor) -> Tensor:
+        """Labels [B,c_dim] of one class for a batch x."""
+        if not 0 <= number < self.c_dim:
+            there = f"the classes 0 to {self.c_dim - 1}" if self.c_dim else "no classes"
+            raise InputError(f"This generator has {there}; found class {number}. Choose another, or none.")
+        label = x.new_zeros(x.shape[0], self.c_dim)
+        label[:, number] = 1.0
+        return label
 
 
 def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, up: Fir | None = None) -> Tensor:
@@ -388,6 +405,6 @@ class Generator(nn.Module):
         """Mean of w over z, [w_dim]; the centre of truncation."""
         return self.mapping.w_avg
 
-    def forward(self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, noise: str = "const",
+    def forward(self, z: Tensor, c: Tensor | int | None = None, truncation_psi: float = 1.0, noise: str = "const",
                 generator: torch.Generator | None = None) -> Tensor:
         return self.synthesis(self.mapping(z, c, truncation_psi), noise=noise, generator=generator)

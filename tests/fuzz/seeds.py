@@ -112,6 +112,8 @@ def archives(legacy: bool = False) -> list[bytes]:
         {"g_ema": OrderedDict(good), "latent_avg": torch.zeros(16), "args": options},
         {"state_dict": {**encoder, **decoder}, "latent_avg": torch.zeros(4, 16), "opts": options},
         {"state_dict": mapper, "opts": options}, torch.zeros(1, 16), {"yaw": torch.zeros(1, 6, 16)},
+        {"models": {"G_ema": {f"module.{name}": value for name, value in good.items()}, "latent_avg": [0.5] * 16}},
+        {"ckpt": "g.pt", "eigvec": torch.eye(16)}, {"age": torch.zeros(16), "smile": [0.5] * 16, "note": "w"},
         {"loss": 0.5, "names": ["a", ("b", None, True)], "nested": {"x": torch.zeros(2, 3).half()}},
     ]
     return [hostile.saved(value, legacy=legacy) for value in values]
@@ -121,7 +123,8 @@ def arrays() -> list[bytes]:
     """``.npy`` and ``.npz`` files of plain numbers."""
     found = []
     for array in (np.zeros((1, 16), np.float32), np.zeros((3, 16), np.float64), np.zeros((2, 6, 16), np.float16),
-                  np.asfortranarray(np.ones((4, 8))), np.arange(5), np.array(1.0)):
+                  np.asfortranarray(np.ones((4, 8))), np.arange(5), np.array(1.0),
+                  {"age": np.zeros((1, 16), np.float32), "smile": [0.5] * 16}, {"a": torch.zeros(16)}):
         buffer = io.BytesIO()
         np.save(buffer, array)
         found.append(buffer.getvalue())

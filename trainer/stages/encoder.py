@@ -33,6 +33,7 @@ from reganie_core.networks import describe
 from reganie_core.networks.encoders import Encoder4Editing, StyleEncoderConfig
 from reganie_core.networks.light_encoder import LightEncoder, LightEncoderConfig
 
+from ..classes import map_random
 from ..config import StageConfig
 from ..crops import displace
 from ..ema import make_average, update_average
@@ -141,7 +142,7 @@ class EncoderStage:
         self.best_metric = "l2_images" if config.images else "l2_renders"
         with torch.no_grad():
             z = torch.randn(4096, self.G.z_dim, generator=generator_at(0, 0, "variance"))
-            w = self.G.mapping.w(z.to(config.device))
+            w = map_random(self.G, z, lambda: torch.rand(4096, generator=generator_at(0, 0, "classes")))
             self.code_variance = float(w.var(dim=0).mean())
             self.axes = principal_axes(w) if config.whiten else None
         self.D: LatentDiscriminator | None = None
@@ -185,7 +186,8 @@ class EncoderStage:
         count = round(config.batch * config.generated)
         with torch.no_grad(), timed(self, "fakes"):
             z = torch.randn(count, self.G.z_dim, generator=random)[rows[0]]
-            ws = self.G.mapping(z.to(config.device))
+            w = map_random(self.G, z, lambda: torch.rand(count, generator=random)[rows[0]])
+            ws = w[:, None].repeat(1, self.G.num_ws, 1)
             made = self.G.synthesis(ws).clamp(-1, 1)
         with timed(self, "data"):
             draws = Draws(random, config.batch - count, rows[1])
@@ -288,7 +290,8 @@ class EncoderStage:
             rows = torch.cat([made, real_rows + round(config.batch * config.generated)])
             draws = Draws(generator_at(config.seed, seen, "latent discriminator"), config.batch, rows)
             with torch.no_grad():
-                real = self.G.mapping.w(draws.randn(count, self.G.z_dim).flatten(0, 1).to(config.device))
+                z = draws.randn(count, self.G.z_dim).flatten(0, 1)
+                real = map_random(self.G, z, lambda n=count, d=draws: d.rand(n).flatten())
             loss = discriminator_loss(self.D(real), self.D(codes[:, :count].detach().flatten(0, 1)))
             terms.append({"latent_D": loss.detach()})
             if (seen // config.batch) % config.latent_r1_interval == 0:
@@ -300,7 +303,8 @@ class EncoderStage:
     def validate(self) -> dict[str, float]:
         """L2 of the inversion on generated pictures and on the first training pictures (not held out)."""
         z = torch.randn(256, self.G.z_dim, generator=generator_at(1, 0, "validate"))
-        made = [self.G.synthesis(self.G.mapping(part.to(self.config.device))).clamp(-1, 1) for part in z.split(16)]
+        w = map_random(self.G, z, lambda: torch.rand(256, generator=generator_at(1, 0, "classes")))
+        made = [self.G.synthesis(part[:, None].repeat(1, self.G.num_ws, 1)).clamp(-1, 1) for part in w.split(16)]
         real = [self.data.batch(part).to(self.config.device) for part in first(self.data, 256).split(16)]
         return {name: float(torch.cat([self.error(x) for x in parts]).mean())
                 for name, parts in (("l2_generated", made), (self.best_metric, real))}

@@ -12,6 +12,7 @@ from reganie_core.editing import Editor
 from reganie_core.images import area_downsample
 from reganie_core.metrics import changed_region
 
+from ..classes import map_random
 from ..crops import displace
 from ..paste import paste_shapes
 from ..randomness import Draws
@@ -72,7 +73,7 @@ class TripletMaker:
         """One batch; pictures are clamped to [-1,1]."""
         config = self.config
         draws = Draws.of(random, config.batch)
-        w = self.G.mapping(draws.randn(self.G.z_dim).to(config.device))
+        w = map_random(self.G, draws.randn(self.G.z_dim), draws.rand)[:, None].repeat(1, self.G.num_ws, 1)
         t = self.which_triplet(draws)
         if config.real_edits > 0 and float(torch.rand(1, generator=draws.random)) < config.real_edits:
             return self.edited_picture(draws, seen)

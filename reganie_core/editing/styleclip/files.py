@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...checkpoints import fingerprint, read_checkpoint
+from ...checkpoints.directions import control_name
 from ...checkpoints.records import ArrayRecord
 from ...errors import CorruptCheckpointError, InputError, MismatchError, NotFoundError, ReganieError
 from ...paths import safe_join
@@ -80,7 +80,7 @@ def _mapper(config: Mapping[str, Any], tensors: dict[str, Tensor], provenance: d
     from ...checkpoints.loading import build
 
     network = {key: value for key, value in config.items() if key not in ("mode", "prompt", "name")}
-    name = re.sub(r"[^A-Za-z0-9_]+", "_", str(config.get("name") or stem)).strip("_").lower()[:64] or "mapper"
+    name = control_name(str(config.get("name") or stem), "mapper")
     prompt = config.get("prompt")
     about = f"Trained for: {prompt}" if isinstance(prompt, str) and prompt.isprintable() else "A trained mapper."
     net = build("styleclip", network, tensors)
