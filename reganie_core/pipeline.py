@@ -205,7 +205,7 @@ def unlike_the_domain(result: EditResult, domain: Domain) -> str | None:
     errors = inversion_error(result.image, result.inversion)
     if domain.usual_error is not None:
         return domain.usual_error.notice(errors)
-    if float(errors.max()) > 0.4:
+    if float(result.delta.abs().mean((1, 2, 3)).max()) > 0.6:
         return "The inversion hardly resembles the picture; it is probably not of this domain, or not aligned."
     return None
 

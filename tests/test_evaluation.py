@@ -161,10 +161,10 @@ def test_rows_of_editing_are_what_they_say(folder: Path) -> None:
     assert result["asked"]["yaw"]["mean"] == pytest.approx(float(amounts.mean()))
     in_answer = bench.read(exact)["yaw"] - bench.read(x0)["yaw"]
     assert result["answer"]["yaw"]["mean"] == pytest.approx(float(in_answer.mean()), rel=1e-4)
-    change = result["rows"]["Y_r (rectified)"]["change of yaw"]["all"]["mean"]
+    change = result["rows"]["Y_r (learned rectifier)"]["change of yaw"]["all"]["mean"]
     assert result["response of answer"]["yaw"]["mean"] == pytest.approx(change / float(in_answer.mean()), rel=1e-4)
     edited = rc.edit(x0, {"yaw": amounts}, domain=bench.domain)
-    whole = result["rows"]["Y_r (rectified)"]["whole"]["all"]["mean"]
+    whole = result["rows"]["Y_r (learned rectifier)"]["whole"]["all"]["mean"]
     assert whole == pytest.approx(float((edited.rectified - exact).square().mean()), rel=1e-4)
     _, masks = portraits.render(answered, 32, masks=True)
     hats = people.rows("hat")
@@ -207,13 +207,13 @@ def test_rows_of_reconstruction(folder: Path) -> None:
     people = held_out_people(10, FIRST_VALIDATION_SEED, validation=True)
     result = reconstruction(make_bench(folder, chunk=3), people)
     rows = {name: {m: g["all"]["mean"] for m, g in row.items()} for name, row in result["rows"].items()}
-    assert list(rows) == ["X0 unchanged", "X^ (e4e inversion)", "X^ + dX pasted", "X_r (rectified)"]
+    assert list(rows) == ["X0 unchanged", "X^ (light encoder)", "X^ + dX pasted", "X_r (learned rectifier)"]
     assert rows["X0 unchanged"]["L2"] == 0 and rows["X0 unchanged"]["identity"] == pytest.approx(1, abs=1e-5)
-    assert rows["X^ + dX pasted"]["L2"] < 1e-10 < rows["X^ (e4e inversion)"]["L2"]
+    assert rows["X^ + dX pasted"]["L2"] < 1e-10 < rows["X^ (light encoder)"]["L2"]
     x0 = portraits.render(people.parameters, 32)
     inversion = rc.edit(x0, domain=rc.load_domain(folder), rectify=False).inversion
-    assert rows["X^ (e4e inversion)"]["L2"] == pytest.approx(float((inversion - x0).square().mean()), rel=1e-4)
-    gaps = 1 - rows["X_r (rectified)"]["MS-SSIM"], 1 - rows["X^ (e4e inversion)"]["MS-SSIM"]
+    assert rows["X^ (light encoder)"]["L2"] == pytest.approx(float((inversion - x0).square().mean()), rel=1e-4)
+    gaps = 1 - rows["X_r (learned rectifier)"]["MS-SSIM"], 1 - rows["X^ (light encoder)"]["MS-SSIM"]
     assert result["ratios"]["MS-SSIM"]["all"]["mean"] == pytest.approx(gaps[0] / gaps[1], rel=1e-4)
 
 
@@ -244,8 +244,8 @@ def test_methods_and_rectifiers_are_rows(folder: Path) -> None:
     result = reconstruction(bench, people)
     assert bench.methods[1].inverter.seen == 3 + 1                 # and once for its time
     rows = {name: {m: g["all"]["mean"] for m, g in row.items()} for name, row in result["rows"].items()}
-    assert rows["e4e"] == pytest.approx(rows["X^ (e4e inversion)"], rel=1e-5)
-    assert rows["same"] == pytest.approx(rows["X_r (rectified)"], rel=1e-5)
+    assert rows["e4e"] == pytest.approx(rows["X^ (light encoder)"], rel=1e-5)
+    assert rows["same"] == pytest.approx(rows["X_r (learned rectifier)"], rel=1e-5)
     assert subset(12, 3) == [2, 6, 10] and len(subset(7, 50)) == 7
     x0 = portraits.render(people.parameters[[2, 6, 10]], 32)
     codes = 0.5 * encode(bench.domain.generator, bench.domain.encoder, x0).ws
@@ -259,7 +259,7 @@ def test_methods_and_rectifiers_are_rows(folder: Path) -> None:
     assert edited["e4e"]["whole"]["all"]["mean"] == pytest.approx(
         edited["Y^ (edited inversion)"]["whole"]["all"]["mean"], rel=1e-5)
     assert edited["same"]["rest"]["all"]["mean"] == pytest.approx(
-        edited["Y_r (rectified)"]["rest"]["all"]["mean"], rel=1e-5)
+        edited["Y_r (learned rectifier)"]["rest"]["all"]["mean"], rel=1e-5)
 
 
 def test_ablated_rectifiers_see_what_they_were_trained_with(folder: Path) -> None:
@@ -355,7 +355,7 @@ def test_real_faces_need_no_judge_but_local_files(tiny_domain: Path, tmp_path: P
     x0 = Photos(photos).read(slice(0, 2), 32)
     found = rc.edit(x0, domain=rc.load_domain(tiny_domain), rectify=False).inversion
     expected = float(load_lpips(weights, "alex")(found, x0).mean())
-    assert rows["X^ (e4e inversion)"]["LPIPS (AlexNet)"]["all"]["mean"] == pytest.approx(expected, rel=1e-4)
+    assert rows["X^ (light encoder)"]["LPIPS (AlexNet)"]["all"]["mean"] == pytest.approx(expected, rel=1e-4)
     assert evaluate.main(["judges", *common]) == 1                   # this one cannot do without
 
 
@@ -369,7 +369,7 @@ def test_response_is_the_change_of_each_row(folder: Path) -> None:
     before, after = (bench.read(x) for x in (result.reconstruction, result.rectified))
     change = {name: after[name] - before[name] for name in after}
     assert rows["X0 unchanged"]["response of yaw"]["mean"] == 0
-    found = rows["Y_r (rectified)"]
+    found = rows["Y_r (learned rectifier)"]
     assert found["response of yaw"]["mean"] == pytest.approx(float(change["yaw"].mean()), rel=1e-3)
     spans = {c.name: c.maximum - c.minimum for c in portraits.CONTROLS}
     drift = sum(float(v.abs().mean()) / spans[name] for name, v in change.items() if name != "yaw")
@@ -381,7 +381,7 @@ def test_response_is_the_change_of_each_row(folder: Path) -> None:
     turned = (exact - bench.read(x0)["yaw"])[asked].mean()
     assert 0 < int(asked.sum()) < len(people) and table["of exact"]["response of yaw"]["people"] == int(asked.sum())
     assert rows["exact answer"]["response of yaw"]["mean"] == pytest.approx(float(turned), rel=1e-3)
-    share = table["of exact"]["response of yaw"]["Y_r (rectified)"]["mean"]
+    share = table["of exact"]["response of yaw"]["Y_r (learned rectifier)"]["mean"]
     assert share == pytest.approx(float(change["yaw"][asked].mean() / turned), rel=1e-3)
 
 

@@ -77,6 +77,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--weights", default="", metavar="FOLDER",
                    help="measure also with the networks whose files are there: LPIPS, ArcFace, CurricularFace, "
                    "HopeNet, DEX (for real faces; nothing is downloaded)")
+    p.add_argument("--size", type=int, default=0, metavar="PIXELS",
+                   help="photos of this size, larger than the generator's; `editing` compares at it (default: the "
+                   "generator's)")
     p.add_argument("--style", default="toon", choices=rc.portraits.STYLES, help="of `out-of-domain` (default: toon)")
     p.add_argument("--drop", action="append", default=[], metavar="ATTRIBUTE",
                    help="attribute that `judges` found unreliable: not reported")
@@ -112,7 +115,7 @@ def prepare(args: argparse.Namespace) -> Any:
     chunks = Chunks(folder, {**fingerprints(domain, judge, identity), "device": args.device,
                              "dropped": sorted(args.drop)})
     return Bench(domain, judge, identity, chunks, args.seed, args.validation, args.device, args.chunk,
-                 frozenset(args.drop), methods, rectifiers, args.slow_count, local, marks)
+                 frozenset(args.drop), methods, rectifiers, args.slow_count, local, marks, args.size)
 
 
 def _mark(network: Any) -> str:

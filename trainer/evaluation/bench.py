@@ -50,6 +50,7 @@ class Bench:
     slow_count: int = 50  # pictures for methods that take minutes
     local: Local = field(default_factory=Local)  # LPIPS, ArcFace ... from files of the user
     marks: Mapping[str, Any] = field(default_factory=dict)  # what names the methods' and rectifiers' files
+    photo: int = 0  # pixels of the photos, where they are larger than what the generator makes
 
     @property
     def batch(self) -> int:
@@ -58,12 +59,14 @@ class Bench:
 
     @property
     def resolution(self) -> int:
-        """Of the generator, at which portraits are rendered."""
-        return self.domain.generator.resolution
+        """At which portraits are rendered: the generator's, or the photos'."""
+        return max(self.photo, self.domain.generator.resolution)
 
     @property
     def size(self) -> int:
-        """Of the rectifier, at which pictures are compared."""
+        """At which pictures are compared: the photos', or the rectifier's."""
+        if self.photo:
+            return self.photo
         return self.domain.rectifier.resolution if self.domain.rectifier is not None else self.resolution
 
     def render(self, p: Any, masks: bool = False) -> Any:
@@ -108,11 +111,15 @@ class Bench:
 
     def small(self, images: Tensor) -> Tensor:
         """At the size of comparison."""
+        if images.shape[-1] < self.size:
+            return resize(images, self.size).clamp(-1, 1)
         return area_downsample(images, self.size)
 
     def edit(self, images: Tensor, edits: Mapping[str, Any] | None = None, rectify: bool = True) -> rc.EditResult:
         """Algorithm 1 with the domain's networks."""
-        return rc.edit(images, dict(edits or {}), domain=self.domain, rectify=rectify, chunk=self.batch)
+        own = "own" if self.domain.rectifier is not None else "carry"
+        return rc.edit(images, dict(edits or {}), domain=self.domain, rectify=rectify, chunk=self.batch, rectifier=own,
+                       output="photo" if self.photo else "rectifier")
 
     def read(self, images: Tensor) -> dict[str, Tensor]:
         """The judge's attributes {name: [B]}; those of the local networks where there is no judge."""

@@ -8,19 +8,25 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from reganie_core import portraits
+from reganie_core.alignment import Carry, trivial_rows
+from reganie_core.alignment.trivial import PASTED, PLAIN, WARPED
 from reganie_core.editing.protocol import edit_latent
 from reganie_core.latents import Latent
 from reganie_core.metrics import changed_region, l2, masked_l2
+from reganie_core.rectification import rectify
 
 from .bench import IDENTITY, PERCEPTUAL, Bench, group_cells
 from .people import IN_DOMAIN, People
 from .stats import criterion, difference, mean, ratio
 
 GROUPS = ("all", IN_DOMAIN, "long-tail", *portraits.ITEMS)
-X0, Y_HAT, PASTED, RECTIFIED = "X0 unchanged", "Y^ (edited inversion)", "Y^ + dX pasted", "Y_r (rectified)"
+X0, Y_HAT, CARRIED = "X0 unchanged", "Y^ (edited inversion)", "carry (no network)"
+RECTIFIED, ENLARGED = "Y_r (learned rectifier)", "Y_r, enlarged"
 CHANGED, REST, ITEM, WHOLE = "changed", "rest", "item", "whole"
+SHARP = "sharpness, share of the answer's"
 TO_PHOTO = "identity to X0"
 CHUNK_EDITS = Mapping[str, float]
 
@@ -34,8 +40,15 @@ def edited_rows(bench: Bench, images: Tensor, amounts: Mapping[str, Tensor], row
     result = bench.edit(images, amounts)
     x0, x_hat, y_hat = bench.small(images), bench.small(result.inversion), bench.small(result.edited)
     delta = bench.small(result.delta)
-    shown = {X0: (x0, x0), Y_HAT: (y_hat, x_hat), PASTED: ((y_hat + delta).clamp(-1, 1), x0),
-             RECTIFIED: (result.rectified, result.reconstruction)}
+    shown = {X0: (x0, x0), Y_HAT: (y_hat, x_hat)}
+    trivial = trivial_rows(result.edited, delta, result.inversion)
+    shown |= {name: (picture, x0) for name, picture in trivial.items()}  # nothing edited, nothing moved: X0
+    shown[CARRIED] = rectify(Carry(), result.edited, result.lost), x0
+    if bench.domain.rectifier is not None:
+        shown[RECTIFIED] = result.rectified, result.reconstruction
+        if bench.photo:
+            own = rectify(bench.domain.rectifier, result.edited, result.lost, output="rectifier")
+            shown[ENLARGED] = bench.small(own), x0
     editor = bench.domain.editor_for(amounts)
 
     def edit(latent: Latent, chosen: list[int]) -> Latent:
@@ -78,6 +91,8 @@ def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.nd
             columns = {CHANGED: masked_l2(picture, exact, region), REST: masked_l2(picture, exact, 1 - region),
                        ITEM: masked_l2(picture, exact, item), WHOLE: l2(picture, exact),
                        PERCEPTUAL: bench.distance(picture, exact)}
+            if bench.photo:
+                columns[SHARP] = sharpness(picture) / sharpness(exact)
             if exact_identity is not None:
                 own_identity = bench.embed(picture)
                 columns[IDENTITY] = (own_identity * exact_identity).sum(1)
@@ -92,10 +107,15 @@ def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.nd
         return out
 
     editor = bench.domain.editor_for(edits)
-    settings = {"seed": bench.seed, "groups": people.groups, "edits": dict(edits), "style": people.parameters.style,
-                "marks": bench.marks, "slow": bench.slow_count,
+    settings = {"seed": bench.seed, "groups": people.groups, "photo": bench.photo, "edits": dict(edits),
+                "style": people.parameters.style, "marks": bench.marks, "slow": bench.slow_count,
                 "editor": getattr(editor, "fingerprint", type(editor).__name__)}
     return bench.chunks.run("editing", settings, len(people), bench.chunk, work)
+
+
+def sharpness(pictures: Tensor) -> Tensor:
+    """Mean difference [B] of pictures to their surroundings of 5 pixels."""
+    return (pictures - avg_pool2d(pictures, 5, 1, 2, count_include_pad=False)).abs().mean((1, 2, 3))
 
 
 def _attribute_columns(values: dict[str, np.ndarray], row: str, edits: CHUNK_EDITS) -> dict[str, np.ndarray]:
@@ -115,7 +135,8 @@ def editing(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, Any]:
     people = People(people.parameters[torch.from_numpy(moved.nonzero()[0])],
                     [g for g, keep in zip(people.groups, moved, strict=True) if keep])
     values = {key: v[moved] for key, v in values.items()}
-    names = [X0, Y_HAT, PASTED, RECTIFIED, *(m.label for m in bench.methods), *bench.rectifiers]
+    names = [name for name in (X0, Y_HAT, PASTED, WARPED, PLAIN, CARRIED, RECTIFIED, ENLARGED)
+             if f"{name}|{WHOLE}" in values] + [*(m.label for m in bench.methods), *bench.rectifiers]
     columns: dict[str, dict[str, np.ndarray]] = {}
     for name in names:
         own = {key.split("|")[1]: v for key, v in values.items() if key.startswith(f"{name}|")}
@@ -127,6 +148,7 @@ def editing(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, Any]:
               "answer": {a: mean(values[f"answer|{a}"]) for a in edits if f"answer|{a}" in values},
               "region share": mean(values["region"])}
     summary = _summary(columns, edits, values)
+    result["against"] = against_trivial(columns)
     text = ", ".join(f"{a} {v:+g}" for a, v in edits.items())
     for label in (*(method.label for method in bench.methods), *bench.rectifiers):
         summary["criteria"] += _against(text, label, columns)
@@ -134,8 +156,8 @@ def editing(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, Any]:
 
 
 def _against(text: str, label: str, columns: dict[str, dict[str, np.ndarray]]) -> list[dict[str, Any]]:
-    """Y_r has to be as good as another method or rectifier, on the pictures that both were run on."""
-    theirs, ours = columns[label], columns[RECTIFIED]
+    """Ours has to be as good as another method or rectifier, on the pictures that both were run on."""
+    theirs, ours = columns[label], columns[ours_of(columns)]
     ran = np.isfinite(theirs[WHOLE])
     if not ran.any():
         return []
@@ -147,10 +169,22 @@ def _against(text: str, label: str, columns: dict[str, dict[str, np.ndarray]]) -
     return criteria
 
 
+def ours_of(rows: Mapping[str, Any]) -> str:
+    """The row that stands for us: the domain's learned rectifier where it has one, else carrying."""
+    return RECTIFIED if RECTIFIED in rows else CARRIED
+
+
+def against_trivial(columns: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
+    """{pair: {column: ratio with its interval}}: carrying over its plain form, the learned rectifier over both."""
+    pairs = [(CARRIED, PLAIN), (CARRIED, PASTED), (RECTIFIED, PLAIN), (RECTIFIED, CARRIED), (CARRIED, ENLARGED)]
+    return {f"{a} / {b}": {c: ratio(columns[a][c], columns[b][c]) for c in (CHANGED, REST, WHOLE, PERCEPTUAL)}
+            for a, b in pairs if a in columns and b in columns}
+
+
 def _summary(columns: dict[str, dict[str, np.ndarray]], edits: CHUNK_EDITS,
              values: dict[str, np.ndarray]) -> dict[str, Any]:
     """Ratios with intervals, and what the table must show."""
-    ours, plain = columns[RECTIFIED], columns[Y_HAT]
+    ours, plain = columns[ours_of(columns)], columns[Y_HAT]
     ratios = {f"{c}: Y_r / Y^": ratio(ours[c], plain[c]) for c in (CHANGED, REST, ITEM, PERCEPTUAL)}
     ratios.update({f"{CHANGED}: Y_r / {n}": ratio(ours[CHANGED], columns[n][CHANGED]) for n in (X0, PASTED)})
     read = [a for a in edits if f"change of {a}" in ours]
@@ -160,7 +194,7 @@ def _summary(columns: dict[str, dict[str, np.ndarray]], edits: CHUNK_EDITS,
     shown = {a: ratio(ours[f"change of {a}"], values[f"answer|{a}"]) for a in read}
     text = ", ".join(f"{a} {v:+g}" for a, v in edits.items())
     criteria = [criterion(f"{text}: {CHANGED}, Y_r / {n}", ratio(ours[CHANGED], columns[n][CHANGED])["mean"], 1.0)
-                for n in (X0, Y_HAT, PASTED)]
+                for n in (X0, Y_HAT, PASTED, WARPED, PLAIN) if n in columns]
     criteria.append(criterion(f"{text}: {REST}, Y_r / Y^", ratios[f"{REST}: Y_r / Y^"]["mean"], 1 / 3))
     if "yaw" in edits:
         criteria.append(criterion(f"{text}: {ITEM}, Y_r / Y^", ratios[f"{ITEM}: Y_r / Y^"]["mean"], 1 / 2))
@@ -183,7 +217,7 @@ def sheet(bench: Bench, people: People, edits: CHUNK_EDITS,
               for i in [i for i in people.rows(g).tolist() if moved[i]][:per_group]]
     with torch.inference_mode():
         shown, exact, _ = _pictures(bench, people, chosen, edits)
-    stacks = {X0: shown[X0][0], "X^ (e4e inversion)": shown[Y_HAT][1],
+    stacks = {X0: shown[X0][0], "X^ (light encoder)": shown[Y_HAT][1],
               **{name: pair[0] for name, pair in shown.items() if name != X0}, "exact answer": exact}
     columns = [name for name, stack in stacks.items() if bool(stack.isfinite().any())]
     rows = [[stacks[c][i] if bool(stacks[c][i].isfinite().all()) else None for c in columns]

@@ -93,7 +93,7 @@ def repaint(rectifier: nn.Module, edited: Tensor, inversion: Tensor, delta: Tens
     record = record if isinstance(record, Mapping) else {}
     seen = {"image": photo, "nothing": torch.zeros_like(delta)}.get(record.get("delta_input"), delta)
     primary = torch.zeros_like(edited) if record.get("primary_input") == "nothing" else edited
-    return rectify(rectifier, primary, seen, chunk=batch, inversion=inversion)
+    return rectify(rectifier, primary, seen, output="rectifier", chunk=batch, inversion=inversion)
 
 
 def subset(count: int, wanted: int) -> list[int]:

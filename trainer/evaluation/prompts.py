@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from reganie_core import portraits
-from reganie_core.delta import difference, paste
+from reganie_core.alignment import Carry, trivial_rows
+from reganie_core.delta import Delta
 from reganie_core.inversion.e4e import encode
 from reganie_core.latents import synthesize
 from reganie_core.metrics import changed_region, l2, masked_l2
@@ -21,13 +22,13 @@ from reganie_core.portraits.captions import PROMPTS, Prompt
 from reganie_core.rectification import rectify
 
 from .bench import Bench
-from .editing import CHANGED, PASTED, RECTIFIED, REST, WHOLE, X0, Y_HAT
+from .editing import CARRIED, CHANGED, PASTED, PLAIN, RECTIFIED, REST, WARPED, WHOLE, X0, Y_HAT
 from .people import IN_DOMAIN, held_out_people
 from .stats import criterion, mean, ratio
 from .texts import _moved
 
 LEAST_RIGHT, LARGEST_DRIFT = 0.90, 0.10
-ROWS = (X0, Y_HAT, PASTED, RECTIFIED)
+ROWS = (X0, Y_HAT, PASTED, WARPED, PLAIN, CARRIED, RECTIFIED)
 CONTROLS = {c.name: c for c in portraits.CONTROLS}
 
 
@@ -38,9 +39,11 @@ def _edit(bench: Bench, p: portraits.Portraits, prompt: Prompt) -> tuple[dict[st
     latent = encode(domain.generator, domain.encoder, images)
     edited = domain.styleclip.edit_text(latent, prompt.target, prompt.neutral)
     x_hat, y_hat = (synthesize(domain.generator, part, chunk=bench.batch) for part in (latent, edited))
-    delta = difference(images, x_hat)
-    rows = {X0: bench.small(images), Y_HAT: bench.small(y_hat), PASTED: bench.small(paste(y_hat, delta)),
-            RECTIFIED: rectify(domain.rectifier, y_hat, delta, chunk=bench.batch, inversion=x_hat)}
+    delta = Delta(images, x_hat)
+    rows = {X0: bench.small(images), Y_HAT: bench.small(y_hat),
+            **{name: bench.small(row) for name, row in trivial_rows(y_hat, delta.pixels, x_hat).items()},
+            CARRIED: bench.small(rectify(Carry(), y_hat, delta)),
+            RECTIFIED: rectify(domain.rectifier, y_hat, delta, output="rectifier", chunk=bench.batch)}
     before, after = bench.read(bench.small(x_hat)), bench.read(bench.small(y_hat))
     changes = {name: (after[name] - before[name]).cpu() for name in prompt.moves if name in after}
     exact = bench.small(bench.render(portraits.edit(p, changes)))

@@ -19,7 +19,8 @@ from .people import IN_DOMAIN, People, Photos
 from .stats import criterion, mean, ratio
 
 GROUPS = ("all", IN_DOMAIN, "long-tail", *portraits.ITEMS)
-X0, X_HAT, PASTED, RECTIFIED = "X0 unchanged", "X^ (e4e inversion)", "X^ + dX pasted", "X_r (rectified)"
+X0, X_HAT, PASTED = "X0 unchanged", "X^ (light encoder)", "X^ + dX pasted"
+RECTIFIED = "X_r (learned rectifier)"
 PLAIN, OURS = "inversion: E, G", "inversion and rectifying: E, G, E_d, E_p, G_p"
 #: What the paper's Table 1 shows for e4e against ReGANIE: L2, LPIPS, identity and MS-SSIM (gaps to 1).
 ANY_GAIN = {m: 1.0 for m in (L2, PERCEPTUAL, LPIPS_VGG, LPIPS_ALEX, *SIMILARITIES)}

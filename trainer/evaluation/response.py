@@ -19,7 +19,7 @@ from torch import Tensor
 from reganie_core import portraits
 
 from .bench import Bench
-from .editing import RECTIFIED, X0, Y_HAT, edited_rows
+from .editing import X0, Y_HAT, edited_rows, ours_of
 from .people import People, Photos
 from .stats import criterion, difference, mean, ratio
 
@@ -75,14 +75,14 @@ def response(bench: Bench, people: People | Photos, edits: Mapping[str, float]) 
     criteria = []
     exact: dict[str, Any] = {}
     for c in columns:
-        ours = values[f"{RECTIFIED}|{c}"]
+        ours = values[f"{ours_of(names)}|{c}"]
         if c.startswith("response"):
             kept = ratio(ours, values[f"{Y_HAT}|{c}"])["mean"]
             criteria.append(criterion(f"{text}: {c}, Y_r / Y^", kept, LEAST_RESPONSE, at_most=False))
             if EXACT in names:
                 asked = np.isfinite(values[f"{EXACT}|{c}"])
                 exact[c] = {"people": int(asked.sum())} | {
-                    n: ratio(values[f"{n}|{c}"][asked], values[f"{EXACT}|{c}"][asked]) for n in (Y_HAT, RECTIFIED)
+                    n: ratio(values[f"{n}|{c}"][asked], values[f"{EXACT}|{c}"][asked]) for n in (Y_HAT, ours_of(names))
                     if asked.any()}
         elif c != "drift of others":
             for n in (Y_HAT, *(m.label for m in bench.methods)):

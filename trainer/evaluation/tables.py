@@ -83,7 +83,8 @@ def _edit(r: Mapping[str, Any]) -> list[str]:
               f"{number(r['response of answer'][a])} of that." for a, v in r["answer"].items()]
     if "identity gain" in r:
         lines.append(f"Identity to the exact answer, Y_r - Y^: {number(r['identity gain'])}.")
-    return [f"#### {label}", markdown(whole, "error to the exact answer (L2), all"),
+    return [f"#### {label}", markdown(r["against"], "errors of one row over another's"),
+            markdown(whole, "error to the exact answer (L2), all"),
             markdown(changed, "L2 where the exact answer differs from X0"),
             markdown({"ratio": r["ratios"]}, "Y_r against"), "\n".join(f"- {line}" for line in lines)]
 
