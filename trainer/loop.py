@@ -8,8 +8,9 @@ import shutil
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ from .clock import Clock
 from .config import StageConfig, differences, to_dict
 from .report import Report
 from .stages.base import LossScale
+
+T = TypeVar("T")
 
 
 class Stage(Protocol):
@@ -216,7 +219,7 @@ class Run:
             self._sheet()
         while self.seen < total and not self.stopping:
             self.set_lr()
-            pending.append(self.stage.step(self.seen))
+            pending.append(self._or_rescue(lambda: self.stage.step(self.seen)))
             self.seen += config.batch
             ticking = self.seen - tick_seen >= config.tick_kimg * 1000
             look = len(pending) >= patience or ticking or self.seen >= total
@@ -239,6 +242,24 @@ class Run:
                 self._validate()
             if look and saving and not self.stopping:
                 next_save = time.time() + (config.save_minutes * 60 if self._save_or_say() else SAVE_RETRY)
+
+    def _or_rescue(self, work: Callable[[], T]) -> T:
+        """What `work` gives; where it cannot go on (bad pictures, full memory), what was learned is saved first.
+
+        Only the first process writes and nobody is asked: the others may be in the middle of the step.
+        """
+        try:
+            return work()
+        except (ReganieError, torch.OutOfMemoryError):
+            if self.main and self.seen:
+                self._count_time()
+                try:
+                    self._write_state()
+                    self.export({})
+                    self.say(f"saved at {self.seen / 1000:.1f} kimg; --resume goes on from there")
+                except (ReganieError, OSError) as error:
+                    self.say(f"What was learned could not be saved: {error}")
+            raise
 
     def _finish(self) -> None:
         """Leave: the state first, for it is what nobody can make again."""
@@ -275,7 +296,7 @@ class Run:
         """Metrics; the file of the best ones so far is kept beside the last."""
         if not self.main:
             return {}
-        found = self.stage.validate()
+        found = self._or_rescue(self.stage.validate)
         metrics = {name: value for name, value in found.items() if math.isfinite(value)}
         if len(metrics) < len(found):       # a reader that always says the same correlates with nothing: no number
             self.say(f"kimg {self.seen / 1000:8.1f}  not a number: {', '.join(sorted(found.keys() - metrics.keys()))}")

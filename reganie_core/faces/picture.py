@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ..colours import profile_of, to_srgb
 from ..errors import InputError
 
 __all__ = ["Photo", "Photos", "Picture", "open_photos"]
@@ -94,8 +95,8 @@ class Picture:
 
 
 def _kept_mode(image: Image.Image) -> Image.Image:
-    """The image in a mode whose pixels can be kept; palettes and print colours become RGB."""
-    if image.mode in _KEPT:
+    """The image in a mode whose pixels and profile can be kept; palettes become RGB, print colours sRGB."""
+    if image.mode in _KEPT and "transparency" not in image.info:
         return image
     if image.mode == "1":
         return image.convert("L")
@@ -104,8 +105,10 @@ def _kept_mode(image: Image.Image) -> Image.Image:
         if values.min() < 0 or values.max() > 65535:
             raise InputError(f"A photo of mode {image.mode} must hold 0..65535; convert it to 8 or 16 bits first.")
         return Image.fromarray(values.astype(np.uint16))
-    clear = image.mode in ("PA", "La", "RGBa") or "transparency" in image.info
+    clear = image.mode in ("PA", "La", "LA", "RGBa", "RGBA") or "transparency" in image.info
     try:
+        if profile_of(image, "RGB") is None:        # of print colours, or none
+            return to_srgb(image)
         return image.convert("RGBA" if clear else "RGB")
     except (ValueError, OSError) as error:
         raise InputError(f"The photo's mode {image.mode} cannot be converted to RGB: {error}.") from error

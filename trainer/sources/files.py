@@ -26,12 +26,15 @@ class FolderPictures(Pictures):
     def __len__(self) -> int:
         return len(self.names)
 
-    def fetch(self, index: int) -> tuple[str, bytes]:
+    def name(self, index: int) -> str:
+        return str(self.folder / self.names[index])
+
+    def fetch(self, index: int) -> bytes:
         path = self.folder / self.names[index]
         try:
             if path.stat().st_size > LARGEST_FILE:
                 raise InputError(f"{path} is larger than {LARGEST_FILE >> 20} MiB.")
-            return str(path), path.read_bytes()
+            return path.read_bytes()
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}.") from error
 
@@ -53,12 +56,14 @@ class ZipPictures(Pictures):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def fetch(self, index: int) -> tuple[str, bytes]:
-        entry = self.entries[index]
-        name = f"{self.path.name}:{entry.filename}"
+    def name(self, index: int) -> str:
+        return f"{self.path.name}:{self.entries[index].filename}"
+
+    def fetch(self, index: int) -> bytes:
+        entry, name = self.entries[index], self.name(index)
         if entry.file_size > LARGEST_FILE:
             raise InputError(f"{name} is larger than {LARGEST_FILE >> 20} MiB.")
         try:
-            return name, self.file.read(entry)
+            return self.file.read(entry)
         except Exception as error:  # damaged archives raise BadZipFile, zlib.error, EOFError, RuntimeError ...
             raise InputError(f"{name} cannot be unpacked: {error}.") from error

@@ -142,7 +142,12 @@ class TarPictures(Pictures):
                 os.close(self._tables.popitem(last=False)[1][0])
         return self._tables[path]
 
-    def fetch(self, index: int) -> tuple[str, bytes]:
+    def name(self, index: int) -> str:
+        with self._lock:
+            path, member = self.locate(index)
+        return f"{path.name}[{member}]"
+
+    def fetch(self, index: int) -> bytes:
         with self._lock:
             path, member = self.locate(index)
             descriptor, table = self._table(path)
@@ -156,4 +161,4 @@ class TarPictures(Pictures):
             os.close(descriptor)
         if len(data) < size:
             raise InputError(f"{path} ends inside picture {member}; it is truncated.")
-        return f"{path.name}[{member}]", data
+        return data
