@@ -24,7 +24,9 @@ __all__ = [
     "add_domain",
     "add_fit",
     "ensure_folder",
+    "load_source",
     "load_sources",
+    "one_line",
     "output_paths",
     "print_json",
     "read_edits",
@@ -60,41 +62,43 @@ class Source:
         return portraits.render(portraits.edit(self.portrait, changes), size)
 
 
-def load_sources(specs: list[str], size: int, fit: str) -> list[Source]:
-    """Every input as ``[1,3,size,size]``; see ``PORTRAIT_HELP`` for what a spec may be."""
+def load_source(spec: str, size: int, fit: str) -> Source:
+    """One input as ``[1,3,size,size]``; see ``PORTRAIT_HELP`` for what a spec may be."""
     from ..images import fit as fit_square
     from ..images import load_image
 
-    sources = []
-    for spec in specs:
-        match = PORTRAIT.fullmatch(spec)
-        if match and not Path(spec).exists():
-            from .. import portraits
+    match = PORTRAIT.fullmatch(spec)
+    if match and not Path(spec).exists():
+        from .. import portraits
 
-            items = tuple(match[2].split("+")) if match[2] else ()
-            people = portraits.sample(1, int(match[1]), items=items)
-            label = " ".join([match[1], *items])
-            sources.append(Source(spec, label, portraits.render(people, size), people))
-        else:
-            try:
-                picture = fit_square(load_image(spec), size, fit)
-            except InputError as error:
-                name = Path(spec).name
-                raise error if name in str(error) else type(error)(f"{name}: {error}") from error
-            sources.append(Source(spec, Path(spec).stem, picture))
-    return sources
+        items = tuple(match[2].split("+")) if match[2] else ()
+        people = portraits.sample(1, int(match[1]), items=items)
+        return Source(spec, " ".join([match[1], *items]), portraits.render(people, size), people)
+    try:
+        return Source(spec, Path(spec).stem, fit_square(load_image(spec), size, fit))
+    except InputError as error:
+        name = Path(spec).name
+        raise error if name in str(error) else type(error)(f"{name}: {error}") from error
+
+
+def load_sources(specs: list[str], size: int, fit: str) -> list[Source]:
+    """Every input as ``[1,3,size,size]``, all of them in memory."""
+    return [load_source(spec, size, fit) for spec in specs]
 
 
 def output_paths(specs: list[str], out: str, suffix: str = ".png") -> list[Path]:
     """Where the results go: ``out`` itself for one picture and a name with a suffix, else files in the folder ``out``.
 
     Raises:
-        InputError: a result would overwrite an input, or a file stands where the folder should be.
+        InputError: a result would overwrite an input, a name that no picture can have, or a file stands where the
+            folder should be.
     """
+    from ..images import check_target
     from ..paths import refuse_overwriting_inputs
 
     target = Path(out)
     if len(specs) == 1 and target.suffix and not target.is_dir():
+        check_target(target)
         ensure_folder(target.parent)
         paths = [target]
     else:
@@ -154,6 +158,11 @@ def check_device(name: str) -> str:
     except (RuntimeError, AssertionError, ImportError) as error:
         raise InputError(f"The device {name} cannot be used here: {str(error).splitlines()[0]}") from error
     return name
+
+
+def one_line(message: object) -> str:
+    """One line without control characters: names out of files must not steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(message).split()))
 
 
 def print_json(data: Any) -> None:
