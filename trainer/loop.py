@@ -23,6 +23,7 @@ from . import distributed, provenance, state
 from .clock import Clock
 from .config import StageConfig, differences, to_dict
 from .report import Report
+from .sources.pictures import Pictures
 from .stages.base import LossScale
 
 T = TypeVar("T")
@@ -134,6 +135,9 @@ class Run:
                     temporary.write_text(json.dumps(to_dict(self.config), indent=1) + "\n")
             except OSError as error:
                 raise InputError(f"{self.folder} cannot be written: {error.strerror}. Choose another --out.") from error
+            data = getattr(self.stage, "data", None)
+            if isinstance(data, Pictures):
+                self.say(f"{len(data)} training pictures in {data.where()}")
 
     def _resume(self) -> None:
         """The first process reads the state and hands it to the others, whose disks need not hold it."""

@@ -71,6 +71,10 @@ class Pictures(ABC):
         """Number of pictures."""
 
     @abstractmethod
+    def where(self) -> str:
+        """Which folder, file or shards they come from, for messages."""
+
+    @abstractmethod
     def name(self, index: int) -> str:
         """What picture `index` is called in messages; no other picture of this source is called so."""
 

@@ -71,6 +71,9 @@ class TarPictures(Pictures):
     def __len__(self) -> int:
         return sum(sum(self.counts(lane)) for lane in range(self.lanes))
 
+    def where(self) -> str:
+        return str(self.paths[0]) if len(self.paths) == 1 else f"{len(self.paths)} shards in {self.paths[0].parent}"
+
     def neighbour(self, index: int) -> int:
         return index + self.lanes
 
