@@ -56,6 +56,7 @@ def _control(name: str, description: str) -> dict[str, Any]:
         "unit": "",
         "default": 0.0,
         "description": description,
+        "guessed": True,
     }
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ReganieError
+from ..errors import OutOfRangeWarning, ReganieError
 from .common import one_line
 
 __all__ = ["Batch", "Done"]
@@ -39,6 +39,7 @@ class Batch:
     def __init__(self, say: Callable[[Done], None]) -> None:
         self.say = say
         self.done: list[Done] = []
+        self._told: set[str] = set()
 
     def run(self, specs: Sequence[str], paths: Sequence[Path], work: Callable[[str, Path], Done]) -> None:
         """Work on all of them.
@@ -48,7 +49,7 @@ class Batch:
         """
         for spec, path in zip(specs, paths, strict=True):
             try:
-                with _named(spec if len(specs) > 1 else ""):
+                with self.telling(spec if len(specs) > 1 else ""):
                     done = work(spec, path)
             except (ReganieError, OSError) as error:
                 if len(specs) == 1:
@@ -57,6 +58,22 @@ class Batch:
             self.done.append(done)
             if not done.error:
                 self.say(done)
+
+    @contextmanager
+    def telling(self, spec: str = "") -> Iterator[None]:
+        """Warnings carry the name of their picture, where there are several; those about the edit come once."""
+        caught: list[warnings.WarningMessage] = []
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                yield
+        finally:
+            for one in caught:
+                text = str(one.message)
+                if spec and not issubclass(one.category, OutOfRangeWarning) and Path(spec).name not in text:
+                    text = f"{spec}: {text}"
+                if text not in self._told:
+                    self._told.add(text)
+                    warnings.warn(text, one.category, stacklevel=3)
 
     def report(self, name: str) -> list[dict[str, Any]]:
         """One entry a picture for JSON; ``name``: what the written file is called there."""
@@ -71,19 +88,3 @@ class Batch:
         if failed:
             sys.stderr.write(f"error: {len(failed)} of {len(self.done)} pictures failed; the others are done.\n")
         return 1 if failed else 0
-
-
-@contextmanager
-def _named(spec: str) -> Iterator[None]:
-    """Warnings carry the name of their picture, where there are several."""
-    if not spec:
-        yield
-        return
-    caught: list[warnings.WarningMessage] = []
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            yield
-    finally:
-        for one in caught:
-            text = str(one.message)
-            warnings.warn(text if Path(spec).name in text else f"{spec}: {text}", one.category, stacklevel=3)

@@ -85,8 +85,11 @@ def run(args: argparse.Namespace) -> int:
     sheet_path = _sheet_path(args, paths)
     domain = load_domain(args.domain, check_device(args.device))
     domain.require("generator")
+    batch = Batch(lambda done: None if args.json else print(
+        f"{done.spec} -> {done.path or 'no usable face, skipped'}", flush=True))
     if edits:                       # what is wrong with an edit is wrong for every photo
-        check_edits(domain.editor_for(edits), edits)
+        with batch.telling():
+            check_edits(domain.editor_for(edits), edits)
     photos = Photos(args, domain)
     rows: list[tuple[str, list[Image.Image | None]]] = []
 
@@ -104,8 +107,6 @@ def run(args: argparse.Namespace) -> int:
                             for i, source in enumerate(taken.sources))
         return Done(spec, None if picture is None else save_image(picture, path))
 
-    batch = Batch(lambda done: None if args.json else print(
-        f"{done.spec} -> {done.path or 'no usable face, skipped'}", flush=True))
     batch.run(args.photo, paths, work)
     if sheet_path is not None and rows:
         try:

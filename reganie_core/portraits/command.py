@@ -59,10 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def changes(people: Portraits, edits: Mapping[str, EditValue]) -> dict[str, Any]:
     """Edits as the command line writes them (amounts, absolute targets, on/off) as amounts for `portraits.edit`."""
     from ..editing import Target
-    from .controls import attributes
+    from ..editing.ranges import check_range
+    from .controls import CONTROLS, attributes
 
     now, amounts = attributes(people), {}
+    known = {control.name: control for control in CONTROLS}
     for name, value in edits.items():
+        if name in known and not isinstance(value, bool):
+            check_range(known[name], getattr(value, "value", value), isinstance(value, Target))
         goal = value.value if isinstance(value, Target) else float(value) if isinstance(value, bool) else None
         amounts[name] = goal - now[name] if goal is not None and name in now else value
     return amounts
