@@ -8,7 +8,8 @@ import shutil
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from reganie_core.errors import InputError, ReganieError
+from reganie_core.errors import CorruptCheckpointError, InputError, ReganieError
 from reganie_core.paths import atomic_write
 
 from . import distributed, provenance, state
@@ -128,6 +129,8 @@ class Run:
                 raise InputError(f"{self.folder} already holds a run; add --resume to continue it, or choose "
                                  "another --out folder.")
             self._resume()
+        elif resume:
+            self.say(f"There is no state in {self.folder} to resume from: the run starts from the beginning.")
         if self.main:
             sweep(self.folder)
             try:
@@ -161,14 +164,31 @@ class Run:
         if math.isfinite(self.best):
             counters["best"] = self.best
         if self.main:
-            state.save_state(self.state_path, self.stage.modules, self.stage.optimizers, counters,
-                             to_dict(self.config))
+            with self.finite():
+                state.save_state(self.state_path, self.stage.modules, self.stage.optimizers, counters,
+                                 to_dict(self.config))
+
+    @contextmanager
+    def finite(self) -> Iterator[None]:
+        """Writing weights that are not finite says that the training diverged: no file is to blame."""
+        try:
+            yield
+        except CorruptCheckpointError as error:
+            raise self.diverged(f"The weights are no longer finite, nothing of them is written: {error}") from error
+
+    def diverged(self, what: str) -> Diverged:
+        """The error that ends a run whose numbers left the range of floats, with what to do next."""
+        last = state.newest(self.state_path)
+        advice = f"a lower lr (now {self.config.lr:g}), or with dtype=float32."
+        return Diverged(f"{what} The last good state is {last}; resume from it with {advice}" if last else
+                        f"{what} Nothing was saved before; start again with {advice}")
 
     def export(self, metrics: dict[str, float], path: Path | None = None) -> None:
         """The slim file people load, with its provenance."""
         if self.main:
             record = provenance.collect(self.command, self.config, self.seen, metrics, world_size=distributed.world())
-            self.stage.export(path or self.export_path, record)
+            with self.finite():
+                self.stage.export(path or self.export_path, record)
 
     def set_lr(self) -> None:
         start = self.config.lr_decay_from
@@ -188,8 +208,7 @@ class Run:
             if self.folder.is_dir():
                 self.report.record({"kimg": self.seen / 1000, "skipped": bad})
         if self.bad_steps >= BAD_STEPS:
-            raise Diverged(f"Ten steps in a row were not finite ({', '.join(bad)}). The last good state is "
-                           f"{self.state_path}; resume from it with a lower lr, or with dtype=float32.")
+            raise self.diverged(f"Ten steps in a row were not finite ({', '.join(bad)}).")
         return not bad
 
     def run(self) -> None:

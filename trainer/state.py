@@ -31,7 +31,12 @@ def names(path: Path) -> tuple[Path, Path, Path]:
 
 def exists(path: Path) -> bool:
     """Whether there is anything to resume from."""
-    return any(name.exists() for name in names(path))
+    return newest(path) is not None
+
+
+def newest(path: Path) -> Path | None:
+    """The file that a resumed run begins with, None where there is none."""
+    return next((name for name in names(path) if name.exists()), None)
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
