@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from reganie_core.cli.common import check_device
 from reganie_core.errors import InputError, MismatchError
 
 # Long, because rendering or listing data on the first process can take a while. A worker that dies is noticed by
@@ -39,11 +40,7 @@ def setup(device: str) -> str:
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized()
     if several and device == "cuda":
         device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise InputError(f"device={device} cannot be used here ({str(error).splitlines()[0][:80]}); it is auto, cpu, "
-                         "cuda, cuda:1 or mps.") from error
+    check_device(device)
     if several:
         cuda = device.startswith("cuda")
         if cuda:

@@ -156,7 +156,8 @@ def check_device(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, ImportError) as error:
-        raise InputError(f"The device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+        raise InputError(f"The device {ascii(name)} cannot be used here ({str(error).splitlines()[0][:80]}); devices "
+                         "are cpu, cuda, cuda:1, mps and the like.") from error
     return name
 
 
