@@ -38,10 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Edit the demo portraits, write the sheet, print the table."""
     from ..domains import load_domain
-    from ..images import save_image
+    from ..images import check_target, save_image
     from ..pipeline import edit
 
     start = time.perf_counter()
+    check_target(args.out)
     ensure_folder(Path(args.out).parent)
     domain = load_domain(args.domain, check_device(args.device))
     domain.require("generator", "encoder", "rectifier")
