@@ -116,7 +116,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if grey is not None:
         return Image.fromarray((grey * 255.0).round().astype(np.uint8)).convert("RGB")
     try:
-        return to_srgb(image).convert("RGB")
+        plain = to_srgb(image)
+        return plain if plain.mode == "RGB" else plain.convert("RGB")
     except (ValueError, OSError) as error:
         raise InputError(f"The picture's mode {image.mode} cannot be converted to RGB: {error}.") from error
 

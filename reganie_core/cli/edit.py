@@ -32,6 +32,10 @@ EPILOG = """edits:
   age=+1      change by an amount (units and ranges: python -m reganie_core controls)
   yaw=@-15    ask for an absolute value (editors that know absolute values)
   glasses=on  set a binary attribute
+  beyond a control's range the edit is computed and a warning says so; beyond twice the range it is refused
+
+several photos:
+  each result is written when it is done; those that fail are named at the end, and the exit status is 1
 
 examples:
   python -m reganie_core edit face.png -o older.png --edit age=+0.5

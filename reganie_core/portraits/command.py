@@ -92,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    from ..images import check_target
+
     if args.count < 1:
         raise InputError(f"--count must be at least 1, got {args.count}.")
     if not 8 <= args.size <= MAX_SIZE:
@@ -99,6 +101,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.columns < 1:
         raise InputError(f"--columns must be at least 1, got {args.columns}.")
     sheet = bool(args.out) and bool(Path(args.out).suffix) and not Path(args.out).is_dir()
+    if sheet:
+        check_target(args.out)
     if sheet and args.count > MAX_SHEET:
         raise InputError(f"A sheet holds up to {MAX_SHEET} portraits, got {args.count}; give a folder instead.")
     if args.masks and (sheet or not args.out):

@@ -105,10 +105,11 @@ def test_the_command_line_refuses_before_it_computes(tmp_path: Path, tiny_domain
     assert "cannot hold" in said and suffix in said and not out.exists()
 
 
-@pytest.mark.parametrize("command", ["edit", "invert"])
+@pytest.mark.parametrize("command", ["edit not_there.png", "invert not_there.png", "demo", "render --count 1"])
 @pytest.mark.parametrize("name", ["out.gif", "out.exe"])
-def test_an_unknown_ending_is_refused_before_work(tmp_path: Path, tiny_domain: Path, command: str, name: str,
+def test_an_unknown_ending_is_refused_before_work(tmp_path: Path, command: str, name: str,
                                                   capfd: pytest.CaptureFixture[str]) -> None:
-    assert main([command, str(tmp_path / "not_there.png"), "-o", str(tmp_path / name), "--domain",
-                 str(tiny_domain)]) == 1
+    """The domain that is not there, or the portraits to render, would come later."""
+    more = [] if "render" in command else ["--domain", str(tmp_path / "none")]
+    assert main([*command.split(), "-o", str(tmp_path / name), *more]) == 1
     assert "end it in" in capfd.readouterr().err

@@ -12,7 +12,7 @@ import torch
 from reganie_core.errors import InputError
 from tests.toy_stage import ToyStage
 from tests.trainer_files import one_thread  # noqa: F401
-from trainer import stages, state, train
+from trainer import evaluate, stages, state, train
 from trainer.config import build, to_dict
 from trainer.stages import STAGES, stage_class
 
@@ -120,6 +120,12 @@ def test_weights_that_overflow_blame_the_lr_and_no_file(toy: None, tmp_path: Pat
     assert run(tmp_path / "run", "lr=5") == 1
     said = capsys.readouterr().err
     assert "lower lr (now 5)" in said and "no longer finite" in said
+
+
+@pytest.mark.parametrize("options", [["--device", "gpu"], ["--count", "-1"], ["--seed", "5"]])
+def test_measuring_refuses_the_same_way(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main(["reconstruction", "--count", "2", *options]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_options_of_every_stage_pass_as_they_are() -> None:
