@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import signal
 import time
 from collections import defaultdict
@@ -74,13 +73,6 @@ def to_numbers(steps: list[dict[str, float | Tensor]]) -> list[dict[str, float]]
     return [{k: next(values) if isinstance(v, Tensor) else float(v) for k, v in terms.items()} for terms in steps]
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote has left in a run's folder."""
-    for pattern in (".*.safetensors.*.tmp", ".part-*", ".probe*.tmp", ".preflight*"):
-        for orphan in folder.glob(pattern):
-            shutil.rmtree(orphan, ignore_errors=True) if orphan.is_dir() else orphan.unlink(missing_ok=True)
-
-
 class Diverged(ReganieError):
     """Too many non-finite steps in a row."""
 
@@ -132,7 +124,7 @@ class Run:
         elif resume:
             self.say(f"There is no state in {self.folder} to resume from: the run starts from the beginning.")
         if self.main:
-            sweep(self.folder)
+            state.sweep(self.folder)
             try:
                 with atomic_write(self.folder / "config.json") as temporary:     # --resume reads it
                     temporary.write_text(json.dumps(to_dict(self.config), indent=1) + "\n")
@@ -253,7 +245,11 @@ class Run:
                             sums[name].append(value)
                 pending.clear()
                 saving = self.main and time.time() > next_save
-                self.stopping, saving = distributed.any_of([self._asked_to_stop, saving])
+                trouble = getattr(getattr(self.stage, "data", None), "trouble", "")
+                self.stopping, saving, ending = distributed.any_of([self._asked_to_stop, saving, bool(trouble)])
+                if ending:
+                    self._keep(self.save)
+                    raise InputError(trouble or "Another process met too many pictures that cannot be used.")
             if ticking:
                 self._tick({k: sum(v) / len(v) for k, v in sums.items()}, time.time() - tick_start,
                            self.seen - tick_seen)
@@ -275,14 +271,18 @@ class Run:
             return work()
         except (ReganieError, torch.OutOfMemoryError):
             if self.main and self.seen:
-                self._count_time()
                 try:
-                    self._write_state()
-                    self.export({})
-                    self.say(f"saved at {self.seen / 1000:.1f} kimg; --resume goes on from there")
+                    self._keep(self._write_state)
                 except (ReganieError, OSError) as error:
                     self.say(f"What was learned could not be saved: {error}")
             raise
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        """State and network before an end that nobody asked for."""
+        self._count_time()
+        write()
+        self.export({})
+        self.say(f"saved at {self.seen / 1000:.1f} kimg; --resume goes on from there")
 
     def _finish(self) -> None:
         """Leave: the state first, for it is what nobody can make again."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ def names(path: Path) -> tuple[Path, Path, Path]:
 def exists(path: Path) -> bool:
     """Whether there is anything to resume from."""
     return newest(path) is not None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left in a run's folder."""
+    for pattern in (".*.safetensors.*.tmp", ".part-*", ".probe*.tmp", ".preflight*"):
+        for orphan in folder.glob(pattern):
+            shutil.rmtree(orphan, ignore_errors=True) if orphan.is_dir() else orphan.unlink(missing_ok=True)
 
 
 def newest(path: Path) -> Path | None:

@@ -27,7 +27,15 @@ def folder_of(place: Path, good: int, bad: int) -> Path:
     place.mkdir()
     for number in range(good):
         Image.new("RGB", (SIDE, SIDE), (number,) * 3).save(place / f"good_{number:03d}.png")
-    for number in range(bad):
+    for number in range(bad):       # among the good ones
+        (place / f"good_{number:03d}_page.jpg").write_bytes(PAGE)
+    return place
+
+
+def twelve_in_a_row(place: Path) -> Path:
+    """Where a picture has no neighbour that could stand in for it."""
+    folder_of(place, 48, 0)
+    for number in range(12):
         (place / f"page_{number:03d}.jpg").write_bytes(PAGE)
     return place
 
@@ -57,7 +65,7 @@ def test_one_bad_file_of_sixty_ends_no_run_however_long(tmp_path: Path) -> None:
         warnings.simplefilter("always", ReganieWarning)
         for seen in range(0, 4000, 100):
             source.batch(numbers(source, seen, 100, random))
-    assert len(said) == 1 and "page_000.jpg" in str(said[0].message)
+    assert len(said) == 1 and "good_000_page.jpg" in str(said[0].message)
     assert "0x" not in str(said[0].message) and "BytesIO" not in str(said[0].message)
 
 
@@ -66,7 +74,7 @@ def test_texts_name_the_file_and_hold_no_address(tmp_path: Path, kind: str, word
     place = folder_of(tmp_path / "pictures", 1, 1)
     noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "whole.png")
-    (place / "page_000.jpg").write_bytes({
+    (place / "good_000_page.jpg").write_bytes({
         "page": PAGE, "half": (tmp_path / "whole.png").read_bytes()[:900],
         "small": (place / "good_000.png").read_bytes()}[kind])
     with pytest.raises(InputError) as error:
@@ -82,7 +90,7 @@ def test_the_preflight_counts_files(tmp_path: Path) -> None:
 
 
 def test_many_bad_files_end_the_run_with_their_number_and_what_was_learned(tmp_path: Path) -> None:
-    """12 of 60: the run ends at the eleventh; the state of the step before is there, and so is the network."""
+    """12 of 60: the run ends at the eleventh, after a whole step, so that resuming is the same run."""
     run = run_of(folder_of(tmp_path / "pictures", 48, 12), tmp_path / "run", 500)
     with pytest.warns(ReganieWarning), pytest.raises(InputError, match="^11 of [1-6][0-9] pictures cannot be used"):
         run.run()
@@ -91,8 +99,15 @@ def test_many_bad_files_end_the_run_with_their_number_and_what_was_learned(tmp_p
     assert counters["seen"] == run.seen and run.export_path.exists()
 
 
+def test_a_step_that_cannot_be_made_keeps_what_was_learned(tmp_path: Path) -> None:
+    run = run_of(twelve_in_a_row(tmp_path / "pictures"), tmp_path / "run", 500)
+    with pytest.warns(ReganieWarning), pytest.raises(InputError, match="^11 pictures in a row cannot be used"):
+        run.run()
+    assert run.seen and state.read_state(run.state_path).provenance["counters"] and run.export_path.exists()
+
+
 def test_what_cannot_be_saved_does_not_hide_the_cause(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = run_of(folder_of(tmp_path / "pictures", 48, 12), tmp_path / "run", 500)
+    run = run_of(twelve_in_a_row(tmp_path / "pictures"), tmp_path / "run", 500)
     run._write_state = lambda: (_ for _ in ()).throw(OSError("disk full"))
     with pytest.warns(ReganieWarning), pytest.raises(InputError, match="cannot be used"):
         run.run()

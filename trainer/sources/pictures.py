@@ -54,14 +54,15 @@ class Pictures(ABC):
     """Pictures by number, decoded by a few threads when they are asked for; nothing is kept in memory.
 
     A picture that cannot be used is named in a warning and replaced by its neighbour, so that one damaged file does not
-    end a run of days; more than 1 % of the pictures seen (and more than ten) do. Each counts once, however often it is
-    drawn.
+    end a run of days; more than 1 % of the pictures seen (and more than ten) do, which `trouble` then says: the loop
+    ends after the step, with everything saved. Each counts once, however often it is drawn.
     """
 
     sequential = False               # True: numbers are positions in an endless stream that is already shuffled
 
     def __init__(self, resolution: int) -> None:
         self.resolution = resolution
+        self.trouble = ""                        # why a run should end after this step
         self._bad: dict[str, str] = {}           # name -> what is wrong with it
         self._read = 0
         self._pool: ThreadPoolExecutor | None = None
@@ -101,19 +102,20 @@ class Pictures(ABC):
                 problem = str(error)
                 self._note(self.name(index), problem)
                 index = self.neighbour(index)
-        raise InputError(f"{BAD_FEW + 1} pictures in a row cannot be used. The last one: {problem}")
+        raise InputError(f"{BAD_FEW + 1} pictures in a row cannot be used. The last one: {problem} Repair or "
+                         "remove them.")
 
     def _note(self, name: str, problem: str) -> None:
         if name in self._bad:
             return
         self._bad[name] = problem
         warnings.warn(f"{problem} Another picture takes its place.", ReganieWarning, stacklevel=3)
-        if len(self._bad) <= BAD_FEW:
+        if len(self._bad) <= BAD_FEW or self.trouble:
             return
         seen = max(min(self._read, len(self)), len(self._bad))
         if len(self._bad) > BAD_SHARE * seen:
-            raise InputError(f"{len(self._bad)} of {seen} pictures cannot be used, the last one because: {problem} "
-                             "Repair or remove them.")
+            self.trouble = (f"{len(self._bad)} of {seen} pictures cannot be used, the last one because: {problem} "
+                            "Repair or remove them.")
 
     def batch(self, indices: Tensor, mirror: Tensor | None = None) -> Tensor:
         """Images [B,3,R,R] in [-1,1]; rows where `mirror` is true are flipped left-right."""
