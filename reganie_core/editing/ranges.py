@@ -12,15 +12,29 @@ change along it is refused only where nothing can be meant by it any more.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from torch import Tensor
 
 from ..errors import InputError, OutOfRangeWarning
 
-__all__ = ["allowed", "check_range"]
+__all__ = ["allowed", "check_range", "unlimited"]
 
 TWICE, GUESSED = 2.0, 100.0
+_limited: ContextVar[bool] = ContextVar("limited", default=True)
+
+
+@contextmanager
+def unlimited() -> Iterator[None]:
+    """Values of any size within: for training, which draws random ones and must not wait for a device to look."""
+    before = _limited.set(False)
+    try:
+        yield
+    finally:
+        _limited.reset(before)
 
 
 def allowed(control: Any, absolute: bool = False, factor: float = 1.0) -> tuple[float, float]:
@@ -43,7 +57,7 @@ def check_range(control: Any, value: float | Tensor, absolute: bool = False) -> 
     Raises:
         InputError: outside twice the range.
     """
-    if isinstance(value, Tensor) and not value.numel():
+    if not _limited.get() or (isinstance(value, Tensor) and not value.numel()):
         return
     ends = (float(value.min()), float(value.max())) if isinstance(value, Tensor) else (float(value),) * 2
     trained = f"{control.minimum:g}..{control.maximum:g}" + (f" {control.unit}" if control.unit else "")

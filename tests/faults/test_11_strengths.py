@@ -14,10 +14,12 @@ import torch
 import reganie_core as rc
 from reganie_core.__main__ import main
 from reganie_core.editing import Control, DirectionEditor, TextEdit, check_edits
+from reganie_core.editing.ranges import unlimited
 from reganie_core.editing.sweep import sweep
 from reganie_core.errors import InputError, OutOfRangeWarning
 from reganie_core.latents import Latent
 from tests.host_stubs import call
+from trainer.stages.triplets import DrawnEdit
 
 pytest_plugins = ["tests.nodes_fixtures"]
 
@@ -57,6 +59,18 @@ def test_the_rule(form: str) -> None:
         for value in refused:
             with pytest.raises(InputError, match=f"{name}=.* lies outside its range .* give"):
                 check_edits(EDITOR, {name: asked(value, form)})
+
+
+def test_training_draws_what_it_likes() -> None:
+    """Random changes of two deviations go beyond; networks learn from them what lies there."""
+    with warnings.catch_warnings(), unlimited():
+        warnings.simplefilter("error")
+        check_edits(EDITOR, {"age": torch.tensor([2.4, -9.0])})
+    with pytest.raises(InputError):
+        check_edits(EDITOR, {"age": torch.tensor([2.4])})
+    editor = DirectionEditor({"age": torch.ones(1, 4)}, [CONTROLS[1]])
+    moved = DrawnEdit(editor, {"age": torch.tensor([2.5])})(torch.zeros(1, 2, 4))
+    assert torch.equal(moved, torch.full_like(moved, 2.5))
 
 
 def test_texts_have_strengths_too() -> None:
