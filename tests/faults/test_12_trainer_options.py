@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from reganie_core.errors import InputError
 from tests.toy_stage import ToyStage
 from tests.trainer_files import one_thread  # noqa: F401
 from trainer import evaluate, stages, state, train
-from trainer.config import build, to_dict
+from trainer.config import build
 from trainer.stages import STAGES, stage_class
 
 BAD = ["lr=nan", "lr=inf", "lr=-1", "lr=0", "lr=1e9", "beta1=2", "beta1=1", "beta2=-0.1", "beta2=nan", "threads=-3",
@@ -49,10 +50,13 @@ def test_no_number_of_any_stage_may_be_nan_or_below_zero(stage: str) -> None:
     kinds = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls) if kinds[f.name] in (int, float, tuple[int, ...])]
     assert len(names) > 15
+    config = cls(**({"prompt": "a", "mode": "mapper", "total_kimg": 1.0} if stage == "styleclip" else {}))
+    config.validate()
     for name in names:
-        for value in ("-1", *(["nan", "1e999"] if kinds[name] is float else [])):
+        for value in (-1, *([math.nan, math.inf] if kinds[name] is float else [])):
+            wrong = (value,) if kinds[name] == tuple[int, ...] else value
             with pytest.raises(InputError, match=rf"{name}\b"):
-                build(cls, None, [f"{name}={value}", *(["prompt=a", "mode=mapper"] if stage == "styleclip" else [])])
+                dataclasses.replace(config, **{name: wrong}).validate()
 
 
 def test_sizes_that_no_network_has_are_said_with_the_options(toy: None, tmp_path: Path,
@@ -126,10 +130,3 @@ def test_weights_that_overflow_blame_the_lr_and_no_file(toy: None, tmp_path: Pat
 def test_measuring_refuses_the_same_way(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate.main(["reconstruction", "--count", "2", *options]) == 1
     assert capsys.readouterr().err.startswith("error: ")
-
-
-def test_options_of_every_stage_pass_as_they_are() -> None:
-    for stage in STAGES:
-        cls = stage_class(stage).config_class
-        config = build(cls, None, ["prompt=a", "mode=mapper", "total_kimg=1"] if stage == "styleclip" else [])
-        assert to_dict(config)["lr"] > 0
