@@ -85,10 +85,12 @@ def run(args: argparse.Namespace) -> int:
     from ..pipeline import edit
 
     edits = _edits(args)
+    if not 0.0 <= args.strength <= 2.0:
+        raise InputError(f"--strength must be a number from 0 to 2, found {args.strength:g}.")
     paths = output_paths(args.photo, args.out)
     sheet_path = _sheet_path(args, paths)
     domain = load_domain(args.domain, check_device(args.device))
-    domain.require("generator")
+    domain.require("generator", "encoder")
     batch = Batch(lambda done: None if args.json else print(
         f"{done.spec} -> {done.path or 'no usable face, skipped'}", flush=True))
     if edits:                       # what is wrong with an edit is wrong for every photo
