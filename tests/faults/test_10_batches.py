@@ -99,8 +99,8 @@ def test_each_is_written_before_the_next_is_read_and_one_is_held(tiny_domain: Pa
 def test_what_is_wrong_for_all_is_said_before_any(tiny_domain: Path, tmp_path: Path,
                                                   capfd: pytest.CaptureFixture[str]) -> None:
     photos = [photo_at(tmp_path / f"{i}.png", i) for i in range(2)]
-    for options in (("--edit", "nose=+1"), ("--strength", "nan"), ("--strength", "2.5"), ("--align", tmp_path / "0.txt"), ("--sheet", tmp_path / "x.gif"),
-                    ("--paste-back",)):
+    for options in (("--edit", "nose=+1"), ("--strength", "nan"), ("--strength", "2.5"), ("--paste-back",),
+                    ("--align", tmp_path / "0.txt"), ("--sheet", tmp_path / "x.gif")):
         assert run("edit", *photos, "-o", tmp_path / "out", "--domain", tiny_domain, *options) == 1
         assert capfd.readouterr().err.count("error:") == 1 and not list((tmp_path / "out").glob("*"))
 
