@@ -61,7 +61,6 @@ def change(
     Raises:
         ReganieError: unknown controls, by name with what there is; values or codes that do not fit.
     """
-    rc.editing.check_edits(editor.value, edits)
     if not edits:
         return latent
 
@@ -72,6 +71,7 @@ def change(
         return rc.editing.edit_latent(on_device(editor), codes, edits, **more).to(_host.results_device())
 
     with _notices.shown(editor.label):
+        rc.editing.check_edits(editor.value, edits)
         return _host.falling_back(work)
 
 

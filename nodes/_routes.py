@@ -14,7 +14,8 @@ KINDS = ("dystyle", "directions", "styleclip")
 def controls(query: dict[str, str]) -> tuple[int, dict[str, Any]]:
     """``kind`` and ``name`` (an entry of the loader's list) or ``domain`` -> the editor's controls.
 
-    200 with ``{"controls": [{name, kind, minimum, maximum, unit, default, description}], "accepts_targets": bool}``,
+    200 with ``{"controls": [{name, kind, minimum, maximum, unit, default, description}], "accepts_targets": bool}``
+    (and ``"guessed": true`` where a file tells no range),
     or 404 with ``{"error": sentence}``. Reads metadata only and never a file outside the model folders.
     """
     kind = query.get("kind", "dystyle")

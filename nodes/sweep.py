@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from . import _choices, _editors, _host, _inputs, _models, _pictures
+from . import _choices, _editors, _host, _inputs, _models, _notices, _pictures
 from ._sockets import LATENT, SLIDER_EDITOR, given
 
 CATEGORY = "ReGANIE/3 Edit"
@@ -110,7 +110,9 @@ class EditSweep:
             many = strips.sweep(_editors.on_device(editor), codes, control, values, mode == "absolute")
             return many.to(_host.results_device())
 
-        many, edited = _editors.picture(generator, _host.falling_back(work))
+        with _notices.shown(editor.label):
+            changed = _host.falling_back(work)
+        many, edited = _editors.picture(generator, changed)
         known = next(item for item in editor.value.controls if item.name == control)
         labels = [strips.label(known, value, mode == "absolute") for value in values]
         return many, edited, _pictures.sheet(edited, len(values), labels, cell=cell), "\n".join(labels)

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from .cli.common import one_line
 from .errors import ReganieError, ReganieWarning
 
 COMMANDS = {
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return int(args.run(args) or 0)
         except ReganieError as error:
-            sys.stderr.write(f"error: {_one_line(error)}\n")
+            sys.stderr.write(f"error: {one_line(error)}\n")
             return 1
         except KeyboardInterrupt:
             sys.stderr.write("interrupted\n")
@@ -62,18 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.close()
             return 0
         except OSError as error:  # a disk that is full, a name that is too long, a folder that may not be entered
-            sys.stderr.write(f"error: {_one_line(error)}. Check the file names and the disk.\n")
+            sys.stderr.write(f"error: {one_line(error)}. Check the file names and the disk.\n")
             return 1
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
     if issubclass(category, ReganieWarning):
-        sys.stderr.write(f"warning: {_one_line(message)}\n")
-
-
-def _one_line(message: object) -> str:
-    """One line without control characters: names out of files must not steer the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(str(message).split()))
+        sys.stderr.write(f"warning: {one_line(message)}\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ __all__ = [
     "InputError",
     "MismatchError",
     "NotFoundError",
+    "OutOfRangeWarning",
     "ReganieError",
     "ReganieWarning",
     "UnsafeCheckpointError",
@@ -63,3 +64,7 @@ class WrongKindError(CheckpointError):
 
 class ReganieWarning(UserWarning):
     """Something works but is probably not what a person wants, for example networks of different trainings."""
+
+
+class OutOfRangeWarning(ReganieWarning):
+    """An edit goes beyond what its editor was trained for."""

@@ -6,24 +6,31 @@ in [0,1]. Files hold 8 or 16 bits.
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
 from .errors import InputError, MismatchError, NotFoundError
-from .paths import atomic_write, is_file
+from .paths import is_file
+from .picture_files import FORMATS, LARGEST_FILE, LARGEST_PICTURE, LARGEST_SIDE, check_target, decode, deep_grey
+from .picture_files import to_rgb as pil_to_rgb
+from .picture_files import write as write_picture
 
 __all__ = [
     "FIT_MODES",
+    "FORMATS",
+    "LARGEST_FILE",
+    "LARGEST_PICTURE",
+    "LARGEST_SIDE",
     "area_downsample",
     "check_image",
+    "check_target",
     "clamp",
     "fit",
     "fit_photo",
@@ -43,12 +50,7 @@ __all__ = [
 Fit = Literal["error", "crop", "pad"]
 FIT_MODES: tuple[str, ...] = ("error", "crop", "pad")
 SMALLEST_SIDE = 16
-LARGEST_SIDE = 16384
 LARGEST_PHOTO = 2048  # pixels on a side that edits work at; more would take gigabytes
-LARGEST_FILE = 512 << 20  # bytes
-LARGEST_PICTURE = 50_000_000  # pixels; reading one takes about 1 GB
-# What is read, by content. Everything else stays with its own programs (PIL would start one for PostScript).
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
 
 def clamp(images: Tensor) -> Tensor:
@@ -140,27 +142,17 @@ def to_comfy(images: Tensor) -> Tensor:
 def from_pil(image: Image.Image) -> Tensor:
     """A PIL image of any mode -> ``[1,3,H,W]`` in [-1,1].
 
-    The EXIF orientation is applied; 16-bit grey keeps its precision; palettes are expanded; alpha is dropped (the
-    stored colours count, as in ComfyUI's LoadImage), not composited.
+    The EXIF orientation and a colour profile are applied; 16-bit grey keeps its precision; palettes are expanded; alpha
+    is dropped (the stored colours count, as in ComfyUI's LoadImage), not composited.
 
     Raises:
         InputError: a float image outside [0,1], or a mode PIL cannot turn into RGB.
     """
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image).astype(np.float32)
-        scale = 1.0 if image.mode == "F" else 65535.0
-        if not np.isfinite(values).all() or values.min() < 0 or values.max() > scale:
-            raise InputError(
-                f"A picture of mode {image.mode} must hold 0..{scale:g}, found "
-                f"{values.min():g}..{values.max():g}."
-            )
-        grey = torch.from_numpy(values / scale * 2.0 - 1.0)
-        return grey[None, None].repeat(1, 3, 1, 1)
-    try:
-        return from_uint8(np.array(image.convert("RGB")))
-    except (ValueError, OSError) as error:
-        raise InputError(f"The picture's mode {image.mode} cannot be converted to RGB: {error}.") from error
+    grey = deep_grey(image)
+    if grey is not None:
+        return torch.from_numpy(grey * 2.0 - 1.0)[None, None].repeat(1, 3, 1, 1)
+    return from_uint8(np.array(pil_to_rgb(image)))
 
 
 def to_pil(images: Tensor) -> list[Image.Image]:
@@ -182,8 +174,8 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
 
     Raises:
         NotFoundError: there is no such file.
-        InputError: not a picture, truncated, larger than 16384 pixels on a side, than 50 million pixels in all, or
-            than 512 MiB as a file.
+        InputError: a folder, not a picture, truncated, larger than 16384 pixels on a side, than 50 million pixels in
+            all, or than 512 MiB as a file.
     """
     source = Path(path)
     if os.path.isdir(source):
@@ -193,57 +185,27 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
     try:
         if source.stat().st_size > LARGEST_FILE:
             raise InputError(f"{source.name} is larger than {LARGEST_FILE >> 20} MiB; give a smaller picture.")
-        # From memory, because a decoder asks a file for as many bytes as its header claims to have.
-        with Image.open(io.BytesIO(source.read_bytes()), formats=FORMATS) as image:
-            if max(image.size) > LARGEST_SIDE or image.width * image.height > LARGEST_PICTURE:
-                raise InputError(
-                    f"{source.name} is {image.width}x{image.height}; at most {LARGEST_SIDE} pixels on a side and "
-                    f"{LARGEST_PICTURE // 1_000_000} million in all are read. Crop it around the face."
-                )
-            image.load()
-            return image
-    except UnidentifiedImageError as error:
-        raise InputError(
-            f"{source.name} is not a picture that can be read; use PNG, JPEG, WebP, TIFF or "
-            "BMP."
-        ) from error
-    except InputError:
-        raise
-    except Image.DecompressionBombError:
-        raise InputError(
-            f"{source.name} has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000} million pixels; at most "
-            f"{LARGEST_PICTURE // 1_000_000} million are read. Crop it around the face, or make it smaller."
-        ) from None
-    except Exception as error:  # decoders of damaged files raise anything from EOFError to struct.error
-        raise InputError(
-            f"{source.name} cannot be read as a picture ({error}); it may be truncated or "
-            "damaged."
-        ) from error
+        data = source.read_bytes()
+    except OSError as error:
+        raise InputError(f"{source.name} cannot be read: {error.strerror}.") from error
+    return decode(data, source.name)
 
 
 def save_image(image: Tensor | Image.Image, path: str | os.PathLike[str]) -> Path:
     """Write one picture (``[3,H,W]``, ``[1,3,H,W]`` in [-1,1], or PIL) by the suffix of ``path``, atomically.
 
+    A PIL image keeps its alpha, its 16 bits and its colour profile; see :mod:`.picture_files`.
+
     Raises:
-        InputError: more than one image, an unknown suffix, or a folder that cannot be written.
+        InputError: more than one image, an unknown suffix, one that cannot hold the picture (:func:`check_target`), or
+            a folder that cannot be written.
     """
-    target = Path(path)
     if isinstance(image, Tensor):
         checked = check_image(image, "picture to save")
         if checked.shape[0] != 1:
             raise InputError(f"One file holds one picture, found a batch of {checked.shape[0]}.")
         image = to_pil(checked)[0]
-    if target.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"):
-        raise InputError(f"Cannot write a picture named {target.name}; end it in .png, .jpg, .webp, .bmp or .tif.")
-    options = {"quality": 95, "subsampling": 0} if target.suffix.lower() in (".jpg", ".jpeg") else {}
-    try:
-        with atomic_write(target) as temporary:
-            image.save(temporary, **options)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"Cannot write {target.name}: {error}. Choose another format or place.") from error
-    return target
+    return write_picture(image, path)
 
 
 def area_downsample(images: Tensor, size: int | tuple[int, int]) -> Tensor:

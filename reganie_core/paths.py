@@ -9,6 +9,7 @@ Every name that a person at the keyboard did not type goes through one of two fu
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import tempfile
@@ -18,7 +19,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .errors import InputError, UnsafePathError
 
-__all__ = ["MAX_NAME", "atomic_write", "check_name", "is_file", "placed", "refuse_overwriting_inputs",
+__all__ = ["MAX_NAME", "atomic_write", "check_name", "is_file", "placed", "read_text", "refuse_overwriting_inputs",
            "safe_join"]
 
 MAX_NAME = 512
@@ -108,6 +109,21 @@ def is_file(path: str | os.PathLike[str]) -> bool:
         return Path(path).is_file()
     except (OSError, ValueError):
         return False
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A text file that a person wrote: UTF-8, or UTF-16 with the mark that Windows' editors put first; the mark is left
+    out, and bytes that are no text become U+FFFD.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if wide else "utf-8-sig", errors="replace")
 
 
 @contextmanager

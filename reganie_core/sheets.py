@@ -10,7 +10,7 @@ from torch import Tensor
 from .errors import InputError
 from .images import to_pil
 
-__all__ = ["contact_sheet", "difference_picture"]
+__all__ = ["contact_sheet", "difference_picture", "in_cell"]
 
 BACKGROUND = (250, 249, 247)
 INK = (38, 38, 42)
@@ -37,12 +37,13 @@ def _fit_text(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.ImageFont, w
     return lines
 
 
-def contact_sheet(rows: Sequence[Sequence[Tensor | None]], columns: Sequence[str] = (), row_labels: Sequence[str] = (),
-                  title: str = "", cell: int = 160, smooth: bool = True, gap: int = 8) -> Image.Image:
+def contact_sheet(rows: Sequence[Sequence[Tensor | Image.Image | None]], columns: Sequence[str] = (),
+                  row_labels: Sequence[str] = (), title: str = "", cell: int = 160, smooth: bool = True,
+                  gap: int = 8) -> Image.Image:
     """One picture of many.
 
     Args:
-        rows: images ``[3,H,W]`` in [-1,1], any sizes; None leaves a cell empty.
+        rows: images ``[3,H,W]`` in [-1,1] or of PIL, any sizes; None leaves a cell empty.
         columns, row_labels: texts above the columns and left of the rows; empty for none.
         cell: side of a cell in pixels; larger pictures are reduced, smaller ones enlarged.
         smooth: enlarge with Lanczos; False shows the pixels (nearest).
@@ -109,11 +110,19 @@ class _Plan:
                 draw.text(where, text, font=self.font, fill=SOFT, anchor="ra")
 
 
-def _paste(sheet: Image.Image, picture: Tensor, box: tuple[int, int], cell: int, smooth: bool) -> None:
-    """Scale to fit the cell, keep the aspect, centre."""
-    image = to_pil(picture[None] if picture.ndim == 3 else picture)[0]
+def in_cell(picture: Tensor, cell: int, smooth: bool = True) -> Image.Image:
+    """A picture ``[3,H,W]`` in [-1,1] scaled so that its longer side is ``cell`` pixels."""
+    return _scaled(to_pil(picture[None] if picture.ndim == 3 else picture)[0], cell, smooth)
+
+
+def _scaled(image: Image.Image, cell: int, smooth: bool) -> Image.Image:
     factor = cell / max(image.size)
     size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
     filter_ = Image.Resampling.LANCZOS if smooth or factor < 1 else Image.Resampling.NEAREST
-    image = image.resize(size, filter_)
-    sheet.paste(image, (box[0] + (cell - size[0]) // 2, box[1] + (cell - size[1]) // 2))
+    return image if size == image.size else image.resize(size, filter_)
+
+
+def _paste(sheet: Image.Image, picture: Tensor | Image.Image, box: tuple[int, int], cell: int, smooth: bool) -> None:
+    """Scale to fit the cell, keep the aspect, centre."""
+    image = _scaled(picture, cell, smooth) if isinstance(picture, Image.Image) else in_cell(picture, cell, smooth)
+    sheet.paste(image, (box[0] + (cell - image.width) // 2, box[1] + (cell - image.height) // 2))

@@ -58,7 +58,9 @@ def test_several_photos_one_without_a_face(photo, tiny_domain, tmp_path, capfd):
     common = ("edit", photo, tmp_path / "wall.png", "-o", tmp_path / "o", "--domain", tiny_domain, "--align", tmp_path,
               "--json")
     assert run(*common) == 1
-    assert "wall.png" in capfd.readouterr().err and not (tmp_path / "o" / "photo.png").exists()
+    said = capfd.readouterr()
+    assert "wall.png" in said.err and (tmp_path / "o" / "photo.png").exists()
+    assert "No face" in json.loads(said.out)["pictures"][1]["error"] and not (tmp_path / "o" / "wall.png").exists()
     assert run(*common, "--missing", "skip") == 0
     report = json.loads(capfd.readouterr().out)["pictures"]
     assert report[0]["result"].endswith("photo.png") and report[1]["result"] is None

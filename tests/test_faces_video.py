@@ -65,8 +65,9 @@ def test_frames_without_a_face_follow_the_policy():
     assert all(faces.track_faces(points, (130, 110), 32, missing="hold", longest_gap=9).faces)
     with pytest.raises(NotFoundError, match="Frame 2"):
         faces.track_faces(points, (130, 110), 32, missing="error")
-    with pytest.raises(NotFoundError, match="None of the 2 frames"):
-        faces.track_faces([None, None], (130, 110), 32)
+    for missing in ("skip", "hold"):
+        nobody = faces.track_faces([None, None], (130, 110), 32, missing=missing)
+        assert nobody.faces == (None, None) and not nobody.found.any()
 
 
 class Scripted:

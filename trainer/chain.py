@@ -42,6 +42,7 @@ if __name__ == "__main__" and not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from reganie_core.errors import InputError, NotFoundError, ReganieError  # noqa: E402
+from reganie_core.paths import read_text  # noqa: E402
 
 TRAIN, EVALUATE = (Path(__file__).resolve().with_name(name) for name in ("train.py", "evaluate.py"))
 CHAINS = TRAIN.with_name("configs") / "chains"
@@ -86,7 +87,7 @@ def read_chain(folder: Path, only: list[str], chain: str = "chain") -> list[Job]
     if path is None:
         raise NotFoundError(f"No chain {places[0]} nor {places[1]}; shipped chains are in trainer/configs.")
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(read_text(path))
         shared = data["options"] if isinstance(data, dict) else []
         if not isinstance(shared, list) or not all(isinstance(item, str) for item in shared):
             raise TypeError('"options" must be a list of texts')

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from reganie_core.errors import InputError, NotFoundError
+from reganie_core.paths import read_text
 
 C = TypeVar("C", bound="StageConfig")
+LARGEST_LR, MOST_THREADS = 10.0, 1024
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """The numbers in an option: itself, or those in a list or table."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+    elif isinstance(value, list | tuple | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(inner)
 
 
 @dataclass
@@ -39,12 +52,31 @@ class StageConfig:
 
     def validate(self) -> None:
         """Raise InputError for values that cannot train."""
+        self._check_numbers()
         if self.batch < 1 or self.total_kimg <= 0:
             raise InputError(f"batch ({self.batch}) and total_kimg ({self.total_kimg}) must be positive.")
+        if not 0 < self.lr <= LARGEST_LR:
+            raise InputError(f"lr is a step of Adam, above 0 and at most {LARGEST_LR:g}; found {self.lr:g}.")
+        if max(self.beta1, self.beta2) >= 1:
+            raise InputError(f"beta1 and beta2 are from 0 to below 1; found {self.beta1:g} and {self.beta2:g}.")
         if self.accumulate < 1:
             raise InputError(f"accumulate counts the micro-batches of a step, at least 1; found {self.accumulate}.")
+        if self.threads > MOST_THREADS:
+            raise InputError(f"threads is at most {MOST_THREADS}, 0 for PyTorch's choice; found {self.threads}.")
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise InputError(f"dtype is float32, bfloat16 or float16, found {self.dtype!r}.")
+
+    def _check_numbers(self) -> None:
+        """No option of any stage has a meaning below 0 (tables may), intervals and counts of pictures are above it."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            for number in _numbers(value):
+                if not math.isfinite(number) or abs(number) >= 2**63:
+                    raise InputError(f"{field.name} takes finite numbers; found {number:g}.")
+                if number < 0 and not isinstance(value, dict) and field.default != -1:
+                    raise InputError(f"{field.name} is not below 0; found {number:g}.")
+                if number == 0 and field.name.endswith(("_interval", "_every_kimg", "_count", "_people", "_views")):
+                    raise InputError(f"{field.name} must be above 0; found 0.")
 
     def check_shares(self, *names: str) -> None:
         """Raise InputError for those of these options that are no share."""
@@ -104,7 +136,7 @@ def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:
         if not path.is_file():
             raise NotFoundError(f"No config file {path}; the shipped ones are in trainer/configs.")
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(read_text(path))
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path} is not valid JSON: {error}.") from error
         if not isinstance(data, dict):

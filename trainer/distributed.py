@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from reganie_core.cli.common import check_device
 from reganie_core.errors import InputError, MismatchError
 
 # Long, because rendering or listing data on the first process can take a while. A worker that dies is noticed by
@@ -36,9 +37,11 @@ def setup(device: str) -> str:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device={device}, but this PyTorch sees no CUDA device; use device=auto or device=cpu.")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        if device == "cuda":
-            device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized()
+    if several and device == "cuda":
+        device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+    check_device(device)
+    if several:
         cuda = device.startswith("cuda")
         if cuda:
             torch.cuda.set_device(torch.device(device))

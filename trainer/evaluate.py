@@ -40,6 +40,7 @@ if __name__ == "__main__" and not __package__:
 import torch  # noqa: E402
 
 import reganie_core as rc  # noqa: E402
+from reganie_core.cli.common import check_device  # noqa: E402
 from reganie_core.paths import atomic_write  # noqa: E402
 from trainer import provenance  # noqa: E402
 from trainer.data import FIRST_RESERVED_SEED  # noqa: E402
@@ -103,7 +104,7 @@ def prepare(args: argparse.Namespace) -> Any:
     if args.seed is None:
         args.seed = FIRST_VALIDATION_SEED if args.validation else FIRST_RESERVED_SEED
     check_seed(args.seed, args.count, args.validation)
-    domain = rc.load_domain(args.domain, device=args.device)
+    domain = rc.load_domain(args.domain, device=check_device(args.device))
     domain.require("generator")
     local = load_local(args.weights, args.device) if args.weights else Local()
     judge, identity = load_judges(domain, args.judge, args.identity, args.device, needed=not local)

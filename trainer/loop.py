@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import signal
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from reganie_core.errors import InputError, ReganieError
+from reganie_core.errors import CorruptCheckpointError, InputError, ReganieError
 from reganie_core.paths import atomic_write
 
 from . import distributed, provenance, state
 from .clock import Clock
 from .config import StageConfig, differences, to_dict
 from .report import Report
+from .sources.pictures import Pictures
 from .stages.base import LossScale
 from .used import changes, networks_of, refuse
+
+T = TypeVar("T")
 
 
 class Stage(Protocol):
@@ -68,13 +72,6 @@ def to_numbers(steps: list[dict[str, float | Tensor]]) -> list[dict[str, float]]
     tensors = [v.detach().float() for terms in steps for v in terms.values() if isinstance(v, Tensor)]
     values = iter(distributed.mean(torch.stack(tensors)).tolist() if tensors else [])
     return [{k: next(values) if isinstance(v, Tensor) else float(v) for k, v in terms.items()} for terms in steps]
-
-
-def sweep(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote has left in a run's folder."""
-    for pattern in (".*.safetensors.*.tmp", ".part-*", ".probe*.tmp", ".preflight*"):
-        for orphan in folder.glob(pattern):
-            shutil.rmtree(orphan, ignore_errors=True) if orphan.is_dir() else orphan.unlink(missing_ok=True)
 
 
 class Diverged(ReganieError):
@@ -129,13 +126,18 @@ class Run:
                 raise InputError(f"{self.folder} already holds a run; add --resume to continue it, or choose "
                                  "another --out folder.")
             self._resume(other_networks)
+        elif resume:
+            self.say(f"There is no state in {self.folder} to resume from: the run starts from the beginning.")
         if self.main:
-            sweep(self.folder)
+            state.sweep(self.folder)
             try:
                 with atomic_write(self.folder / "config.json") as temporary:     # --resume reads it
                     temporary.write_text(json.dumps(to_dict(self.config), indent=1) + "\n")
             except OSError as error:
                 raise InputError(f"{self.folder} cannot be written: {error.strerror}. Choose another --out.") from error
+            data = getattr(self.stage, "data", None)
+            if isinstance(data, Pictures):
+                self.say(f"{len(data)} training pictures in {data.where()}")
 
     def _resume(self, other_networks: bool) -> None:
         """The first process reads the state and hands it to the others, whose disks need not hold it."""
@@ -167,8 +169,24 @@ class Run:
         if math.isfinite(self.best):
             counters["best"] = self.best
         if self.main:
-            state.save_state(self.state_path, self.stage.modules, self.stage.optimizers, counters,
-                             to_dict(self.config))
+            with self.finite():
+                state.save_state(self.state_path, self.stage.modules, self.stage.optimizers, counters,
+                                 to_dict(self.config))
+
+    @contextmanager
+    def finite(self) -> Iterator[None]:
+        """Writing weights that are not finite says that the training diverged: no file is to blame."""
+        try:
+            yield
+        except CorruptCheckpointError as error:
+            raise self.diverged(f"The weights are no longer finite, nothing of them is written: {error}") from error
+
+    def diverged(self, what: str) -> Diverged:
+        """The error that ends a run whose numbers left the range of floats, with what to do next."""
+        last = state.newest(self.state_path)
+        advice = f"a lower lr (now {self.config.lr:g}), or with dtype=float32."
+        return Diverged(f"{what} The last good state is {last}; resume from it with {advice}" if last else
+                        f"{what} Nothing was saved before; start again with {advice}")
 
     def export(self, metrics: dict[str, float], path: Path | None = None) -> None:
         """The slim file people load, with its provenance."""
@@ -176,7 +194,8 @@ class Run:
             record = provenance.collect(self.command, self.config, self.seen, metrics, world_size=distributed.world())
             if self.former_networks:
                 record["former_networks"] = self.former_networks
-            self.stage.export(path or self.export_path, record)
+            with self.finite():
+                self.stage.export(path or self.export_path, record)
 
     def set_lr(self) -> None:
         start = self.config.lr_decay_from
@@ -196,8 +215,7 @@ class Run:
             if self.folder.is_dir():
                 self.report.record({"kimg": self.seen / 1000, "skipped": bad})
         if self.bad_steps >= BAD_STEPS:
-            raise Diverged(f"Ten steps in a row were not finite ({', '.join(bad)}). The last good state is "
-                           f"{self.state_path}; resume from it with a lower lr, or with dtype=float32.")
+            raise self.diverged(f"Ten steps in a row were not finite ({', '.join(bad)}).")
         return not bad
 
     def run(self) -> None:
@@ -231,7 +249,7 @@ class Run:
             self._sheet()
         while self.seen < total and not self.stopping:
             self.set_lr()
-            pending.append(self.stage.step(self.seen))
+            pending.append(self._or_rescue(lambda: self.stage.step(self.seen)))
             self.seen += config.batch
             ticking = self.seen - tick_seen >= config.tick_kimg * 1000
             look = len(pending) >= patience or ticking or self.seen >= total
@@ -242,7 +260,11 @@ class Run:
                             sums[name].append(value)
                 pending.clear()
                 saving = self.main and time.time() > next_save
-                self.stopping, saving = distributed.any_of([self._asked_to_stop, saving])
+                trouble = getattr(getattr(self.stage, "data", None), "trouble", "")
+                self.stopping, saving, ending = distributed.any_of([self._asked_to_stop, saving, bool(trouble)])
+                if ending:
+                    self._keep(self.save)
+                    raise InputError(trouble or "Another process met too many pictures that cannot be used.")
             if ticking:
                 self._tick({k: sum(v) / len(v) for k, v in sums.items()}, time.time() - tick_start,
                            self.seen - tick_seen)
@@ -254,6 +276,28 @@ class Run:
                 self._validate()
             if look and saving and not self.stopping:
                 next_save = time.time() + (config.save_minutes * 60 if self._save_or_say() else SAVE_RETRY)
+
+    def _or_rescue(self, work: Callable[[], T]) -> T:
+        """What `work` gives; where it cannot go on (bad pictures, full memory), what was learned is saved first.
+
+        Only the first process writes and nobody is asked: the others may be in the middle of the step.
+        """
+        try:
+            return work()
+        except (ReganieError, torch.OutOfMemoryError):
+            if self.main and self.seen:
+                try:
+                    self._keep(self._write_state)
+                except (ReganieError, OSError) as error:
+                    self.say(f"What was learned could not be saved: {error}")
+            raise
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        """State and network before an end that nobody asked for."""
+        self._count_time()
+        write()
+        self.export({})
+        self.say(f"saved at {self.seen / 1000:.1f} kimg; --resume goes on from there")
 
     def _finish(self) -> None:
         """Leave: the state first, for it is what nobody can make again."""
@@ -290,7 +334,7 @@ class Run:
         """Metrics; the file of the best ones so far is kept beside the last."""
         if not self.main:
             return {}
-        found = self.stage.validate()
+        found = self._or_rescue(self.stage.validate)
         metrics = {name: value for name, value in found.items() if math.isfinite(value)}
         if len(metrics) < len(found):       # a reader that always says the same correlates with nothing: no number
             self.say(f"kimg {self.seen / 1000:8.1f}  not a number: {', '.join(sorted(found.keys() - metrics.keys()))}")

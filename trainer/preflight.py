@@ -197,8 +197,9 @@ def _trial(run: Run) -> str:
             run.stage.sheet(Path(folder) / "sheet.png")
             run.stage.validate()
             run.export({}, Path(folder) / run.export_path.name)
-            state.save_state(Path(folder) / "state.safetensors", run.stage.modules, run.stage.optimizers, {},
-                             to_dict(run.config))
+            with run.finite():
+                state.save_state(Path(folder) / "state.safetensors", run.stage.modules, run.stage.optimizers, {},
+                                 to_dict(run.config))
     hours = seconds * run.config.total_kimg * 1000 / run.config.batch / 3600
     split = f"; {run.config.accumulate} micro-batches, because {asked} would not fit" \
         if run.config.accumulate != asked else ""

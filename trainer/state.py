@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,19 @@ def names(path: Path) -> tuple[Path, Path, Path]:
 
 def exists(path: Path) -> bool:
     """Whether there is anything to resume from."""
-    return any(name.exists() for name in names(path))
+    return newest(path) is not None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left in a run's folder."""
+    for pattern in (".*.safetensors.*.tmp", ".part-*", ".probe*.tmp", ".preflight*"):
+        for orphan in folder.glob(pattern):
+            shutil.rmtree(orphan, ignore_errors=True) if orphan.is_dir() else orphan.unlink(missing_ok=True)
+
+
+def newest(path: Path) -> Path | None:
+    """The file that a resumed run begins with, None where there is none."""
+    return next((name for name in names(path) if name.exists()), None)
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -51,7 +51,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 if __name__ == "__main__" and not __package__:
     # Replace, not add: the modules of trainer/ must not shadow anything.
@@ -84,12 +84,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def split_arguments(argv: list[str]) -> list[str]:
-    """Let `key=value` stand anywhere, also when the stage is left out."""
-    pairs = [a for a in argv if "=" in a and not a.startswith("-")]
-    rest = [a for a in argv if a not in pairs]
-    if not any(a in STAGES for a in rest):
-        rest.insert(0, "rectifier")
-    return rest + pairs
+    """Let `key=value` stand anywhere, also when the stage is left out; what follows --out or --config is a path."""
+    pairs: list[str] = []
+    rest: list[str] = []
+    named = False
+    for before, word in zip(["", *argv], argv, strict=False):
+        path = before in ("--out", "--config")
+        (pairs if "=" in word and not word.startswith("-") and not path else rest).append(word)
+        named = named or (word in STAGES and not path)
+    return ([] if named else ["rectifier"]) + rest + pairs
 
 
 def read_config(args: argparse.Namespace) -> configs.StageConfig:
@@ -101,6 +104,18 @@ def read_config(args: argparse.Namespace) -> configs.StageConfig:
                      *args.overrides]
         return configs.build(cls, own, overrides)
     return configs.build(cls, args.config, args.overrides)
+
+
+def make_stage(name: str, config: configs.StageConfig) -> Any:
+    """The stage with its networks; sizes and numbers that no network can have are said with the options they are in."""
+    try:
+        return stage_class(name)(config)
+    except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:
+        if isinstance(error, ReganieError) or "out of memory" in str(error):
+            raise
+        plain = configs.to_dict(type(config)())
+        given = ", ".join(f"{k}={v}" for k, v in configs.to_dict(config).items() if plain[k] != v)
+        raise InputError(f"The {name} stage cannot be made with these options ({given}): {error}") from error
 
 
 def train(args: argparse.Namespace, command: list[str]) -> None:
@@ -118,7 +133,7 @@ def train(args: argparse.Namespace, command: list[str]) -> None:
     accelerate.tune(config.device)
     try:
         with distributed.main_first():
-            stage = stage_class(args.stage)(config)
+            stage = make_stage(args.stage, config)
         run = Run(stage, Path(args.out), command)
         run.prepare(args.resume, args.other_networks)
         if config.compile:

@@ -102,6 +102,7 @@ def _control(name: str, description: str) -> dict[str, Any]:
         "unit": "",
         "default": 0.0,
         "description": description,
+        "guessed": True,
     }
 
 

@@ -24,7 +24,9 @@ __all__ = [
     "add_domain",
     "add_fit",
     "ensure_folder",
+    "load_source",
     "load_sources",
+    "one_line",
     "output_paths",
     "print_json",
     "read_edits",
@@ -61,43 +63,48 @@ class Source:
         return portraits.render(portraits.edit(self.portrait, changes), size)
 
 
-def load_sources(specs: list[str], size: int, fit: str, largest: int | None = None) -> list[Source]:
-    """Every input as ``[1,3,s,s]``; see ``PORTRAIT_HELP`` for what a spec may be.
+def load_source(spec: str, size: int, fit: str, largest: int | None = None) -> Source:
+    """One input as ``[1,3,s,s]``; see ``PORTRAIT_HELP`` for what a spec may be.
 
-    s is ``size``; with ``largest`` it is that of the largest picture, up to so many pixels, and portraits are drawn at
+    s is ``size``; with ``largest`` it is the picture's own side, up to so many pixels, and portraits are drawn at
     ``DRAWN`` pixels.
     """
     from .. import portraits
     from ..images import clamp, load_image, resize, square
 
-    found: list[tuple[str, str, Any, Any]] = []
-    for spec in specs:
-        match = PORTRAIT.fullmatch(spec)
-        if match and not Path(spec).exists():
-            items = tuple(match[2].split("+")) if match[2] else ()
-            people = portraits.sample(1, int(match[1]), items=items)
-            picture = portraits.render(people, max(size, min(DRAWN, largest)) if largest else size)
-            found.append((spec, " ".join([match[1], *items]), picture, people))
-        else:
-            try:
-                found.append((spec, Path(spec).stem, square(load_image(spec), fit), None))
-            except InputError as error:
-                name = Path(spec).name
-                raise error if name in str(error) else type(error)(f"{name}: {error}") from error
-    side = max(size, min(largest or size, max(picture.shape[-1] for _, _, picture, _ in found)))
-    return [Source(spec, label, clamp(resize(picture, side)), people) for spec, label, picture, people in found]
+    match = PORTRAIT.fullmatch(spec)
+    if match and not Path(spec).exists():
+        items = tuple(match[2].split("+")) if match[2] else ()
+        people = portraits.sample(1, int(match[1]), items=items)
+        drawn = portraits.render(people, max(size, min(DRAWN, largest)) if largest else size)
+        return Source(spec, " ".join([match[1], *items]), drawn, people)
+    try:
+        picture = square(load_image(spec), fit)
+    except InputError as error:
+        name = Path(spec).name
+        raise error if name in str(error) else type(error)(f"{name}: {error}") from error
+    side = max(size, min(largest or size, picture.shape[-1]))
+    return Source(spec, Path(spec).stem, clamp(resize(picture, side)))
+
+
+def load_sources(specs: list[str], size: int, fit: str, largest: int | None = None) -> list[Source]:
+    """Every input as ``[1,3,s,s]``, all of them in memory."""
+    return [load_source(spec, size, fit, largest) for spec in specs]
 
 
 def output_paths(specs: list[str], out: str, suffix: str = ".png") -> list[Path]:
     """Where the results go: ``out`` itself for one picture and a name with a suffix, else files in the folder ``out``.
 
     Raises:
-        InputError: a result would overwrite an input, or a file stands where the folder should be.
+        InputError: a result would overwrite an input, a name that no picture can have, or a file stands where the
+            folder should be.
     """
+    from ..images import check_target
     from ..paths import refuse_overwriting_inputs
 
     target = Path(out)
     if len(specs) == 1 and target.suffix and not target.is_dir():
+        check_target(target)
         ensure_folder(target.parent)
         paths = [target]
     else:
@@ -155,8 +162,14 @@ def check_device(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, ImportError) as error:
-        raise InputError(f"The device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+        raise InputError(f"The device {ascii(name)} cannot be used here ({str(error).splitlines()[0][:80]}); devices "
+                         "are cpu, cuda, cuda:1, mps and the like.") from error
     return name
+
+
+def one_line(message: object) -> str:
+    """One line without control characters: names out of files must not steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(message).split()))
 
 
 def print_json(data: Any) -> None:

@@ -44,10 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Edit the demo portraits, write the sheet, print the table."""
     from ..domains import load_domain
-    from ..images import save_image
+    from ..images import check_target, save_image
     from ..pipeline import edit
 
     start = time.perf_counter()
+    check_target(args.out)
     ensure_folder(Path(args.out).parent)
     domain = load_domain(args.domain, check_device(args.device))
     domain.require("generator", "encoder")
@@ -129,4 +130,6 @@ def _sheet(sources: list[Source], edits: dict[str, float], results: dict[str, Ed
         rows.append(sheet_row(results[name], index, exact[name][index : index + 1]))
         items = " + ".join(source.label.split()[1:]) or "plain"
         labels.append(f"{items}: {name} {edits[name]:+g}")
-    return contact_sheet(rows, list(COLUMNS), labels, "ReGANIE on portraits the generator has never seen", cell=256)
+    kept = [c for c in range(len(COLUMNS)) if any(row[c] is not None for row in rows)]
+    return contact_sheet([[row[c] for c in kept] for row in rows], [COLUMNS[c] for c in kept], labels,
+                         "ReGANIE on portraits the generator has never seen", cell=256)

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
+from ..errors import InputError, ReganieError
+from .batch import Batch, Done
 from .common import (
     PORTRAIT_HELP,
-    Source,
     add_device,
     add_domain,
     add_fit,
@@ -19,7 +19,7 @@ from .common import (
     print_json,
     read_edits,
 )
-from .photos import add_align, load_work
+from .photos import Photos, add_align
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,6 +32,10 @@ EPILOG = """edits:
   age=+1      change by an amount (units and ranges: python -m reganie_core controls)
   yaw=@-15    ask for an absolute value (editors that know absolute values)
   glasses=on  set a binary attribute
+  beyond a control's range the edit is computed and a warning says so; beyond twice the range it is refused
+
+several photos:
+  each result is written when it is done; those that fail are named at the end, and the exit status is 1
 
 examples:
   python -m reganie_core edit face.png -o older.png --edit age=+0.5
@@ -42,6 +46,7 @@ examples:
 
 COLUMNS = ("input", "inversion", "edited inversion", "difference", "pasted difference", "input warped",
            "carried (no network)", "rectified edit", "exact answer")
+CELL, SHEET_ROWS = 160, 400
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,47 +83,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Edit the photos."""
-    import torch
-
     from ..domains import load_domain
+    from ..editing.protocol import check_edits
     from ..images import save_image
-    from ..paths import refuse_overwriting_inputs
     from ..pipeline import edit
 
     edits = _edits(args)
-    domain = load_domain(args.domain, check_device(args.device))
-    domain.require("generator")
-    work = load_work(args, domain)
-    sources = work.sources
+    if not 0.0 <= args.strength <= 2.0:
+        raise InputError(f"--strength must be a number from 0 to 2, found {args.strength:g}.")
     paths = output_paths(args.photo, args.out)
     sheet_path = _sheet_path(args, paths)
-    if sheet_path is not None:
-        if sheet_path in paths:
-            raise InputError(f"The sheet and a result have the same name {sheet_path}; choose another.")
-        refuse_overwriting_inputs(sheet_path, list(args.photo))
-        ensure_folder(sheet_path.parent)
-    result = edit(torch.cat([source.image for source in sources]), edits, domain=domain, rectify=not args.no_rectify,
-                  strength=args.strength, output=args.output, rectifier=args.rectifier)
-    unedited = result.inversion if result.reconstruction is None else result.reconstruction
-    pictures = work.results(result.result.cpu(), unedited.cpu())
-    for path, picture in zip(paths, pictures, strict=True):
-        if picture is not None:
-            save_image(picture, path)
-    if sheet_path is not None:
-        title = _said(edits) or "no edit"
-        exact = [source.exact(edits, result.result.shape[-1]) for source in sources]
-        save_image(make_sheet(sources, result, exact, title), sheet_path)
+    domain = load_domain(args.domain, check_device(args.device))
+    domain.require("generator", "encoder")
+    batch = Batch(lambda done: None if args.json else print(
+        f"{done.spec} -> {done.path or 'no usable face, skipped'}", flush=True))
+    if edits:                       # what is wrong with an edit is wrong for every photo
+        with batch.telling():
+            check_edits(domain.editor_for(edits), edits)
+    photos = Photos(args, domain)
+    rows: list[tuple[str, list[Image.Image | None]]] = []
+    used: list[str | None] = []
+
+    def work(spec: str, path: Path) -> Done:
+        taken = photos.take(spec, path)
+        if not taken.sources:
+            picture = taken.without_faces()
+        else:
+            result = edit([source.image for source in taken.sources], edits, domain=domain,
+                          rectify=not args.no_rectify, strength=args.strength, output=args.output,
+                          rectifier=args.rectifier)
+            used.append(result.used)
+            unedited = result.inversion if result.reconstruction is None else result.reconstruction
+            picture = taken.result(result.result.cpu(), unedited.cpu())
+            if sheet_path is not None:
+                rows.extend((source.label, _cells(result, i, source.exact(edits, result.result.shape[-1])))
+                            for i, source in enumerate(taken.sources))
+        return Done(spec, None if picture is None else save_image(picture, path))
+
+    batch.run(args.photo, paths, work)
+    if sheet_path is not None and rows:
+        try:
+            save_image(make_sheet(rows, _said(edits) or "no edit"), sheet_path)
+        except ReganieError:
+            batch.finish()          # photos that failed are named, whatever comes after
+            raise
     if args.json:
-        print_json({"edits": _said(edits), "rectifier": result.used, "sheet": sheet_path and str(sheet_path),
-                    "pictures": [{"photo": spec, "result": None if picture is None else str(path)}
-                                 for spec, path, picture in zip(args.photo, paths, pictures, strict=True)]})
+        print_json({"edits": _said(edits), "rectifier": used[0] if used else None,
+                    "sheet": str(sheet_path) if sheet_path is not None and rows else None,
+                    "pictures": batch.report("result")})
     else:
-        print(f"rectifier: {result.used or 'none'}")
-        for spec, path, picture in zip(args.photo, paths, pictures, strict=True):
-            print(f"{spec} -> {'no usable face, skipped' if picture is None else path}")
-        if sheet_path is not None:
+        if used:
+            print(f"rectifier: {used[0] or 'none'}")
+        if sheet_path is not None and rows:
             print(f"sheet -> {sheet_path}")
-    return 0
+    return batch.finish()
 
 
 def _edits(args: argparse.Namespace) -> dict[str, EditValue]:
@@ -147,11 +165,28 @@ def _said(edits: dict[str, EditValue]) -> str:
 
 
 def _sheet_path(args: argparse.Namespace, paths: list[Path]) -> Path | None:
+    """Where the sheet goes, None without one.
+
+    Raises:
+        InputError: a name that no picture can have, that of a result or an input, or too many photos for one sheet.
+    """
+    from ..images import check_target
+    from ..paths import refuse_overwriting_inputs
+
     if args.sheet is None:
         return None
     if args.sheet:
-        return Path(args.sheet)
-    return paths[0].with_name(paths[0].stem + "_sheet.png") if len(paths) == 1 else Path(args.out) / "sheet.png"
+        path = Path(args.sheet)
+    else:
+        path = paths[0].with_name(paths[0].stem + "_sheet.png") if len(paths) == 1 else Path(args.out) / "sheet.png"
+    check_target(path)
+    if path in paths:
+        raise InputError(f"The sheet and a result have the same name {path}; choose another.")
+    if len(paths) > SHEET_ROWS:
+        raise InputError(f"A sheet shows at most {SHEET_ROWS} photos, there are {len(paths)}; leave out --sheet.")
+    refuse_overwriting_inputs(path, list(args.photo))
+    ensure_folder(path.parent)
+    return path
 
 
 def sheet_row(result: EditResult, index: int, exact: Tensor | None) -> list[Tensor | None]:
@@ -170,11 +205,17 @@ def sheet_row(result: EditResult, index: int, exact: Tensor | None) -> list[Tens
     return [*row, None if exact is None else exact[0].cpu()]
 
 
-def make_sheet(sources: list[Source], result: EditResult, exact: list[Tensor | None], title: str) -> Image.Image:
-    """One row a photo; columns without any picture (no rectifier, no exact answer) are left out."""
+def _cells(result: EditResult, index: int, exact: Tensor | None) -> list[Image.Image | None]:
+    """``sheet_row`` at the size of a sheet's cells: what is kept of a photo until all are done."""
+    from ..sheets import in_cell
+
+    return [None if picture is None else in_cell(picture, CELL) for picture in sheet_row(result, index, exact)]
+
+
+def make_sheet(rows: list[tuple[str, list[Image.Image | None]]], title: str) -> Image.Image:
+    """One row (label, cells) a face; columns without any picture (no rectifier, no exact answer) are left out."""
     from ..sheets import contact_sheet
 
-    rows = [sheet_row(result, index, exact[index]) for index in range(len(sources))]
-    kept = [c for c in range(len(COLUMNS)) if any(row[c] is not None for row in rows)]
-    return contact_sheet([[row[c] for c in kept] for row in rows], [COLUMNS[c] for c in kept],
-                         [source.label for source in sources] if len(sources) > 1 else [], title)
+    kept = [c for c in range(len(COLUMNS)) if any(cells[c] is not None for _, cells in rows)]
+    return contact_sheet([[cells[c] for c in kept] for _, cells in rows], [COLUMNS[c] for c in kept],
+                         [label for label, _ in rows] if len(rows) > 1 else [], title, CELL)

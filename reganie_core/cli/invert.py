@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .batch import Batch, Done
 from .common import (
     PORTRAIT_HELP,
     add_device,
@@ -12,7 +13,7 @@ from .common import (
     add_fit,
     check_device,
     ensure_folder,
-    load_sources,
+    load_source,
     output_paths,
     print_json,
 )
@@ -41,27 +42,30 @@ def run(args: argparse.Namespace) -> int:
     from ..domains import load_domain
     from ..images import save_image
     from ..inversion import invert
-    from ..latents import save_latent
+    from ..latents import Latent, concatenate, save_latent
     from ..metrics import l2
 
-    domain = load_domain(args.domain, check_device(args.device))
-    domain.require("generator", "encoder")
-    sources = load_sources(args.photo, domain.generator.resolution, args.fit)
     paths = output_paths(args.photo, args.out)
-    with torch.inference_mode():
-        pictures = torch.cat([source.image for source in sources]).to(args.device)
-        found = invert(domain.generator, domain.encoder, pictures)
-    errors = l2(found.image, found.inversion).tolist()
-    for path, picture in zip(paths, found.inversion.cpu(), strict=True):
-        save_image(picture, path)
     if args.latent:
         ensure_folder(Path(args.latent).parent)
-        save_latent(found.latent, args.latent, {"command": "reganie_core invert", "photos": args.photo})
-    rows = [{"photo": spec, "inversion": str(path), "l2": error}
-            for spec, path, error in zip(args.photo, paths, errors, strict=True)]
+    domain = load_domain(args.domain, check_device(args.device))
+    domain.require("generator", "encoder")
+    latents: list[Latent] = []
+
+    def work(spec: str, path: Path) -> Done:
+        image = load_source(spec, domain.generator.resolution, args.fit).image
+        with torch.inference_mode():
+            found = invert(domain.generator, domain.encoder, image.to(args.device))
+        done = Done(spec, save_image(found.inversion.cpu(), path), more={"l2": float(l2(found.image, found.inversion))})
+        latents.append(found.latent.to("cpu"))
+        return done
+
+    batch = Batch(lambda done: None if args.json else print(
+        f"{done.spec} -> {done.path}  (L2 {done.more['l2']:.4f})", flush=True))
+    batch.run(args.photo, paths, work)
+    if args.latent and latents:
+        save_latent(concatenate(latents), args.latent,
+                    {"command": "reganie_core invert", "photos": [done.spec for done in batch.done if not done.error]})
     if args.json:
-        print_json({"latent": args.latent, "pictures": rows})
-    else:
-        for row in rows:
-            print(f"{row['photo']} -> {row['inversion']}  (L2 {row['l2']:.4f})")
-    return 0
+        print_json({"latent": args.latent if latents else None, "pictures": batch.report("inversion")})
+    return batch.finish()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, NotFoundError
-from .common import Source, load_sources
+from ..paths import read_text
+from .common import Source, load_source
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from ..domains import Domain
     from ..faces import Aligned, Detector
 
-__all__ = ["Work", "add_align", "load_work"]
+__all__ = ["Photos", "Work", "add_align", "points_files"]
 
 
 def add_align(parser: argparse.ArgumentParser) -> None:
@@ -26,71 +28,96 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--align", default="none", metavar="auto|none|FILE",
                        help="auto: find the faces with --detector; FILE: points, one face a line: x,y of the eye on "
                             "the left, the eye on the right, (nose,) the mouth corner on the left, on the right; a "
-                            "folder of PHOTO.txt for several photos; none: the picture is aligned (default)")
+                            "folder of PHOTO.txt for several photos (FOLDER/PHOTO.txt where two have one name); none: "
+                            "the picture is aligned (default)")
     group.add_argument("--detector", metavar="FILE",
                        help="face detector: kornia's yunet_final.pth, a mediapipe .task, an insightface folder")
     group.add_argument("--face", default="largest", metavar="WHICH",
                        help="largest, left, centre, all, ..., a number from the left, or @x,y (default: largest)")
     group.add_argument("--missing", choices=("error", "skip"), default="error",
-                       help="what to do with a photo without a usable face (default: stop with an error)")
+                       help="what to do with a photo without a usable face (default: it counts as failed)")
     group.add_argument("--paste-back", action="store_true", help="put the edited face back into the whole photo")
 
 
 @dataclass
 class Work:
-    """What is edited, and how the results become pictures again; one result for each photo, None where skipped."""
+    """One photo: what of it is edited, and how the results become a picture again."""
 
     sources: list[Source]
-    photos: list[Image.Image] = field(default_factory=list)
+    photo: Image.Image | None = None
     aligned: Aligned | None = None
     paste_back: bool = False
 
-    def results(self, edited: Tensor, unedited: Tensor) -> list[Any]:
-        """The pictures to save for the edited crops ``[N,3,s,s]`` and what the networks make of the unedited ones."""
+    def result(self, edited: Tensor, unedited: Tensor) -> Any:
+        """The picture to save for the edited crops ``[N,3,s,s]`` and what the networks make of the unedited ones."""
         if self.aligned is None:
-            return list(edited)
+            return edited[0]
+        from ..colours import profile_of
         from ..faces import paste_faces
+        from ..images import to_pil
 
         if self.paste_back:
-            return list(paste_faces(self.photos, edited, self.aligned.faces, reference=unedited).photos)
-        found: list[Any] = [None] * len(self.photos)
-        for face, crop in zip(self.aligned.faces, edited, strict=True):
-            found[face.index] = crop
-        return found
+            return paste_faces(self.photo, edited, self.aligned.faces, reference=unedited).photos
+        crop = to_pil(edited)[0]
+        if profile := profile_of(self.photo, "RGB"):        # its numbers are those of the photo
+            crop.info["icc_profile"] = profile
+        return crop
+
+    def without_faces(self) -> Any:
+        """The picture to save where no face is usable and that is allowed: the photo as it was, or none."""
+        return self.result(self.aligned.crops, self.aligned.crops) if self.paste_back and self.aligned else None
 
 
-def load_work(args: argparse.Namespace, domain: Domain) -> Work:
-    """The pictures to edit, aligned if that was asked for.
+class Photos:
+    """The photos of a command, read one at a time.
 
     Raises:
-        InputError, NotFoundError: options that do not go together, a file that is not there, a photo without a face.
+        InputError, NotFoundError: options that do not go together, or a detector or points that are not there.
     """
-    size = domain.generator.resolution  # type: ignore[union-attr]
-    from ..images import LARGEST_PHOTO
 
-    largest = LARGEST_PHOTO if getattr(args, "output", "") == "photo" else None
-    if args.align == "none":
-        if args.paste_back or args.detector:
-            raise InputError("--paste-back and --detector need --align auto or --align FILE: nothing is cut out of an "
-                             "aligned picture.")
-        return Work(load_sources(args.photo, size, args.fit, largest))
-    from ..faces import align_photos
-    from ..images import open_picture
+    def __init__(self, args: argparse.Namespace, domain: Domain) -> None:
+        from ..images import LARGEST_PHOTO
 
-    photos = [open_picture(spec) for spec in args.photo]
-    points = None if args.align == "auto" else _points(args.align, args.photo)
-    names = [Path(spec).name for spec in args.photo]
-    aligned = align_photos(
-        photos, None if largest else size, smallest=size, points=points,
-        detector=_detector(args) if points is None else None, which=args.face,
-        missing=args.missing, names=names, framing="portraits" if domain.name == "portraits" else "ffhq")
-    if not aligned.faces:
-        raise NotFoundError(f"None of the {len(photos)} photos has a usable face; nothing was written.")
-    if len(aligned.faces) > int(aligned.found.sum()) and not args.paste_back:
-        raise InputError("Several faces of one photo go back into it together: add --paste-back, or choose one --face.")
-    sources = [Source(args.photo[face.index], Path(args.photo[face.index]).stem, aligned.crops[i : i + 1])
-               for i, face in enumerate(aligned.faces)]
-    return Work(sources, photos, aligned, args.paste_back)
+        self.args, self.size = args, domain.generator.resolution  # type: ignore[union-attr]
+        self.largest = LARGEST_PHOTO if getattr(args, "output", "") == "photo" else None
+        self.framing = "portraits" if domain.name == "portraits" else "ffhq"
+        self.detector: Detector | None = None
+        self.points: dict[str, Path] = {}
+        if args.align == "none":
+            if args.paste_back or args.detector:
+                raise InputError("--paste-back and --detector need --align auto or --align FILE: nothing is cut out of "
+                                 "an aligned picture.")
+        elif args.align == "auto":
+            self.detector = _detector(args)
+        else:
+            self.points = points_files(args.align, args.photo)
+
+    def take(self, spec: str, target: Path) -> Work:
+        """Read and align one photo whose result goes to ``target``.
+
+        Raises:
+            InputError, NotFoundError: a file that is not there or no picture, a photo without a face, a result that
+                ``target`` cannot hold.
+        """
+        args = self.args
+        if args.align == "none":
+            return Work([load_source(spec, self.size, args.fit, self.largest)])
+        from ..faces import align_photos
+        from ..faces.picture import kept_mode
+        from ..images import check_target, open_picture
+
+        photo = open_picture(spec)
+        if args.paste_back:
+            check_target(target, kept_mode(photo), photo.size)
+        points = None if self.detector else _read_points(self.points[spec]) if spec in self.points else []
+        aligned = align_photos(photo, None if self.largest else self.size, smallest=self.size, points=points,
+                               detector=self.detector, which=args.face, framing=self.framing,
+                               missing=args.missing, names=[Path(spec).name])
+        if len(aligned.faces) > 1 and not args.paste_back:
+            raise InputError("Several faces of one photo go back into it together: add --paste-back, or choose one "
+                             "--face.")
+        sources = [Source(spec, Path(spec).stem, aligned.crops[i : i + 1]) for i in range(len(aligned.faces))]
+        return Work(sources, photo, aligned, args.paste_back)
 
 
 def _detector(args: argparse.Namespace) -> Detector:
@@ -102,26 +129,50 @@ def _detector(args: argparse.Namespace) -> Detector:
     return load_detector(args.detector, args.device)
 
 
-def _points(place: str, photos: list[str]) -> list[list[Tensor] | None]:
-    """The faces of each photo from a file, or from a folder with one file a photo (none: no face)."""
+def points_files(place: str, photos: Sequence[str]) -> dict[str, Path]:
+    """The points file of each photo that has one: ``place`` itself, or in the folder ``place`` what is there of
+    FOLDER/PHOTO.txt and PHOTO.txt, with PHOTO the photo's name with or without its ending, FOLDER its folder's name.
+
+    Raises:
+        InputError: several photos and one file, or several photos whose points would be the same file.
+    """
+    folder = Path(place)
+    if not folder.is_dir():
+        if len(photos) > 1:
+            raise InputError(f"There are {len(photos)} photos: give a folder with a PHOTO.txt for each of them to "
+                             "--align.")
+        return {photos[0]: folder}
+    found: dict[str, Path] = {}
+    users: dict[Path, Path] = {}
+    for spec in photos:
+        photo = Path(spec).resolve()
+        names = [f"{photo.name}.txt", f"{photo.stem}.txt"]
+        files = [folder / photo.parent.name / name for name in names] + [folder / name for name in names]
+        file = next((file for file in files if file.is_file()), None)
+        if file is None:        # no face in this one, or the other photos' faces only
+            continue
+        other = users.setdefault(file, photo)
+        if other != photo:
+            raise InputError(f"{other} and {photo} would both take their points from {file}. Give each its own: "
+                             f"{_own(folder, other, photo)}.")
+        found[spec] = file
+    return found
+
+
+def _own(folder: Path, *photos: Path) -> str:
+    """Names of points files that no two of these photos share."""
+    apart = len({photo.parent.name for photo in photos}) == len(photos)
+    return " and ".join(str(folder / p.parent.name / f"{p.stem}.txt" if apart else folder / f"{p.name}.txt")
+                        for p in photos)
+
+
+def _read_points(file: Path) -> list[Tensor]:
+    """The faces in a points file."""
     from ..faces import parse_points
 
-    folder = Path(place)
-    if folder.is_dir():
-        files = [folder / f"{Path(photo).stem}.txt" for photo in photos]
-    elif len(photos) == 1:
-        files = [folder]
-    else:
-        raise InputError(f"There are {len(photos)} photos: give a folder with a PHOTO.txt for each of them to --align.")
-    found: list[list[Tensor] | None] = []
-    for file in files:
-        if not file.is_file():
-            if not folder.is_dir():
-                raise NotFoundError(f"There are no points at {file}. Give a text file, or auto or none.")
-            found.append(None)
-            continue
-        try:
-            found.append(parse_points(file.read_text(encoding="utf-8", errors="replace")))
-        except InputError as error:
-            raise InputError(f"{file.name}: {error}") from error
-    return found
+    if not file.is_file():
+        raise NotFoundError(f"There are no points at {file}. Give a text file, or auto or none.")
+    try:
+        return parse_points(read_text(file))
+    except InputError as error:
+        raise InputError(f"{file.name}: {error}") from error

@@ -72,7 +72,7 @@ class DirectionEditor:
         named = {control.name for control in controls}
         if len(named) < len(controls):
             raise InputError("Two controls have the same name.")
-        plain = [Control(name, minimum=-3.0, maximum=3.0) for name in directions if name not in named]
+        plain = [Control(name, minimum=-3.0, maximum=3.0, guessed=True) for name in directions if name not in named]
         self.controls: tuple[Control, ...] = (*controls, *plain)
         widths = {tensor.shape[1] for tensor in self.directions.values()}
         rows = {tensor.shape[0] for tensor in self.directions.values()} - {1}

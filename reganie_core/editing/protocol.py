@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import InputError, MismatchError
 from ..latents import Latent
+from .ranges import check_range
 
 __all__ = ["Control", "EditValue", "Editor", "Target", "TextEdit", "check_edits", "check_owner", "describe_controls",
            "edit_latent"]
@@ -70,10 +71,12 @@ class Control:
     Attributes:
         name: letters, digits, ``_ . -``; at most 64 characters.
         kind: ``"numeric"``, ``"binary"`` (on / off) or ``"text"`` (a description, see :class:`TextEdit`).
-        minimum, maximum: range of the attribute in ``unit``; also the largest sensible change. For texts: of strength.
+        minimum, maximum: trained range of the attribute in ``unit``; the larger of the two is also the largest sensible
+            change. For texts: of strength.
         unit: for example "degrees"; empty for plain numbers.
         default: value of an average picture.
         description: one line of plain text for people.
+        guessed: the file tells no range (somebody else's direction), so that this one is a suggestion.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Control:
     unit: str = ""
     default: float = 0.0
     description: str = ""
+    guessed: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -100,6 +104,8 @@ class Control:
             raise InputError(
                 f"Control {self.name}: needs finite minimum < maximum and default, found {ascii(numbers)[:80]}."
             )
+        if not isinstance(self.guessed, bool):
+            raise InputError(f"Control {self.name}: guessed must be true or false, found {ascii(self.guessed)[:80]}.")
         for field in ("unit", "description"):
             text = getattr(self, field)
             if not isinstance(text, str) or len(text) > MAX_TEXT or not all(c.isprintable() for c in text):
@@ -117,7 +123,7 @@ class Control:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; :meth:`from_dict` reads them back."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key != "guessed" or value}
 
     @property
     def range_text(self) -> str:
@@ -169,9 +175,11 @@ def describe_controls(controls: Sequence[Control]) -> str:
 def check_edits(editor: Editor, edits: Mapping[str, EditValue]) -> dict[str, tuple[Control, EditValue]]:
     """Look up every edit's control and refuse what the editor cannot do.
 
+    Warns (:class:`ReganieWarning`) of values outside a control's range; see :mod:`.ranges`.
+
     Raises:
-        InputError: an unknown control (the message lists names and ranges), a target the editor or its range does not
-            accept, a bool for a numeric control, or a number that is not finite.
+        InputError: an unknown control (the message lists names and ranges), a target that the editor does not accept, a
+            bool for a numeric control, a number that is not finite or outside twice the control's range.
     """
     known = {control.name: control for control in editor.controls}
     found: dict[str, tuple[Control, EditValue]] = {}
@@ -186,13 +194,15 @@ def check_edits(editor: Editor, edits: Mapping[str, EditValue]) -> dict[str, tup
             raise InputError(f"{name} takes {control.range_text}, found {ascii(value)[:80]}.")
         if isinstance(value, str | TextEdit):
             value = value if isinstance(value, TextEdit) else TextEdit(value)
+            if value.strength is not None:
+                check_range(control, value.strength)
         elif isinstance(value, Target):
             if not editor.accepts_targets:
                 raise InputError(
                     f"{name}=@... asks for an absolute value, but this editor adds linear directions, which only know "
                     f"changes; write {name}=+1 or {name}=-1 instead."
                 )
-            _check_target(control, value)
+            check_range(control, value.value, absolute=True)
         elif isinstance(value, bool):
             if control.kind != "binary":
                 raise InputError(f"{name} is a number ({control.range_text}); on and off are for binary controls.")
@@ -202,8 +212,11 @@ def check_edits(editor: Editor, edits: Mapping[str, EditValue]) -> dict[str, tup
                     f"{name}: a tensor of changes must be finite floats of shape [B], found "
                     f"{list(value.shape)}."
                 )
+            check_range(control, value)
         elif not _finite(value):
             raise InputError(f"{name}: a change must be a finite number, found {ascii(value)[:80]}.")
+        else:
+            check_range(control, value)
         found[name] = (control, value)
     return found
 
@@ -225,13 +238,3 @@ def check_owner(editor: Editor, generator: Any, what: str = "editor") -> None:
     if isinstance(wanted, str) and wanted and found and wanted != found:
         raise MismatchError(f"The {what} was trained for generator {ascii(wanted)[:40]}, but this is generator "
                             f"{found!r}. Use the editor made for it, or the generator it was trained with.")
-
-
-def _check_target(control: Control, target: Target) -> None:
-    value = target.value
-    low, high = (float(value.min()), float(value.max())) if isinstance(value, Tensor) else (value, value)
-    if not (control.minimum <= low and high <= control.maximum):
-        raise InputError(
-            f"{control.name}=@{high:g} lies outside its range {control.minimum:g}..{control.maximum:g} "
-            f"{control.unit}."
-        )

@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ..colours import profile_of, to_srgb
 from ..errors import InputError
 
 __all__ = ["Photo", "Photos", "Picture", "open_photos"]
@@ -41,7 +42,7 @@ class Picture:
             self.pixels = self.pixels.clone() if copy else self.pixels
         elif isinstance(photo, Image.Image):
             image = ImageOps.exif_transpose(photo)
-            image = _kept_mode(image)
+            image = _as_kept(image)
             self.mode, self.info = image.mode, dict(image.info)
             array = np.array(image)
             array = array[..., None] if array.ndim == 2 else array
@@ -93,22 +94,34 @@ class Picture:
         return image
 
 
-def _kept_mode(image: Image.Image) -> Image.Image:
-    """The image in a mode whose pixels can be kept; palettes and print colours become RGB."""
-    if image.mode in _KEPT:
-        return image
-    if image.mode == "1":
-        return image.convert("L")
+def kept_mode(image: Image.Image) -> str:
+    """The mode in which a photo comes back from pasting."""
     if image.mode.startswith("I"):
-        values = np.array(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise InputError(f"A photo of mode {image.mode} must hold 0..65535; convert it to 8 or 16 bits first.")
-        return Image.fromarray(values.astype(np.uint16))
-    clear = image.mode in ("PA", "La", "RGBa") or "transparency" in image.info
+        return "I;16"
+    clear = "transparency" in image.info
+    if image.mode in _KEPT and not clear:
+        return image.mode
+    if image.mode == "1" and not clear:
+        return "L"
+    return "RGBA" if clear or image.mode in ("LA", "PA", "La", "RGBa", "RGBA") else "RGB"
+
+
+def _as_kept(image: Image.Image) -> Image.Image:
+    """The image in a mode whose pixels and profile can be kept; palettes become RGB, print colours sRGB."""
+    mode = kept_mode(image)
+    if image.mode == mode:
+        return image
     try:
-        return image.convert("RGBA" if clear else "RGB")
+        if mode != "I;16":
+            return to_srgb(image) if mode != "L" and profile_of(image, "RGB") is None else image.convert(mode)
     except (ValueError, OSError) as error:
         raise InputError(f"The photo's mode {image.mode} cannot be converted to RGB: {error}.") from error
+    values = np.array(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise InputError(f"A photo of mode {image.mode} must hold 0..65535; convert it to 8 or 16 bits first.")
+    deep = Image.fromarray(values.astype(np.uint16))
+    deep.info.update(image.info)
+    return deep
 
 
 def _check_tensor(photo: Tensor, name: str) -> Tensor:

@@ -99,7 +99,7 @@ def parse_points(text: str) -> list[Tensor]:
     if not isinstance(text, str) or len(text) > MAX_TEXT:
         raise InputError(f"Points must be a text of at most {MAX_TEXT} characters. {_HELP}")
     rows: list[list[float]] = []
-    for number, line in enumerate(text.splitlines() or [""], start=1):
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines() or [""], start=1):
         content = re.sub(r"[,;\[\]()]", " ", line.split("#", 1)[0])
         if wrong := [word for word in content.split() if not re.fullmatch(_NUMBER, word)]:
             raise InputError(f"Line {number} of the points holds {ascii(wrong[0])[:60]}, which is no number. {_HELP}")

@@ -139,7 +139,7 @@ def track_faces(points: Sequence[Tensor | None], photo_size: tuple[int, int], si
 
     Raises:
         InputError: an unknown choice, points of several kinds, or with missing="error" an unusable face.
-        NotFoundError: no frame has a face, or with missing="error" one has none; the frame is named.
+        NotFoundError: with missing="error" a frame has no face; it is named.
     """
     if missing not in ("error", "skip", "hold"):
         raise InputError(f"missing must be error, skip or hold, found {ascii(missing)[:60]}.")
@@ -153,8 +153,8 @@ def track_faces(points: Sequence[Tensor | None], photo_size: tuple[int, int], si
             kind = NotFoundError if own is None else InputError
             raise kind(f"Frame {frame}: {why[frame]}. Let such frames be skipped or held, or give their points.")
     found = torch.tensor([reason is None for reason in why])
-    if not bool(found.any()):
-        raise NotFoundError(f"None of the {len(points)} frames has a usable face (frame 0: {why[0] if why else ''}).")
+    if not bool(found.any()):           # nothing to hold on to; skipped like any other
+        return Track((None,) * len(points), found, tuple(why))
     known = [p for p, ok in zip(points, found.tolist(), strict=True) if ok]
     if len({len(p) for p in known}) > 1:  # type: ignore[arg-type]
         raise InputError("The frames have faces with different numbers of points; use one kind.")

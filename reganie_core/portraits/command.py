@@ -59,10 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def changes(people: Portraits, edits: Mapping[str, EditValue]) -> dict[str, Any]:
     """Edits as the command line writes them (amounts, absolute targets, on/off) as amounts for `portraits.edit`."""
     from ..editing import Target
-    from .controls import attributes
+    from ..editing.ranges import check_range
+    from .controls import CONTROLS, attributes
 
     now, amounts = attributes(people), {}
+    known = {control.name: control for control in CONTROLS}
     for name, value in edits.items():
+        if name in known and not isinstance(value, bool):
+            check_range(known[name], getattr(value, "value", value), isinstance(value, Target))
         goal = value.value if isinstance(value, Target) else float(value) if isinstance(value, bool) else None
         amounts[name] = goal - now[name] if goal is not None and name in now else value
     return amounts
@@ -88,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    from ..images import check_target
+
     if args.count < 1:
         raise InputError(f"--count must be at least 1, got {args.count}.")
     if not 8 <= args.size <= MAX_SIZE:
@@ -95,6 +101,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.columns < 1:
         raise InputError(f"--columns must be at least 1, got {args.columns}.")
     sheet = bool(args.out) and bool(Path(args.out).suffix) and not Path(args.out).is_dir()
+    if sheet:
+        check_target(args.out)
     if sheet and args.count > MAX_SHEET:
         raise InputError(f"A sheet holds up to {MAX_SHEET} portraits, got {args.count}; give a folder instead.")
     if args.masks and (sheet or not args.out):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from reganie_core import portraits
 from reganie_core.editing import Control
+from reganie_core.editing.ranges import unlimited
 from reganie_core.inversion.e4e import encode
 from reganie_core.latents import synthesize
 
@@ -93,7 +94,9 @@ def measure(bench: Bench, editors: Mapping[str, Any], controls: Sequence[Control
             out[f"{test}|wanted"] = targets = _targets(wish, controls, before)
             for name, editor in editors.items():
                 edits = _edits(editor, latent.ws, targets, controls, before)
-                after = reads(latent.with_ws(editor.edit(latent.ws, edits)))
+                with unlimited():           # from end to end of the range, for people beyond an end a little more
+                    edited = editor.edit(latent.ws, edits)
+                after = reads(latent.with_ws(edited))
                 out[f"{name}|{test}|after"] = torch.stack(list(after.values()), 1)
         return out
 

@@ -11,27 +11,47 @@ from reganie_core.errors import InputError
 from .pictures import LARGEST_FILE, SUFFIXES, Pictures, is_picture
 
 
+def picture_names(folder: Path) -> list[str]:
+    """Every picture below a folder, sorted by path; linked subfolders count, one that leads back to where it lies is
+    entered once."""
+    found, entered = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders.sort()              # where two links lead to one folder, the same one counts everywhere
+        inside = os.path.relpath(place, folder)
+        found += [os.path.normpath(os.path.join(inside, name)) for name in names]
+    return sorted(name for name in found if is_picture(name))
+
+
 class FolderPictures(Pictures):
     """Every picture below a folder, sorted by path, so that the numbering is the same on every machine."""
 
     def __init__(self, folder: Path, resolution: int) -> None:
         super().__init__(resolution)
         self.folder = folder
-        self.names = sorted(os.path.relpath(os.path.join(place, name), folder)
-                            for place, _, names in os.walk(folder) for name in names
-                            if is_picture(os.path.relpath(os.path.join(place, name), folder)))
+        self.names = picture_names(folder)
         if not self.names:
             raise InputError(f"The folder {folder} holds no pictures; expected files ending in {', '.join(SUFFIXES)}.")
+
+    def where(self) -> str:
+        return str(self.folder)
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def fetch(self, index: int) -> tuple[str, bytes]:
+    def name(self, index: int) -> str:
+        return str(self.folder / self.names[index])
+
+    def fetch(self, index: int) -> bytes:
         path = self.folder / self.names[index]
         try:
             if path.stat().st_size > LARGEST_FILE:
                 raise InputError(f"{path} is larger than {LARGEST_FILE >> 20} MiB.")
-            return str(path), path.read_bytes()
+            return path.read_bytes()
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}.") from error
 
@@ -53,12 +73,17 @@ class ZipPictures(Pictures):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def fetch(self, index: int) -> tuple[str, bytes]:
-        entry = self.entries[index]
-        name = f"{self.path.name}:{entry.filename}"
+    def where(self) -> str:
+        return str(self.path)
+
+    def name(self, index: int) -> str:
+        return f"{self.path.name}:{self.entries[index].filename}"
+
+    def fetch(self, index: int) -> bytes:
+        entry, name = self.entries[index], self.name(index)
         if entry.file_size > LARGEST_FILE:
             raise InputError(f"{name} is larger than {LARGEST_FILE >> 20} MiB.")
         try:
-            return name, self.file.read(entry)
+            return self.file.read(entry)
         except Exception as error:  # damaged archives raise BadZipFile, zlib.error, EOFError, RuntimeError ...
             raise InputError(f"{name} cannot be unpacked: {error}.") from error

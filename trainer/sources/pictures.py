@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import warnings
 from abc import ABC, abstractmethod
@@ -13,11 +12,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from reganie_core import picture_files
 from reganie_core.errors import InputError, ReganieWarning
-from reganie_core.images import FORMATS, LARGEST_PICTURE, LARGEST_SIDE
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
-LARGEST_FILE = 512 * 2**20       # bytes of one encoded picture
+LARGEST_FILE = picture_files.LARGEST_FILE
 BAD_SHARE, BAD_FEW = 0.01, 10    # more unreadable pictures than both end the run
 WORKERS = min(8, os.cpu_count() or 1)
 
@@ -29,25 +28,19 @@ def is_picture(name: str) -> bool:
 
 
 def decode(data: bytes, name: str, resolution: int) -> np.ndarray:
-    """An encoded picture -> uint8 [3,R,R]: EXIF orientation applied, centre square, antialiased resize.
+    """An encoded picture -> uint8 [3,R,R]: read as for inference, then its centre square, antialiased.
 
     Raises InputError for bytes that are no picture, and for one whose shorter side is below R (enlarged pictures would
     teach the network blur).
     """
+    picture = picture_files.decode(data, name, about=resolution)
+    if min(picture.size) < resolution:
+        raise InputError(f"{name} is {picture.width}x{picture.height}, smaller than the {resolution} px to train at.")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            if max(picture.size) > LARGEST_SIDE or picture.width * picture.height > LARGEST_PICTURE:
-                raise InputError(f"{name} is {picture.width}x{picture.height}, larger than anything that is read.")
-            small = f"{name} is {picture.width}x{picture.height}, smaller than the {resolution} px to train at."
-            if min(picture.size) < resolution:
-                raise InputError(small)
-            picture.draft("RGB", (resolution, resolution))      # JPEG: decode at a size just above the wanted one
-            side = min(picture.size)
-            image = ImageOps.exif_transpose(picture).convert("RGB")
-    except InputError:
-        raise
-    except Exception as error:  # decoders of damaged files raise anything from EOFError to struct.error
-        raise InputError(f"{name} cannot be read as a picture: {error}.") from error
+        image = picture_files.to_rgb(ImageOps.exif_transpose(picture))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+    side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
     if side != resolution:
@@ -61,14 +54,16 @@ class Pictures(ABC):
     """Pictures by number, decoded by a few threads when they are asked for; nothing is kept in memory.
 
     A picture that cannot be used is named in a warning and replaced by its neighbour, so that one damaged file does not
-    end a run of days; more than 1 % of those seen (and more than ten) do.
+    end a run of days; more than 1 % of the pictures seen (and more than ten) do, which `trouble` then says: the loop
+    ends after the step, with everything saved. Each counts once, however often it is drawn.
     """
 
     sequential = False               # True: numbers are positions in an endless stream that is already shuffled
 
     def __init__(self, resolution: int) -> None:
         self.resolution = resolution
-        self._bad: dict[str, None] = {}
+        self.trouble = ""                        # why a run should end after this step
+        self._bad: dict[str, str] = {}           # name -> what is wrong with it
         self._read = 0
         self._pool: ThreadPoolExecutor | None = None
 
@@ -77,8 +72,16 @@ class Pictures(ABC):
         """Number of pictures."""
 
     @abstractmethod
-    def fetch(self, index: int) -> tuple[str, bytes]:
-        """(name for messages, encoded bytes) of picture `index`; raises InputError when it cannot be read."""
+    def where(self) -> str:
+        """Which folder, file or shards they come from, for messages."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What picture `index` is called in messages; no other picture of this source is called so."""
+
+    @abstractmethod
+    def fetch(self, index: int) -> bytes:
+        """Encoded bytes of picture `index`; raises InputError when it cannot be read."""
 
     def neighbour(self, index: int) -> int:
         """Who stands in for a picture that cannot be used."""
@@ -91,21 +94,28 @@ class Pictures(ABC):
     def picture(self, index: int) -> np.ndarray:
         """uint8 [3,R,R] of picture `index`, or of the next one that can be read."""
         self._read += 1
+        problem = ""
         for _ in range(BAD_FEW + 1):
             try:
-                return decode(*reversed(self.fetch(index)), self.resolution)
+                return decode(self.fetch(index), self.name(index), self.resolution)
             except InputError as error:
-                self._note(str(error))
+                problem = str(error)
+                self._note(self.name(index), problem)
                 index = self.neighbour(index)
-        raise InputError(f"{BAD_FEW + 1} pictures in a row cannot be used. The last one: {list(self._bad)[-1]}")
+        raise InputError(f"{BAD_FEW + 1} pictures in a row cannot be used. The last one: {problem} Repair or "
+                         "remove them.")
 
-    def _note(self, problem: str) -> None:
-        if problem not in self._bad:
-            self._bad[problem] = None
-            warnings.warn(f"{problem} Another picture takes its place.", ReganieWarning, stacklevel=3)
-        if len(self._bad) > max(BAD_FEW, BAD_SHARE * self._read):
-            raise InputError(f"{len(self._bad)} of {self._read} pictures cannot be used, the last one because: "
-                             f"{problem} Repair or remove them.")
+    def _note(self, name: str, problem: str) -> None:
+        if name in self._bad:
+            return
+        self._bad[name] = problem
+        warnings.warn(f"{problem} Another picture takes its place.", ReganieWarning, stacklevel=3)
+        if len(self._bad) <= BAD_FEW or self.trouble:
+            return
+        seen = max(min(self._read, len(self)), len(self._bad))
+        if len(self._bad) > BAD_SHARE * seen:
+            self.trouble = (f"{len(self._bad)} of {seen} pictures cannot be used, the last one because: {problem} "
+                            "Repair or remove them.")
 
     def batch(self, indices: Tensor, mirror: Tensor | None = None) -> Tensor:
         """Images [B,3,R,R] in [-1,1]; rows where `mirror` is true are flipped left-right."""
@@ -118,17 +128,24 @@ class Pictures(ABC):
         return x
 
     def spread(self, count: int) -> list[int]:
-        """Numbers of `count` pictures from all over the source, repeated where it holds fewer."""
+        """Numbers of `count` different pictures from all over the source, or of all where it holds fewer."""
+        count = min(count, len(self))
         return [number * len(self) // count for number in range(count)]
 
     def check(self, sample: int = 32) -> None:
         """Decode pictures spread over the source; raise InputError when more than a tenth of them cannot be used."""
-        problems = []
+        problems: dict[str, str] = {}
+        looked: set[str] = set()
         for index in self.spread(sample):
+            name = self.name(index)
+            if name in looked:               # a stream of few pictures begins again
+                continue
+            looked.add(name)
             try:
-                decode(*reversed(self.fetch(index)), self.resolution)
+                decode(self.fetch(index), name, self.resolution)
             except InputError as error:
-                problems.append(str(error))
-        if len(problems) > sample / 10:
-            raise InputError(f"{len(problems)} of {sample} pictures looked at cannot be used; the first: {problems[0]} "
+                problems[name] = str(error)
+        if len(problems) > len(looked) / 10:
+            first = next(iter(problems.values()))
+            raise InputError(f"{len(problems)} of {len(looked)} pictures looked at cannot be used; the first: {first} "
                              "Repair the data, or choose a smaller resolution.")

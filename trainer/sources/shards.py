@@ -71,6 +71,9 @@ class TarPictures(Pictures):
     def __len__(self) -> int:
         return sum(sum(self.counts(lane)) for lane in range(self.lanes))
 
+    def where(self) -> str:
+        return str(self.paths[0]) if len(self.paths) == 1 else f"{len(self.paths)} shards in {self.paths[0].parent}"
+
     def neighbour(self, index: int) -> int:
         return index + self.lanes
 
@@ -142,7 +145,12 @@ class TarPictures(Pictures):
                 os.close(self._tables.popitem(last=False)[1][0])
         return self._tables[path]
 
-    def fetch(self, index: int) -> tuple[str, bytes]:
+    def name(self, index: int) -> str:
+        with self._lock:
+            path, member = self.locate(index)
+        return f"{path.name}[{member}]"
+
+    def fetch(self, index: int) -> bytes:
         with self._lock:
             path, member = self.locate(index)
             descriptor, table = self._table(path)
@@ -156,4 +164,4 @@ class TarPictures(Pictures):
             os.close(descriptor)
         if len(data) < size:
             raise InputError(f"{path} ends inside picture {member}; it is truncated.")
-        return f"{path.name}[{member}]", data
+        return data

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from reganie_core.alignment.flow import estimate_flow
 from reganie_core.editing import Editor
+from reganie_core.editing.ranges import unlimited
 from reganie_core.images import area_downsample
 from reganie_core.metrics import changed_region
 
@@ -48,7 +49,8 @@ class DrawnEdit(NamedTuple):
     changes: dict[str, Tensor]    # control -> [B], in its unit
 
     def __call__(self, codes: Tensor) -> Tensor:
-        return self.editor.edit(codes, self.changes)
+        with unlimited():
+            return self.editor.edit(codes, self.changes)
 
     def only_puts_on(self) -> Tensor:
         """[B] of true and false: whether binary controls are switched on and nothing else changes."""
