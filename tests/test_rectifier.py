@@ -34,6 +34,7 @@ TINY = RectifierConfig(
     sp_channels=7,
     gl_channels=(9,),
     gl_dim=11,
+    output="residual",
 )
 
 

@@ -15,7 +15,6 @@ import torch
 
 import reganie_core as rc
 from reganie_core.checkpoints import save_checkpoint
-from reganie_core.editing import Control
 from reganie_core.images import save_image
 from reganie_core.networks import build, describe
 from tests import checkpoint_files as files
@@ -48,13 +47,10 @@ def write_shared(root: Path) -> None:
 
 
 def write_editor(root: Path, generator: torch.nn.Module) -> None:
-    """A DyStyle of two attributes for this generator."""
-    net = build("dystyle", {"type": "DyStyle", "num_ws": generator.num_ws, "w_dim": generator.w_dim,
-                            "names": ["yaw", "glasses"], "kinds": ["numeric", "binary"], "mean": [0.0, 0.0],
-                            "std": [10.0, 1.0], "reader": 8, "trunk": 8, "expert": 4, "bank": 2, "attention": 4})
-    controls = [Control("yaw", "numeric", -30.0, 30.0), Control("glasses", "binary", 0.0, 1.0)]
-    save_checkpoint(root / "weights" / "ffhq-512" / "dystyle.safetensors", "dystyle",
-                    {**describe(net), "controls": [c.__dict__ for c in controls]}, net.state_dict(), {})
+    """Directions as encoder4editing publishes them: 18 equal rows, for a generator with fewer."""
+    (root / "weights" / "e4e").mkdir()
+    for name in ("age", "pose", "smile"):
+        torch.save(torch.randn(1, generator.w_dim).repeat(18, 1), root / "weights" / "e4e" / f"{name}.pt")
 
 
 def place(root: Path, names: list[str], generator: Path, encoder: Path, size: int) -> None:

@@ -91,7 +91,7 @@ def test_impossible_options_are_refused(paths: list[str], option: str) -> None:
 
 
 def test_a_carried_difference_goes_along_the_flow_between_the_inversions(paths: list[str]) -> None:
-    options = [*SMALL, *paths, "carry_channels=6,8", "edit_strength=2"]
+    options = [*SMALL, *paths, "output=residual", "carry_channels=6,8", "edit_strength=2"]
     stage = RectifierStage(build_config(RectifierStageConfig, None, [*options, "flow_dropout=0"]))
     found = {}
     for position in range(20):

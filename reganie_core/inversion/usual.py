@@ -76,5 +76,5 @@ class UsualError:
             return None
         which = "this picture is" if len(errors) == 1 else f"{far} of {len(errors)} pictures are"
         return (f"These networks know {self.pictures} only; {which} unlike them (the inversion misses {worst:.0%} of "
-                f"the structure, of theirs at most {self.p99:.0%}). The edit will follow the networks, not the picture: "
-                "crop it as their training pictures were, or use networks trained on pictures of its kind.")
+                f"the structure, of theirs at most {self.p99:.0%}). The edit will follow the networks, not the "
+                "picture: crop it as their training pictures were, or use networks trained on pictures of its kind.")

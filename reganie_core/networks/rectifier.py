@@ -3,8 +3,9 @@
 Pinned by the paper: two encoders, sp at the resolution of f_x, gl of dimension 2048, and a decoder that alternates
 spatial and global modulation in each layer (eq. 7-8). Where the paper is silent this file takes: sp unnormalised with
 64 channels, modulation ``1 + s`` with unit RMS and static weight norm, residual blocks ``(res + skip) / sqrt 2``, no
-skips from the difference image (they would paint it back where it no longer belongs), one ToRGB at the end, no noise,
-and a picture that is added to Y^ (``output="residual"``), so that training starts at "output = edited inversion".
+skips from the difference image (they would paint it back where it no longer belongs), one ToRGB at the end, no noise.
+Ours, beyond the paper: ``output="residual"`` adds the picture to Y^, so that training starts at "output = edited
+inversion".
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class RectifierConfig:
     gl_channels: tuple[int, ...] = (1024, 2048)
     gl_dim: int = 2048
     modulation: str = "spatial+global"
-    output: str = "residual"
+    output: str = "literal"
     primary_skips: bool = False
     carry_channels: tuple[int, ...] = ()
 

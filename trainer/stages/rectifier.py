@@ -39,7 +39,6 @@ from reganie_core.networks import describe
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
 from reganie_core.networks.rectifier import Rectifier
 
-from ..bank import Bank, bank_of
 from ..data import ImageSet
 from ..ema import make_average, update_average
 from ..foreign import editors, perceptual
@@ -81,7 +80,6 @@ class RectifierStage(TripletMaker):
         if config.edit_weights.keys() - known:
             raise InputError(f"edit_weights: no editor has {', '.join(sorted(config.edit_weights.keys() - known))}; "
                              f"they have {', '.join(sorted(known))}.")
-        self.bank: Bank | None = None
         self.group = 4 if config.gan_weight > 0 else 1       # of the discriminator's minibatch standard deviation
         self.data: ImageSet | Pictures | None = None
         if config.real > 0 or config.real_edits > 0 or config.images:
@@ -114,7 +112,7 @@ class RectifierStage(TripletMaker):
         adversarial = self.D is not None and seen >= config.gan_start_kimg * 1000
         painted: list[Tensor] = []
         with timed(self, "Phase I"):
-            triplets = self.triplets(seen) if not config.bank else self.banked(seen)
+            triplets = self.triplets(seen)
         terms_d: list[dict[str, Tensor]] = []
         terms: list[dict[str, Tensor]] = []
         out: dict[str, Tensor] = {}
@@ -137,13 +135,6 @@ class RectifierStage(TripletMaker):
             draws = Draws(generator_at(config.seed, seen), config.batch, rows)
             found.append(Triplet(*(v.clone() if isinstance(v, Tensor) else v for v in self.triplet(draws, seen))))
         return found
-
-    def banked(self, seen: int) -> list[Triplet]:
-        """The same from the bank, which makes those that it does not hold."""
-        rows = shares(self.config, group=self.group)
-        if self.bank is None:
-            self.bank = bank_of(self.config, self.fingerprints(), rows, self.resolution)
-        return self.bank.triplets(seen, rows, self.config.device, self.triplets)
 
     def losses_d(self, seen: int, triplets: list[Triplet], painted: list[Tensor],
                  terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
@@ -206,7 +197,9 @@ class RectifierStage(TripletMaker):
         return {"perceptual": distance.mean(), "attribute": read}
 
     def repainted(self, network: Rectifier, primary: Tensor, delta: Tensor, flow: Tensor | None = None) -> Tensor:
-        """The network's picture; the ablation without a primary picture keeps the inversion away from E_p."""
+        """The network's picture; without a flow nothing has moved. An ablation keeps the inversion away from E_p."""
+        if flow is None and network.needs_inversion:
+            flow = primary.new_zeros(len(primary), 2, *primary.shape[-2:])
         return network(primary if self.config.primary_input == "inversion" else torch.zeros_like(primary), delta,
                        flow=flow)
 

@@ -34,7 +34,7 @@ class RectifierStageConfig(StageConfig):
     gl_channels: tuple[int, ...] = (1024, 2048)
     gl_dim: int = 2048
     modulation: str = "spatial+global"
-    output: str = "residual"
+    output: str = "literal"            # beyond the paper: "residual" adds the network's picture to Y^
     primary_skips: bool = False        # beyond the paper: E_p's finer maps reach the decoder
     carry_channels: tuple[int, ...] = ()   # beyond the paper: dX is carried to where it belongs in Y^; widths
     flow_dropout: float = 0.1          # share of batches without a flow, for those who have a difference and no X^
@@ -69,9 +69,6 @@ class RectifierStageConfig(StageConfig):
     data_seed: int = 0
     delta_input: str = "delta"         # what E_d sees: delta | image | nothing
     primary_input: str = "inversion"   # what E_p sees: inversion | nothing
-    bank: str = ""                     # keep finished triplets in this folder and show them again (see `bank.py`)
-    bank_gib: float = 8.0              # the most that it takes on the disk
-    bank_refresh: int = 8              # rounds after which a batch is made anew; 0: never
 
     def validate(self) -> None:
         super().validate()
@@ -81,15 +78,11 @@ class RectifierStageConfig(StageConfig):
             raise InputError(f"delta_input is delta, image or nothing; found {self.delta_input!r}.")
         if self.primary_input not in ("inversion", "nothing"):
             raise InputError(f"primary_input is inversion or nothing; found {self.primary_input!r}.")
-        if self.bank and (self.carry_channels or self.changed_weight):
-            raise InputError("A bank holds pictures only, no flows for carry_channels and no regions for "
-                             "changed_weight: leave bank empty, or these two.")
         if self.attribute_weight and self.lpips:
             raise InputError("attribute_weight needs the attribute network as the perceptual loss: leave lpips empty.")
-        if self.real_edits and (self.bank or not self.attribute_weight):
-            raise InputError("real_edits compares what is read before and after an edit, in pictures that no bank "
-                             f"holds. It needs attribute_weight above 0 (found {self.attribute_weight:g}) and no bank "
-                             f"(found {self.bank!r}): change these, or set real_edits=0.")
+        if self.real_edits and not self.attribute_weight:
+            raise InputError("real_edits compares what is read before and after an edit: it needs attribute_weight "
+                             "above 0. Set that, or real_edits=0.")
         weights = self.triplet_weights
         if len(weights) != 3 or min(weights) < 0 or max(weights) <= 0:
             raise InputError(f"triplet_weights are three numbers from 0 up, not all 0; found {weights}.")
