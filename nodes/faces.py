@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -52,11 +52,12 @@ class AlignFace:
                 "size": (
                     "INT",
                     {
-                        "default": 512,
-                        "min": 32,
+                        "default": 0,
+                        "min": 0,
                         "max": 4096,
                         "step": 8,
-                        "tooltip": "Side of the crops in pixels: the generator's resolution, or more.",
+                        "tooltip": "Side of the crops in pixels. 0 keeps the photo's own resolution (64 to 2048 pixels): "
+                        "E4E Invert makes them smaller by itself, and the result keeps the photo's detail.",
                     },
                 ),
                 "find": (
@@ -118,7 +119,7 @@ class AlignFace:
     def align(
         self,
         photo: Tensor,
-        size: int = 512,
+        size: int = 0,
         find: str = "detector",
         points: str = "",
         which: str = "largest",
@@ -139,15 +140,19 @@ class AlignFace:
                 options["points"] = known[index]
             with _notices.shown("Align Face"):
                 one = rc.faces.align_photos(
-                    pictures[index : index + 1], int(size), names=[f"photo {index}"], **options
+                    pictures[index : index + 1], int(size) or None, names=[f"photo {index}"], **options
                 )
-            crops.append(rc.images.to_comfy(one.crops))
+            if one.faces:
+                crops.append(rc.images.to_comfy(one.crops))
             faces += rc.faces.align.with_index(one.faces, index)
             found.append(bool(one.found[0]))
             reasons.append(one.reasons[0])
             progress.step()
+        side = max((face.size for face in faces), default=0)  # of several photos the largest, for one batch
         if smooth > 0.0 and len(faces) > 1:
-            faces = _steadied(faces, len(pictures), int(size), framing, float(smooth))
+            faces = _steadied(faces, len(pictures), side, framing, float(smooth))
+        if smooth > 0.0 and len(faces) > 1 or any(face.size != side for face in faces):
+            faces = [replace(face, size=side) for face in faces]
             crops = [rc.images.to_comfy(rc.faces.align_faces(pictures, face)) for face in faces]
         if not faces:
             why = next(filter(None, reasons), "none was found")

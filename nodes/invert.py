@@ -96,7 +96,7 @@ class E4EInvert:
         def work(part: slice, chunk: int) -> tuple[Tensor, Tensor]:
             network, e = _models.on_device(_host.activation_bytes(max(size, 256), chunk), generator, encoder)
             found = rc.inversion.invert(network, e, pictures[part].to(_host.device()), fit=fit, chunk=chunk)
-            errors.append(rc.inversion.usual.inversion_error(found.image, found.inversion).cpu())
+            errors.append(rc.inversion.inversion_error(found.image, found.inversion).cpu())
             pictures_out = rc.images.to_comfy(found.inversion), rc.images.to_comfy(found.image)
             latents.append(found.latent.to(_host.results_device()))  # last: what fails before is tried again
             return pictures_out

@@ -169,8 +169,9 @@ def encode_differences(rectifier: nn.Module, delta: Delta | Tensor) -> DeltaCode
 
 
 def name_of(rectifier: nn.Module) -> str:
-    """What to call it in messages and on nodes."""
-    return getattr(rectifier, "label", None) or f"rectifier {getattr(rectifier, 'fingerprint', 'without a name')}"
+    """What to call it in messages: carry, or the file it came from."""
+    names = (getattr(rectifier, name, None) for name in ("label", "source", "fingerprint"))
+    return next((name for name in names if isinstance(name, str) and name), "without a name")
 
 
 def check_generator(rectifier: nn.Module, delta: Delta) -> None:
@@ -180,7 +181,7 @@ def check_generator(rectifier: nn.Module, delta: Delta) -> None:
     wanted = prints.get("generator") if isinstance(prints, dict) else None
     if wanted and delta.generator and wanted != delta.generator:
         raise MismatchError(
-            f"The {name_of(rectifier)} was trained for the generator {ascii(wanted)[:40]} at {rectifier.resolution} "
+            f"The rectifier {name_of(rectifier)} was trained for the generator {ascii(wanted)[:40]} at {rectifier.resolution} "
             f"pixels, and these pictures come from the generator {delta.generator!r} at {delta.inversion.shape[-1]} "
             "pixels; choose auto or carry, or a rectifier trained for this generator.")
 
@@ -214,7 +215,7 @@ def _check_sizes(rectifier: nn.Module, edited: Tensor | None, delta: Delta | Ten
                 f"The {what} has {images.shape[-1]} pixels, the rectifier works at {rectifier.resolution}; use a "
                 f"generator of at least {rectifier.resolution} pixels, or a rectifier for this size.")
     if edited is not None and inversion is None and rectifier.needs_inversion:
-        raise MismatchError(f"The {name_of(rectifier)} needs X^ beside the difference: it follows what moved between "
+        raise MismatchError(f"The rectifier {name_of(rectifier)} needs X^ beside the difference: it follows what moved between "
                             "X^ and Y^. Give inversion=X^, or a Delta, which holds it.")
     if inversion is not None and len(inversion) != len(delta):
         raise MismatchError(f"There are {len(inversion)} inversions for {len(delta)} differences; give the inversion "

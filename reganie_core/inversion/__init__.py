@@ -13,6 +13,7 @@ from .protocol import Inversion, InversionCancelledError, Inverter, MethodInvert
 from .pti import PtiInverter, PtiSettings
 from .registry import METHODS, NEEDS_FILE, invert_with, load_inverter, make_inverter
 from .restyle import RestyleInverter
+from .usual import UsualError, inversion_error
 
 __all__ = [
     "METHODS",
@@ -29,9 +30,11 @@ __all__ = [
     "PtiInverter",
     "PtiSettings",
     "RestyleInverter",
+    "UsualError",
     "check_pair",
     "encode",
     "invert",
+    "inversion_error",
     "invert_with",
     "load_inverter",
     "make_inverter",
