@@ -58,12 +58,12 @@ def copy_parts(entries: list[str], out: Path) -> dict[str, str]:
 
 
 def render_examples(out: Path, resolution: int) -> list[str]:
-    """Example pictures at twice the generator's resolution, so that resizing is part of what people see."""
+    """Example pictures at four times the generator's resolution: the result has the photo's detail, not the generator's."""
     (out / "examples").mkdir(exist_ok=True)
     names = []
     for name, (offset, items) in EXAMPLES.items():
         person = portraits.sample(1, FIRST_RESERVED_SEED + offset, items=items)
-        save_image(portraits.render(person, max(2 * resolution, 256)), out / "examples" / f"{name}.png")
+        save_image(portraits.render(person, 4 * resolution), out / "examples" / f"{name}.png")
         names.append(f"examples/{name}.png")
     return names
 
