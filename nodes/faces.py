@@ -56,8 +56,8 @@ class AlignFace:
                         "min": 0,
                         "max": 4096,
                         "step": 8,
-                        "tooltip": "Side of the crops in pixels. 0 keeps the photo's own resolution (64 to 2048 pixels): "
-                        "E4E Invert makes them smaller by itself, and the result keeps the photo's detail.",
+                        "tooltip": "Side of the crops in pixels. 0 keeps the photo's own resolution (64 to 2048 "
+                        "pixels): E4E Invert makes them smaller by itself, and the result keeps the photo's detail.",
                     },
                 ),
                 "find": (

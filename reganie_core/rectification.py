@@ -181,8 +181,8 @@ def check_generator(rectifier: nn.Module, delta: Delta) -> None:
     wanted = prints.get("generator") if isinstance(prints, dict) else None
     if wanted and delta.generator and wanted != delta.generator:
         raise MismatchError(
-            f"The rectifier {name_of(rectifier)} was trained for the generator {ascii(wanted)[:40]} at {rectifier.resolution} "
-            f"pixels, and these pictures come from the generator {delta.generator!r} at {delta.inversion.shape[-1]} "
+            f"The rectifier {name_of(rectifier)} was trained for the generator {ascii(wanted)[:40]} at "
+            f"{rectifier.resolution} pixels, and these pictures come from the generator {delta.generator!r} at {delta.inversion.shape[-1]} "
             "pixels; choose auto or carry, or a rectifier trained for this generator.")
 
 
@@ -215,8 +215,8 @@ def _check_sizes(rectifier: nn.Module, edited: Tensor | None, delta: Delta | Ten
                 f"The {what} has {images.shape[-1]} pixels, the rectifier works at {rectifier.resolution}; use a "
                 f"generator of at least {rectifier.resolution} pixels, or a rectifier for this size.")
     if edited is not None and inversion is None and rectifier.needs_inversion:
-        raise MismatchError(f"The rectifier {name_of(rectifier)} needs X^ beside the difference: it follows what moved between "
-                            "X^ and Y^. Give inversion=X^, or a Delta, which holds it.")
+        raise MismatchError(f"The rectifier {name_of(rectifier)} needs X^ beside the difference: it follows what moved "
+                            "between X^ and Y^. Give inversion=X^, or a Delta, which holds it.")
     if inversion is not None and len(inversion) != len(delta):
         raise MismatchError(f"There are {len(inversion)} inversions for {len(delta)} differences; give the inversion "
                             "that each difference was taken from.")

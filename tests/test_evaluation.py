@@ -395,3 +395,16 @@ def test_missing_judges_are_named(folder: Path, tiny_domain: Path, capsys: pytes
     assert "1000000000" in capsys.readouterr().err
     with pytest.raises(InputError, match="absolute"):
         change("yaw", rc.Target(3.0))
+
+
+def test_the_mask_of_doubt_is_counted_against_the_worst_tenth() -> None:
+    from trainer.evaluation.doubt import of_pictures
+
+    error = torch.arange(100.0).view(1, 1, 10, 10)
+    mask = torch.zeros(1, 1, 10, 10)
+    mask[..., 9, 5:] = 1                                   # five of the ten worst
+    mask[..., 0, :5] = 1                                   # and five that are right
+    found = {name: float(value) for name, value in of_pictures(error, mask).items()}
+    assert found["doubted share"] == pytest.approx(0.1) and found["precision"] == pytest.approx(0.5)
+    assert found["recall"] == pytest.approx(0.5)
+    assert found["share of the error in it"] == pytest.approx((95 + 96 + 97 + 98 + 99 + 0 + 1 + 2 + 3 + 4) / 4950)

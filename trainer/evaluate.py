@@ -6,6 +6,8 @@
     python trainer/evaluate.py generator                   samples against renders: precision, recall, kernel distance
     python trainer/evaluate.py reconstruction --method restyle=FILE --method pti:fast --json out/table1.json
     python trainer/evaluate.py editing --edit yaw=+15 --edit age=+0.5
+    python trainer/evaluate.py editing --size 512                                  photos larger than the generator
+    python trainer/evaluate.py doubt                       does the mask of doubt lie where the errors are?
     python trainer/evaluate.py response [--images FOLDER --weights FOLDER]      Table 2; needs no exact answers
     python trainer/evaluate.py editor                      does an editor do what it is asked, and only that?
     python trainer/evaluate.py text                        edits by text, and rectifying such an unseen edit
@@ -15,9 +17,9 @@
     python trainer/evaluate.py figures --json out/figures.json
     python trainer/evaluate.py document out/*.json --out docs/results.md
 
-Tables of pictures have three trivial rows: the picture unchanged, the plain (edited) inversion, and the pasted
-difference. People come from seeds that training never sees (from 10^9 up); --validation takes others, for looking while
-developing. Results go to standard output as Markdown; --json FILE.json also writes FILE.json, FILE.md and FILE*.png,
+Tables of edits have the rows that any rectifier must beat: the picture unchanged, the edited inversion, the difference
+pasted, the picture warped, and carrying without a network. People come from seeds that training never sees (from 10^9
+up); --validation takes others, for looking while developing. Results go to standard output as Markdown; --json FILE.json also writes FILE.json, FILE.md and FILE*.png,
 and keeps finished pieces in FILE.parts, from which a killed run continues. Started by torchrun, processes share the
 work (with --json).
 """

@@ -58,7 +58,7 @@ def copy_parts(entries: list[str], out: Path) -> dict[str, str]:
 
 
 def render_examples(out: Path, resolution: int) -> list[str]:
-    """Example pictures at four times the generator's resolution: the result has the photo's detail, not the generator's."""
+    """Example pictures at four times the generator's resolution: results have the photo's detail."""
     (out / "examples").mkdir(exist_ok=True)
     names = []
     for name, (offset, items) in EXAMPLES.items():

@@ -20,8 +20,8 @@ PAPER = {"e4e": (0.048, 0.20, 0.61, 0.73, 0.05), "ReGANIE": (0.016, 0.07, 0.85, 
 PAPER_EDITS = {"age": (-12.18, 10.59, 0.62), "yaw": (-9.13, 9.54, 0.75)}
 
 #: Sections of the document.
-ORDER = ("judges", "generator", "reconstruction", "editing", "response", "ablation", "unseen", "text", "out-of-domain",
-         "editor", "figures")
+ORDER = ("judges", "generator", "reconstruction", "editing", "doubt", "response", "ablation", "unseen", "text",
+         "out-of-domain", "editor", "figures")
 
 INTRODUCTION = """# Results
 

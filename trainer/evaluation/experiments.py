@@ -13,15 +13,15 @@ from reganie_core.editing import parse_edits
 from reganie_core.errors import InputError
 from reganie_core.sheets import contact_sheet
 
-from . import editing, editors, generators, judges, prompts, reconstruction, response
+from . import doubt, editing, editors, generators, judges, prompts, reconstruction, response
 from .bench import PERCEPTUAL, Bench
 from .people import People, Photos, held_out_people
 from .stats import criterion
 
 #: Experiment -> portraits by default.
 EXPERIMENTS = {"summary": 1000, "judges": 2000, "generator": 5000, "reconstruction": 1000, "editing": 1000,
-               "response": 1000, "editor": 500, "text": 100, "ablation": 1000, "unseen": 1000, "out-of-domain": 1000,
-               "figures": 40}
+               "doubt": 400, "response": 1000, "editor": 500, "text": 100, "ablation": 1000, "unseen": 1000,
+               "out-of-domain": 1000, "figures": 40}
 DEFAULT_EDITS = ("yaw=+15", "yaw=-15", "smile=+0.5", "age=+0.5", "glasses=on")
 RESPONSE_EDITS = ("yaw=+30", "yaw=-30", "age=+1", "age=-1")  # about two deviations, the paper's strength
 Sheets = dict[str, Any]
@@ -84,6 +84,13 @@ def _edit(bench: Bench, args: argparse.Namespace, sheets: Sheets, prefix: str = 
 def run_editing(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     """Table 2, with exact answers."""
     return _edit(bench.with_editor(args.editor), args, sheets)
+
+
+def run_doubt(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
+    """The mask that Rectify gives out."""
+    bench.domain.require("encoder")
+    people = held_out_people(args.count, args.seed, args.validation)
+    return [doubt.doubt(bench, people, edits_of(text)) for text in args.edit or DEFAULT_EDITS]
 
 
 def run_response(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
@@ -173,6 +180,6 @@ def run_figures(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
 
 RUNNERS: dict[str, Callable[[Bench, argparse.Namespace, Sheets], Any]] = {
     "judges": run_judges, "generator": run_generator, "reconstruction": run_reconstruction, "editing": run_editing,
-    "response": run_response, "editor": run_editor, "text": run_text, "ablation": run_ablation, "unseen": run_unseen,
-    "out-of-domain": run_out_of_domain, "figures": run_figures,
+    "doubt": run_doubt, "response": run_response, "editor": run_editor, "text": run_text, "ablation": run_ablation,
+    "unseen": run_unseen, "out-of-domain": run_out_of_domain, "figures": run_figures,
 }

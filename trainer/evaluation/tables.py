@@ -89,6 +89,11 @@ def _edit(r: Mapping[str, Any]) -> list[str]:
             markdown({"ratio": r["ratios"]}, "Y_r against"), "\n".join(f"- {line}" for line in lines)]
 
 
+def _doubt(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = {", ".join(f"{k} {v:+g}" for k, v in r["edit"].items()): r["columns"] for r in results}
+    return [markdown(rows, f"mask of doubt against the worst tenth of the errors, {results[0]['count']} portraits")]
+
+
 def _response(results: Sequence[Mapping[str, Any]]) -> list[str]:
     parts = []
     for r in results:
@@ -145,7 +150,7 @@ def _figures(r: Mapping[str, Any]) -> list[str]:
 
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "judges": _judges, "generator": _generator, "reconstruction": _reconstruction, "editing": _editing,
-    "response": _response, "editor": _editor, "text": _text, "ablation": _several, "unseen": _several,
+    "doubt": _doubt, "response": _response, "editor": _editor, "text": _text, "ablation": _several, "unseen": _several,
     "out-of-domain": _reconstruction, "figures": _figures, "order": _order,
 }
 
