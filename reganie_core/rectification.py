@@ -182,8 +182,8 @@ def check_generator(rectifier: nn.Module, delta: Delta) -> None:
     if wanted and delta.generator and wanted != delta.generator:
         raise MismatchError(
             f"The rectifier {name_of(rectifier)} was trained for the generator {ascii(wanted)[:40]} at "
-            f"{rectifier.resolution} pixels, and these pictures come from the generator {delta.generator!r} at {delta.inversion.shape[-1]} "
-            "pixels; choose auto or carry, or a rectifier trained for this generator.")
+            f"{rectifier.resolution} pixels, and these pictures come from the generator {delta.generator!r} at "
+            f"{delta.inversion.shape[-1]} pixels; choose auto or carry, or a rectifier trained for this generator.")
 
 
 def _chunk(rectifier: nn.Module, pictures: Tensor) -> int:

@@ -19,9 +19,9 @@
 
 Tables of edits have the rows that any rectifier must beat: the picture unchanged, the edited inversion, the difference
 pasted, the picture warped, and carrying without a network. People come from seeds that training never sees (from 10^9
-up); --validation takes others, for looking while developing. Results go to standard output as Markdown; --json FILE.json also writes FILE.json, FILE.md and FILE*.png,
-and keeps finished pieces in FILE.parts, from which a killed run continues. Started by torchrun, processes share the
-work (with --json).
+up); --validation takes others, for looking while developing. Results go to standard output as Markdown; --json
+FILE.json also writes FILE.json, FILE.md and FILE*.png, and keeps finished pieces in FILE.parts, from which a killed run
+continues. Started by torchrun, processes share the work (with --json).
 """
 
 from __future__ import annotations
