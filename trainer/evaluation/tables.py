@@ -69,24 +69,31 @@ def _reconstruction(r: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def _edit(r: Mapping[str, Any]) -> list[str]:
-    label = ", ".join(f"{k} {v:+g}" for k, v in r["edit"].items())
-    whole = {name: {c: groups["all"] for c, groups in row.items() if "all" in groups}
-             for name, row in r["rows"].items()}
-    changed = {name: row["changed"] for name, row in r["rows"].items()}
-    asked = ", ".join(f"{a} {number(v)}" for a, v in r["asked"].items())
-    lines = [f"Asked for on average: {asked}; changed region {r['region share']['mean']:.1%} of the picture; "
-             f"{r['count']} portraits."]
-    lines += [f"Edit kept by the rectifier, {a}: {number(v)}; of what was asked: {number(r['response'][a])}."
-              for a, v in r["kept"].items()]
-    lines += [f"The judge reads a change of {a} of {number(v)} in the exact answers; the rectifier shows "
-              f"{number(r['response of answer'][a])} of that." for a, v in r["answer"].items()]
-    if "identity gain" in r:
-        lines.append(f"Identity to the exact answer, Y_r - Y^: {number(r['identity gain'])}.")
-    return [f"#### {label}", markdown(r["against"], "errors of one row over another's"),
-            markdown(whole, "error to the exact answer (L2), all"),
-            markdown(changed, "L2 where the exact answer differs from X0"),
-            markdown({"ratio": r["ratios"]}, "Y_r against"), "\n".join(f"- {line}" for line in lines)]
+def _name(edit: Mapping[str, float]) -> str:
+    return ", ".join(f"{k} {v:+g}" for k, v in edit.items())
+
+
+def _editing(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Ratios to the rows without a network first, then every row; one column an edit."""
+    ratios = {f"{pair}: {column}": {_name(r["edit"]): r["against"][pair][column] for r in results}
+              for pair in results[0]["against"] for column in results[0]["against"][pair]}
+    parts = [f"{results[0]['count']} portraits (who cannot change any more is left out). *changed*: where the "
+             "exact answer differs from X0; *rest*: elsewhere; *whole*: everywhere.",
+             markdown(ratios, "error of one row over another's, 95 % interval")]
+    for column in dict.fromkeys(c for r in results for row in r["rows"].values() for c in row):
+        if column.startswith(("change of", "error of")):
+            continue
+        rows = {name: {_name(r["edit"]): _plain(r["rows"][name][column]["all"]) for r in results
+                       if column in r["rows"].get(name, {})} for name in results[0]["rows"]}
+        parts.append(markdown({name: row for name, row in rows.items() if row}, column))
+    kept = {f"{a}, {_name(r['edit'])}": {"of Y^'s": r["kept"][a], "of the exact answer's": r["response of answer"][a]}
+            for r in results for a in r["kept"]}
+    return [*parts, markdown(kept, "change that the evaluation network reads, the first learned row or carry")]
+
+
+def _plain(cell: Any) -> Any:
+    """A cell's mean without its interval."""
+    return float(cell["mean"]) if isinstance(cell, Mapping) else cell
 
 
 def _doubt(results: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -104,13 +111,6 @@ def _response(results: Sequence[Mapping[str, Any]]) -> list[str]:
             parts.append(f"Exact answers are those of the {found['people']} people who stay within the control's "
                          f"range. Of the {column} that the judge reads in them: {shares or 'nobody is asked'}.")
         parts.append(_criteria(r["criteria"]))
-    return parts
-
-
-def _editing(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    parts = []
-    for r in results:
-        parts += [*_edit(r), _criteria(r["criteria"])]
     return parts
 
 
