@@ -63,3 +63,7 @@ class WrongKindError(CheckpointError):
 
 class ReganieWarning(UserWarning):
     """Something works but is probably not what a person wants, for example networks of different trainings."""
+
+
+for _name in __all__:  # ComfyUI imports us under the path of its folder and shows the type's module to people
+    globals()[_name].__module__ = "reganie_core.errors"

@@ -34,7 +34,7 @@ class Target:
 
     def __post_init__(self) -> None:
         if not isinstance(self.value, Tensor) and not _finite(self.value):
-            raise InputError(f"A target must be a finite number, found {ascii(self.value)[:80]}.")
+            raise InputError(f"A target must be a finite number, found {repr(self.value)[:80]}.")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TextEdit:
             raise InputError("A text edit needs a description, for example: an old woman with glasses.")
         if not all(value is None or _finite(value) for value in (self.strength, self.threshold)):
             raise InputError(f"Strength and threshold of a text edit must be finite numbers, found "
-                             f"{ascii((self.strength, self.threshold))[:80]}.")
+                             f"{repr((self.strength, self.threshold))[:80]}.")
 
 
 EditValue = float | bool | Tensor | Target | TextEdit | str
@@ -87,18 +87,18 @@ class Control:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise InputError(
-                f"{ascii(self.name)[:80]} is no control name; use letters, digits, '_', '.', '-', at most "
+                f"{repr(self.name)[:80]} is no control name; use letters, digits, '_', '.', '-', at most "
                 "64 of them."
             )
         if self.kind not in KINDS:
             raise InputError(
                 f"Control {self.name}: kind must be one of {', '.join(KINDS)}, found "
-                f"{ascii(self.kind)[:80]}."
+                f"{repr(self.kind)[:80]}."
             )
         numbers = (self.minimum, self.maximum, self.default)
         if not all(_finite(v) for v in numbers) or self.minimum >= self.maximum:
             raise InputError(
-                f"Control {self.name}: needs finite minimum < maximum and default, found {ascii(numbers)[:80]}."
+                f"Control {self.name}: needs finite minimum < maximum and default, found {repr(numbers)[:80]}."
             )
         for field in ("unit", "description"):
             text = getattr(self, field)
@@ -112,7 +112,7 @@ class Control:
     def from_dict(cls, data: Mapping[str, Any]) -> Control:
         """Build from a file's metadata; unknown keys are ignored, wrong ones raise InputError."""
         if not isinstance(data, Mapping) or "name" not in data:
-            raise InputError(f"A control must be an object with a name, found {ascii(data)[:80]}.")
+            raise InputError(f"A control must be an object with a name, found {repr(data)[:80]}.")
         return cls(**{key: data[key] for key in cls.__dataclass_fields__ if key in data})
 
     def to_dict(self) -> dict[str, Any]:
@@ -178,12 +178,12 @@ def check_edits(editor: Editor, edits: Mapping[str, EditValue]) -> dict[str, tup
     for name, value in edits.items():
         if name not in known:
             raise InputError(
-                f"There is no control {ascii(name)[:80]}. This editor has: "
+                f"There is no control {repr(name)[:80]}. This editor has: "
                 f"{describe_controls(editor.controls)}."
             )
         control = known[name]
         if isinstance(value, str | TextEdit) != (control.kind == "text"):
-            raise InputError(f"{name} takes {control.range_text}, found {ascii(value)[:80]}.")
+            raise InputError(f"{name} takes {control.range_text}, found {repr(value)[:80]}.")
         if isinstance(value, str | TextEdit):
             value = value if isinstance(value, TextEdit) else TextEdit(value)
         elif isinstance(value, Target):
@@ -203,7 +203,7 @@ def check_edits(editor: Editor, edits: Mapping[str, EditValue]) -> dict[str, tup
                     f"{list(value.shape)}."
                 )
         elif not _finite(value):
-            raise InputError(f"{name}: a change must be a finite number, found {ascii(value)[:80]}.")
+            raise InputError(f"{name}: a change must be a finite number, found {repr(value)[:80]}.")
         found[name] = (control, value)
     return found
 
@@ -223,7 +223,7 @@ def check_owner(editor: Editor, generator: Any, what: str = "editor") -> None:
     wanted = prints.get("generator") if isinstance(prints, Mapping) else None
     found = generator if isinstance(generator, str) else getattr(generator, "fingerprint", None)
     if isinstance(wanted, str) and wanted and found and wanted != found:
-        raise MismatchError(f"The {what} was trained for generator {ascii(wanted)[:40]}, but this is generator "
+        raise MismatchError(f"The {what} was trained for generator {repr(wanted)[:40]}, but this is generator "
                             f"{found!r}. Use the editor made for it, or the generator it was trained with.")
 
 

@@ -96,7 +96,7 @@ class WordEncoder:
         named = []
         for word in unknown[:10]:
             near = difflib.get_close_matches(word, self.vocabulary, n=1, cutoff=0.75)
-            named.append(ascii(word[:40])[1:-1] + (f" (did you mean {near[0]}?)" if near else ""))
+            named.append(repr(word[:40])[1:-1] + (f" (did you mean {near[0]}?)" if near else ""))
         return f"Words that this text encoder does not know are ignored: {', '.join(named)}."
 
     def encode_image(self, images: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ def text_pair(encoder: TextImageEncoder, target: str, neutral: str) -> tuple[Ten
     """
     ends = text_embedding(encoder, target), text_embedding(encoder, neutral)
     if float((ends[0] - ends[1]).norm()) < 1e-4:
-        raise InputError(f"{ascii(target[:80])} and {ascii(neutral[:80])} mean the same to this text encoder; change "
+        raise InputError(f"{repr(target[:80])} and {repr(neutral[:80])} mean the same to this text encoder; change "
                          "one of them.")
     return ends
 
