@@ -18,6 +18,7 @@ GOLDEN = ROOT / "tests" / "golden_schema.json"
 ENGLISH = ROOT / "locales" / "en" / "nodeDefs.json"
 PAGES = ROOT / "web" / "docs"
 PREFIX = "ReGANIE_"
+HOSTS_OWN = {"SaveLatent", "LoadLatent"}  # ids that ComfyUI has itself, so ours never get them there
 
 
 def former(nodes: dict[str, type]) -> set[str]:
@@ -95,7 +96,7 @@ def main() -> None:
         GOLDEN.write_text(dump(golden | new), encoding="utf-8")
         ENGLISH.parent.mkdir(parents=True, exist_ok=True)
         ENGLISH.write_text(json.dumps(english(nodes, names), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        for name in former(nodes):
+        for name in former(nodes) - HOSTS_OWN:
             (PAGES / f"{name}.md").write_text(FORMER.format(name=names[name], id=PREFIX + name), encoding="utf-8")
 
 

@@ -68,14 +68,13 @@ def full_phase_1_and_2(pack: Any) -> Graph:
                       inversion=(yaw, "edited"))
     graph.add("PreviewImage", 2, 630, 290, title="Edited inversion", images=(smile, "edited"))
     delta = graph.add("ComputeDelta", 3, 30, 70, image=(invert, "image"), inversion=(invert, "inversion"))
-    edit = graph.add("Rectify", 3, 170, 210, title="Rectify: the edit", edited=(smile, "edited"),
+    edit = graph.add("Rectify", 3, 150, 205, title="Rectify: the edit", edited=(smile, "edited"),
                      delta=(delta, "delta"), rectifier=(rectifier, "rectifier"))
-    same = graph.add("Rectify", 3, 450, 210, title="Rectify: the reconstruction", edited=(invert, "inversion"),
+    same = graph.add("Rectify", 3, 405, 205, title="Rectify: the reconstruction", edited=(invert, "inversion"),
                      delta=(delta, "delta"), rectifier=(rectifier, "rectifier"))
-    graph.add("PreviewImage", 3, 730, 190, title="What the inversion lost", images=(delta, "preview"))
+    graph.add("PreviewImage", 3, 660, 260, title="What the inversion lost", images=(delta, "preview"))
     _compare(graph, (invert, "image"), (edit, "image"), y=30, width=370)
-    graph.add("PreviewImage", 4, 560, 250, title="After: the edit", width=178, images=(edit, "image"))
-    graph.add("PreviewImage", 4.486, 560, 250, title="Reconstruction", width=178, images=(same, "image"))
+    graph.add("PreviewImage", 4, 530, 390, title="Rectified reconstruction", width=370, images=(same, "image"))
     boxes = (("Models", 0, 1, "#3f789e"), ("Phase I: invert and edit", 1, 2, "#8A8"),
              ("Phase II: bring back what was lost", 3, 1, "#b58b2a"), ("Compare", 4, 1, "#a1309b"))
     graph.groups = [{"id": i, "title": title, "bounding": [25 + 395 * x, 5, 395 * count - 10, 980], "color": color,
@@ -115,7 +114,7 @@ def compare_methods(pack: Any) -> Graph:
                           images_3=third, labels="e4e\nw+\npti", before=(picture, "image"))
         graph.add("PreviewImage", 3, 380 + 340 * i, 190 if i == 0 else 220, width=785,
                   title="After: edits" if i else "Inversions", images=(sheet, "sheet"))
-    _compare(graph, columns["inversion"][2], columns["edited"][2], 0, 560, 320)
+    _compare(graph, columns["inversion"][2], columns["edited"][2], 0, 550, 320)
     return graph
 
 
