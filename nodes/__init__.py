@@ -99,9 +99,11 @@ NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {
 }
 
 # Graphs saved before the prefix find their nodes where nobody else has taken the id.
-FORMER = _names.former(PREFIXED, _host.registered_nodes())
+_registered = _host.registered_nodes()
+FORMER = _names.former(PREFIXED, _registered)
 NODE_CLASS_MAPPINGS |= FORMER
 NODE_DISPLAY_NAME_MAPPINGS |= {name: NODE_DISPLAY_NAME_MAPPINGS[_names.PREFIX + name] for name in FORMER}
-_routes.register(_names.Ids(NODE_CLASS_MAPPINGS, _host.registered_nodes()))
+IDS = _names.Ids(NODE_CLASS_MAPPINGS, _registered)
+_routes.register(IDS)
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]

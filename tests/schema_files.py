@@ -1,7 +1,8 @@
 """Writes what is derived from the node definitions: ``python -m tests.schema_files``.
 
 Appends new nodes to tests/golden_schema.json (never changes what is frozen there) and rewrites
-locales/en/nodeDefs.json and the help pages of former ids. Translations are written by people; a test says what they lack.
+locales/en/nodeDefs.json and the help pages of former ids. Translations are written by people; a test says what they
+lack.
 """
 
 from __future__ import annotations

@@ -124,7 +124,8 @@ def test_a_sweep_is_image_major_and_meets_one_difference_for_each_picture(pack, 
 
 
 def test_a_sweep_takes_directions_and_finds_the_packaged_editor_of_a_control(pack, wires, latent):
-    inputs = {"generator": wires.generator, "latent": latent, "control": "smile", "steps": 3, "start": -1.0, "stop": 1.0}
+    ends = {"steps": 3, "start": -1.0, "stop": 1.0}
+    inputs = {"generator": wires.generator, "latent": latent, "control": "smile", **ends}
     linear = call(pack, "EditSweep", **inputs, editor=wires.directions)[0]
     torch.testing.assert_close(linear.ws[2] - linear.ws[1], linear.ws[1] - linear.ws[0])
     by_name = call(pack, "EditSweep", **inputs, editor_name=PACKAGED)[0]

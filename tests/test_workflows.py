@@ -22,7 +22,6 @@ NAMES = {told.title: name for name, told in BUILDERS.items()}
 GAP_BELOW_PICTURES = 120
 QUICK = {"ReGANIE_PhotoExample": {"kind": "clip", "count": 3}, "ReGANIE_InvertImage": {"iterations": 2},
          "ReGANIE_EditSweep": {"steps": 3}}
-WIDEST, HIGHEST = 2000, 1000  # at 1600 x 1000 the page shows texts from 57 % on
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -63,9 +62,9 @@ def _edits(api: dict[str, Any]) -> list[str]:
 def test_the_graphs_are_there():
     found = {NAMES[path.stem]: {node["type"] for node in _read(path)["nodes"]} for path in GRAPHS}
     assert set(found) == set(BUILDERS)
-    assert all("ReGANIE_BeforeAfter" in types for types in found.values())
     assert {"LoadStyleGAN", "E4EInvert", "ComputeDelta", "Rectify"} <= found["quick_edit"]
-    assert {"LoadStyleGAN", "ReGANIE_LoadE4E", "ReGANIE_LoadDirections", "ReGANIE_LoadRectifier"} <= found["full_phase_1_and_2"]
+    loaders = {"LoadStyleGAN", "ReGANIE_LoadE4E", "ReGANIE_LoadDirections", "ReGANIE_LoadRectifier"}
+    assert loaders <= found["full_phase_1_and_2"]
 
 
 @pytest.mark.parametrize("name", ["quick_edit", "text_edit"])
@@ -107,16 +106,6 @@ def test_pictures_have_room_below(path):
                 continue
             room = lower["pos"][1] - 30 - (top + height)  # a title is 30 high
             assert room >= (GAP_BELOW_PICTURES if upper["type"] == "PreviewImage" else 20), (upper["id"], lower["id"])
-
-
-@pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)
-def test_a_graph_fits_into_the_page(path):
-    graph = _read(path)
-    boxes = [(n["pos"][0], n["pos"][1] - 30, n["size"][0], n["size"][1] + 30) for n in graph["nodes"]]  # with titles
-    boxes += [group["bounding"] for group in graph["groups"]]
-    left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
-    assert max(x + width for x, _, width, _ in boxes) - left <= WIDEST
-    assert max(y + height for _, y, _, height in boxes) - top <= HIGHEST
 
 
 @pytest.mark.parametrize("path", GRAPHS, ids=lambda path: path.stem)

@@ -1,15 +1,18 @@
 """Writes the graphs of workflows/: ``python -m tests.workflow_files [NAME ...] [--thumbnails]``.
 
-Each graph is described once (workflow_graphs.py) and written twice: as the page saves it, under its title, which is what
-ComfyUI's list of templates shows; and in the API's form, under its name. ``--thumbnails`` runs it with the packaged
-weights and draws its thumbnail. Graphs that need a part the packaged domain lacks are left out.
+Each graph is described once (workflow_graphs.py, workflow_notes.*.md) and written twice: as the page saves it, under
+its title, which is what ComfyUI's list of templates shows; and in the API's form, under its name. ``--thumbnails``
+runs it with the packaged weights and draws its thumbnail. Graphs that need a part the packaged domain lacks are left
+out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,8 +90,9 @@ class Graph:
             self._link(origin, output, node, name)
         return number
 
-    def note(self, column: float, y: float, height: float, english: str, chinese: str) -> int:
-        """A note, which the page shows in Chinese where it is Chinese (web/notes.js)."""
+    def note(self, column: float, y: float, height: float, name: str) -> int:
+        """The graph's note, which the page shows in Chinese where it is Chinese (web/notes.js)."""
+        english, chinese = notes("en")[name], notes("zh")[name]
         number = self.add("MarkdownNote", column, y, height, title="Read me", text=english)
         self.nodes[-1]["properties"] = {"reganie_note": {"zh": chinese, "replaces": len(english)}}
         return number
@@ -126,6 +130,14 @@ class Graph:
             title = node.get("title") or names.get(kind) or CORE_TITLES[kind]
             found[str(node["id"])] = {"inputs": inputs, "class_type": kind, "_meta": {"title": title}}
         return found
+
+
+@cache
+def notes(language: str) -> dict[str, str]:
+    """The notes of the graphs by name, in Markdown."""
+    parts = re.split(r"<!-- (\w+) -->", Path(__file__).with_name(f"workflow_notes.{language}.md").read_text("utf-8"))
+    found = dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+    return {name: text.replace("{own}", found["own"]) for name, text in found.items()}
 
 
 def run(pack: Any, api: dict[str, Any], example: str = "") -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""What the graphs of workflows/ are: each small and about one thing, in a room of 2000 x 1000, so that texts stay readable."""
+"""What the graphs of workflows/ are: each small, about one thing, and within 2000 x 1000, so texts stay readable."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tests.workflow_files import Graph
-from tests.workflow_notes import NOTES
 
 LAST = 390  # width of what stands in the last column
 COMPARED = 420  # height of Before and After
@@ -17,7 +16,7 @@ def _start(pack: Any, number: int, name: str, example: str = "hat.png", note: in
     graph = Graph(pack, number)
     generator = graph.add("LoadStyleGAN", 0, 0, 60)
     picture = graph.add("PortraitExample", 0, 130, 60, example=example)
-    graph.note(0, 280, note, *NOTES[name])
+    graph.note(0, 280, note, name)
     return graph, generator, picture
 
 
@@ -55,7 +54,7 @@ def full_phase_1_and_2(pack: Any) -> Graph:
     graph = Graph(pack, 2)
     kinds = ("LoadStyleGAN", "LoadE4E", "LoadDirections", "LoadRectifier")
     generator, encoder, editor, rectifier = (graph.add(kind, 0, 30 + 120 * i, 60) for i, kind in enumerate(kinds))
-    graph.note(0, 550, 370, *NOTES["full_phase_1_and_2"])
+    graph.note(0, 550, 370, "full_phase_1_and_2")
     picture = graph.add("PortraitExample", 1, 30, 60, example="hat.png")
     invert = graph.add("E4EInvert", 1, 160, 190, generator=(generator, "generator"), image=(picture, "image"),
                        encoder=(encoder, "encoder"))
@@ -124,7 +123,7 @@ def _photo(pack: Any, number: int, name: str, first: dict[str, Any], align: dict
     graph = Graph(pack, number)
     generator = graph.add("LoadStyleGAN", 0, 0, 60)
     photo = graph.add("PhotoExample", 0, 130, 110, **first)
-    graph.note(0, 320, 340, *NOTES[name])
+    graph.note(0, 320, 340, name)
     cut = graph.add("AlignFace", 1, 0, 380, photo=(photo, "photo"), points=(photo, "points"), find="points", size=256,
                     framing="portraits", **align)
     image = graph.add("E4EInvert", 2, 0, 190, generator=(generator, "generator"), image=(cut, "aligned"))
@@ -155,7 +154,8 @@ def photo_align_and_paste(pack: Any) -> Graph:
 
 def clip(pack: Any) -> Graph:
     """The same for frames."""
-    graph, photo, paste = _photo(pack, 7, "clip", {"kind": "clip", "count": 12}, {"smooth": 1.0, "missing": "skip"}, 0.5)
+    first, align = {"kind": "clip", "count": 12}, {"smooth": 1.0, "missing": "skip"}
+    graph, photo, paste = _photo(pack, 7, "clip", first, align, 0.5)
     told = graph.add("MeasureFlicker", 3, 780, 70, frames=(paste, "photo"), before=(photo, "photo"))
     sheet = graph.add("PictureSheet", 4, 510, 280, images=(paste, "photo"))
     graph.wire(told, "report", sheet, "title")  # a widget called title, not the node's
@@ -168,7 +168,7 @@ def own_checkpoints(pack: Any) -> Graph:
     graph = Graph(pack, 8)
     kinds = ("LoadStyleGAN", "LoadE4E", "LoadDirections", "LoadRectifier")
     generator, encoder, editor, rectifier = (graph.add(kind, 0, 120 * i, 60) for i, kind in enumerate(kinds))
-    graph.note(0, 520, 420, *NOTES["own_checkpoints"])
+    graph.note(0, 520, 420, "own_checkpoints")
     picture = graph.add("PortraitExample", 1, 0, 60, example="earrings.png")
     invert = graph.add("E4EInvert", 1, 140, 190, generator=(generator, "generator"), image=(picture, "image"),
                        encoder=(encoder, "encoder"))
