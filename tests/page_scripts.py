@@ -17,7 +17,11 @@ needs_node = pytest.mark.skipif(NODE is None, reason="needs node to run the page
 PAGE = """
 const later = (ms) => new Promise((done) => setTimeout(done, ms));
 class Element extends EventTarget {
-  constructor(tag) { super(); Object.assign(this, { tagName: tag.toUpperCase(), style: {}, dataset: {}, children: [], parent: null, isConnected: false }); }
+  constructor(tag) {
+    super();
+    const own = { style: {}, dataset: {}, children: [], parent: null, isConnected: false };
+    Object.assign(this, own, { tagName: tag.toUpperCase() });
+  }
   append(...parts) { for (const part of parts) { this.children.push(part); part.parent = this; } }
   matches(selector) { return selector.split(", ").includes(this.tagName.toLowerCase()); }
   blur() { this.blurred = (this.blurred ?? 0) + 1; }
@@ -25,7 +29,7 @@ class Element extends EventTarget {
 }
 const page = { entries: 0, held: 0, toasts: [], listeners: {}, extensions: {}, answers: {} };
 globalThis.window = new EventTarget();
-globalThis.document = { createElement: (tag) => new Element(tag), head: new Element("head"), documentElement: new Element("html") };
+globalThis.document = { createElement: (tag) => new Element(tag), head: new Element("head") };
 globalThis.api = {
   addEventListener: (name, heard) => (page.listeners[name] ??= []).push(heard),
   apiURL: (path) => path,
@@ -39,7 +43,10 @@ globalThis.app = {
     setDirty() {},
   },
   nodeOutputs: {},
-  extensionManager: { toast: { add: (message) => page.toasts.push(message) }, setting: { get: () => page.locale ?? "en" } },
+  extensionManager: {
+    toast: { add: (message) => page.toasts.push(message) },
+    setting: { get: () => page.locale ?? "en" },
+  },
 };
 const emit = (name, detail) => (page.listeners[name] ?? []).forEach((heard) => heard({ detail }));
 const pointer = (name, target = window) => target.dispatchEvent(new Event(name));

@@ -29,17 +29,23 @@ function up() {
 }
 
 window.addEventListener("pointerdown", () => { pressed = true; }, true);
-for (const event of ["pointerup", "pointercancel", "blur"]) window.addEventListener(event, up, true);
+for (const event of ["pointerup", "pointercancel"]) window.addEventListener(event, up, true);
+window.addEventListener("blur", up); // of the window itself; those of elements do not come this way
 
 // ---- Ctrl+Z and Delete belong to the graph again once the pointer is off a slider: an input with the focus swallows them
 export function giveKeysBack(element) {
   const leave = (event) => {
     const part = event.target;
-    if (part.type !== "number" && part.matches?.("input, select, button")) setTimeout(() => part.blur(), 0);
+    if (part.type !== "number" && part.matches?.("input, select, button")) setTimeout(() => toGraph(part), 0);
   };
   element.addEventListener("pointerup", leave);
   element.addEventListener("change", (event) => { if (event.target.tagName === "SELECT" || event.target.type === "checkbox") leave(event); });
-  element.addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.type === "number") event.target.blur(); });
+  element.addEventListener("keydown", (event) => { if (event.key === "Enter" && event.target.type === "number") toGraph(event.target); });
+}
+
+function toGraph(part) {
+  part.blur();
+  app.canvas?.canvas?.focus?.({ preventScroll: true }); // some keys are heard there only
 }
 
 // ---- after undo or a change of tab there is a new node with the old number
@@ -49,7 +55,7 @@ const shown = new Map(); // "number:widget" -> element
 // Nodes 2.0 keeps the removed node's element on the page: put the new node's in its place.
 export function keepOnPage(node, name, element, action) {
   const look = () => {
-    if (node.graph && node.graph === app.canvas?.graph) {
+    if (node.graph && node.graph === app.canvas?.graph && node.graph.getNodeById(node.id) === node) {
       const key = `${node.id}:${name}`;
       const old = shown.get(key);
       if (old && old !== element && old.isConnected && !element.isConnected) old.replaceWith(element);

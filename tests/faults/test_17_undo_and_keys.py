@@ -11,14 +11,16 @@ pytestmark = needs_node
 def test_the_new_nodes_element_takes_the_old_ones_place(tmp_path):
     found = drive(tmp_path, """
 const { keepOnPage } = await import("./extensions/reganie/page.js");
-const graph = app.canvas.graph = {};
+const graphOf = () => ({ nodes: {}, getNodeById(id) { return this.nodes[id]; } });
+const put = (graph, id) => (graph.nodes[id] = { id, graph });
+const graph = app.canvas.graph = graphOf();
 const [old, fresh, elsewhere] = ["div", "div", "div"].map((tag) => new Element(tag));
 old.isConnected = true;
-keepOnPage({ id: 7, graph }, "sliders", old);
+keepOnPage(put(graph, 7), "sliders", old);
 await later(20);
-keepOnPage({ id: 7, graph: {} }, "sliders", elsewhere);   // a node of a graph that is not shown
-keepOnPage({ id: 7, graph }, "sliders", fresh);
-await later(120);
+keepOnPage(put(graphOf(), 7), "sliders", elsewhere);   // a node of a graph that is not shown
+keepOnPage(put(graph, 7), "sliders", fresh);
+await later(400);                                      // the removed node looks again meanwhile
 found = [old.isConnected, fresh.isConnected, elsewhere.isConnected];
 console.log(JSON.stringify(found)); process.exit(0);""")
     assert found == [False, True, False]
@@ -28,9 +30,10 @@ def test_before_and_after_shows_again_what_the_page_remembers(tmp_path):
     found = drive(tmp_path, """
 await import("./extensions/reganie/compare.js");
 class Node { size = [0, 0]; addDOMWidget(name, type, element, options) { this.options = options; return {}; } }
-page.extensions["reganie.compare"].beforeRegisterNodeDef(Node, { name: "ReGANIE_BeforeAfter", input: { required: { before: 1 } } });
+const told = { name: "ReGANIE_BeforeAfter", input: { required: { before: 1 } } };
+page.extensions["reganie.compare"].beforeRegisterNodeDef(Node, told);
 const file = (filename) => ({ filename, subfolder: "", type: "temp" });
-app.graph = app.canvas.graph = {};
+app.graph = app.canvas.graph = { getNodeById: () => node };
 app.nodeOutputs["7"] = { reganie_before: [file("a.png")], reganie_after: [file("b.png")] };
 const node = Object.assign(new Node(), { id: 7, graph: app.graph });
 node.onNodeCreated(); node.onConfigure();

@@ -44,12 +44,15 @@ def test_chinese_is_readable(pack, text):
 @needs_node
 def test_the_page_shows_the_whole_sentence(tmp_path):
     found = drive(tmp_path, """
-globalThis.api.queuePrompt = async () => { throw Object.assign(new Error("refused"), { response: { node_errors: { 5: {
-  class_type: "DyStyleEdit", errors: [{ type: "custom_validation_failed", details: "edits - Cannot read the edit 'x'." }] } } } }); };
+const errors = [{ type: "custom_validation_failed", details: "edits - Cannot read the edit 'x'." }];
+const response = { node_errors: { 5: { class_type: "DyStyleEdit", errors } } };
+globalThis.api.queuePrompt = async () => { throw Object.assign(new Error("refused"), { response }); };
 await import("./extensions/reganie/reganie.js");
 const checks = page.extensions["reganie.checks"];
-checks.beforeRegisterNodeDef({}, { name: "DyStyleEdit", display_name: "DyStyle Edit", python_module: "custom_nodes.reganie" });
-checks.beforeRegisterNodeDef({}, { name: "Foreign", display_name: "Foreign", python_module: "custom_nodes.other" });
+const met = (name, display_name, pack) =>
+  checks.beforeRegisterNodeDef({}, { name, display_name, python_module: `custom_nodes.${pack}` });
+met("DyStyleEdit", "DyStyle Edit", "reganie");
+met("Foreign", "Foreign", "other");
 checks.setup();
 emit("execution_error", { node_type: "DyStyleEdit", exception_message: "The latent has 14 style vectors." });
 emit("execution_error", { node_type: "Foreign", exception_message: "not ours" });

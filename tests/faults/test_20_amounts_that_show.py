@@ -18,13 +18,15 @@ def test_the_first_amounts_are_clear_turns(pack):
 def test_choosing_another_control_sets_its_own_amount(tmp_path):
     found = drive(tmp_path, """
 page.answers["/reganie/controls"] = { controls: [
-  { name: "yaw", kind: "numeric", minimum: -40, maximum: 40 }, { name: "smile", kind: "numeric", minimum: -1, maximum: 1 },
-  { name: "beard", kind: "numeric", minimum: 0, maximum: 1 }, { name: "glasses", kind: "binary", minimum: 0, maximum: 1 }] };
+  { name: "yaw", kind: "numeric", minimum: -40, maximum: 40 },
+  { name: "smile", kind: "numeric", minimum: -1, maximum: 1 },
+  { name: "beard", kind: "numeric", minimum: 0, maximum: 1 },
+  { name: "glasses", kind: "binary", minimum: 0, maximum: 1 }] };
 await import("./extensions/reganie/amounts.js");
 const set = page.extensions["reganie.amounts"].nodeCreated;
 const widgets = (values) => Object.entries(values).map(([name, value]) => ({ name, value }));
 async function choose(type, list, values, name) {
-  const node = { comfyClass: type, widgets: widgets({ [list]: "yaw", ...values, editor_name: "portraits (packaged)" }) };
+  const node = { comfyClass: type, widgets: widgets({ [list]: "yaw", ...values, editor_name: "packaged" }) };
   set(node); node.onConfigure();
   const widget = node.widgets[0];
   widget.value = name; widget.callback(name);
