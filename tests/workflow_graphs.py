@@ -41,7 +41,7 @@ def _card(pack: Any, number: int, name: str, edit: str, height: int, **values: A
 
 def quick_edit(pack: Any) -> Graph:
     """Sliders."""
-    return _card(pack, 1, "quick_edit", "DyStyleEdit", 560, edits="yaw=+15")
+    return _card(pack, 1, "quick_edit", "DyStyleEdit", 760, edits="yaw=+15")  # its preview has room: growing is history
 
 
 def text_edit(pack: Any) -> Graph:
