@@ -158,8 +158,11 @@ async def tabs(page: Page) -> list[bool]:
     held, text = [], await page.run(EDITS)
     await open_graph(page, "edit_sweep", "two")
     for title, kind in (("one", "DyStyleEdit"), ("two", "ReGANIE_EditSweep"), ("one", "DyStyleEdit")):
-        await page.run(f"""[...document.querySelectorAll('.workflow-tab')].find((tab) =>
-          tab.innerText.trim().startsWith('{title}')).click()""")
+        x, y = await page.run(f"""(() => {{ const box = [...document.querySelectorAll('.workflow-tab')].find((tab) =>
+          tab.innerText.trim().startsWith('{title}')).getBoundingClientRect();
+          return [box.left + 20, box.top + box.height / 2]; }})()""")
+        for kind_ in ("mousePressed", "mouseReleased"):
+            await page.call("Input.dispatchMouseEvent", type=kind_, x=x, y=y, button="left", clickCount=1)
         await page.until(f"!!({FIND})('{kind}')", 30, f"the tab {title}")
         await asyncio.sleep(2)
     held += await agrees(page, "back from another tab", text) + await pictures(page, "back from another tab")

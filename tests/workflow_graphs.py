@@ -99,21 +99,21 @@ def edit_sweep(pack: Any) -> Graph:
 
 def compare_methods(pack: Any) -> Graph:
     """Three inversions of one picture, and what they let an edit do."""
-    graph, generator, picture = _start(pack, 5, "compare_methods", note=220)
+    graph, generator, picture = _start(pack, 5, "compare_methods", note=150)
     columns: dict[str, list[tuple[int, str]]] = {"inversion": [], "edited": []}
     for i, method in enumerate(("e4e", "w+", "pti")):
-        invert = graph.add("InvertImage", 1, 335 * i, 265, title=f"Invert Image: {method}", method=method,
+        invert = graph.add("InvertImage", 1 + i, 0, 400, title=f"Invert Image: {method}", method=method,
                            generator=(generator, "generator"), image=(picture, "image"))
-        edit = graph.add("DirectionEdit", 2, 335 * i, 220, direction="yaw", strength=15.0,
+        edit = graph.add("DirectionEdit", 1 + i, 450, 220, direction="yaw", strength=15.0,
                          generator=(generator, "generator"), latent=(invert, "latent"), inversion=(invert, "inversion"))
         columns["inversion"].append((invert, "inversion"))
         columns["edited"].append((edit, "edited"))
     for i, (what, (first, second, third)) in enumerate(columns.items()):
-        sheet = graph.add("PictureSheet", 3 + i, 0, 300, title=f"Picture Sheet: {what}", images=first, images_2=second,
-                          images_3=third, labels="e4e\nw+\npti", before=(picture, "image"))
-        graph.add("PreviewImage", 3, 380 + 340 * i, 190 if i == 0 else 220, width=785,
-                  title="After: edits" if i else "Inversions", images=(sheet, "sheet"))
-    _compare(graph, columns["inversion"][2], columns["edited"][2], 0, 550, 320)
+        sheet = graph.add("PictureSheet", 4 * i, 480, 250, title=f"Picture Sheet: {what}", labels="e4e\nw+\npti",
+                          images=first, images_2=second, images_3=third, before=(picture, "image"))
+        graph.add("PreviewImage", 1 + 1.42 * i, 720, 230, width=545, title="After: edits" if i else "Inversions",
+                  images=(sheet, "sheet"))
+    _compare(graph, columns["inversion"][2], columns["edited"][2])
     return graph
 
 
@@ -123,7 +123,7 @@ def _photo(pack: Any, number: int, name: str, first: dict[str, Any], align: dict
     graph = Graph(pack, number)
     generator = graph.add("LoadStyleGAN", 0, 0, 60)
     photo = graph.add("PhotoExample", 0, 130, 110, **first)
-    graph.note(0, 320, 340, name)
+    graph.note(0, 340, 320, name)
     cut = graph.add("AlignFace", 1, 0, 380, photo=(photo, "photo"), points=(photo, "points"), find="points", size=256,
                     framing="portraits", **align)
     image = graph.add("E4EInvert", 2, 0, 190, generator=(generator, "generator"), image=(cut, "aligned"))
