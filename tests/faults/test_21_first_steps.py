@@ -20,7 +20,7 @@ def test_a_place_that_cannot_be_written_stops_nothing(tmp_path):
     assert "Rectify" in load_pack(host, suffix="_unwritable").NODE_CLASS_MAPPINGS
 
 
-def test_the_readme_clones_what_is_needed_and_says_how_much(tmp_path):
+def test_the_readme_clones_what_is_needed_and_says_how_much():
     for name in ("README.md", "docs/walkthrough.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
         for line in re.findall(r"git clone.*", text):
