@@ -153,10 +153,7 @@ class PictureSheet:
                     "IMAGE",
                     {"tooltip": "A picture for each row, shown in a first column of its own labelled Before."},
                 ),
-                **{
-                    f"images_{number}": ("IMAGE", {"tooltip": MORE.format(number)})
-                    for number in (2, 3, 4)
-                },
+                **{f"images_{number}": ("IMAGE", {"tooltip": MORE.format(number)}) for number in (2, 3, 4)},
             },
         }
 
@@ -181,9 +178,9 @@ class PictureSheet:
 
 def _side_by_side(batches: list[Tensor]) -> tuple[Tensor, int]:
     """The first picture of each batch, then the second of each: rows of a sheet, and its number of columns."""
-    sizes = {tuple(batch.shape[:3]) for batch in batches}
+    coloured = [rc.images.to_comfy(rc.images.from_comfy(batch, "pictures of a column")) for batch in batches]
+    sizes = {tuple(batch.shape[:3]) for batch in coloured}
     if len(sizes) > 1:
         found = ", ".join(f"{count} of {width}x{height}" for count, height, width in sorted(sizes))
         raise rc.errors.MismatchError(f"Pictures side by side must be as many and of one size; found {found}.")
-    coloured = [batch[..., :3].expand(*batch.shape[:3], 3) for batch in batches]
     return torch.stack(coloured, 1).flatten(0, 1), len(batches)

@@ -111,7 +111,8 @@ def test_a_comparison_is_a_sheet_of_columns(pack):
     batches = [picture(2, seed=seed) for seed in range(3)]
     cls = pack.sub("sweep")
     rows, columns = cls._side_by_side(batches)
-    assert columns == 3 and torch.equal(rows, torch.stack([b[i] for i in range(2) for b in batches]))
+    assert columns == 3
+    torch.testing.assert_close(rows, torch.stack([batch[i] for i in range(2) for batch in batches]))
     with pytest.raises(pack.rc.ReganieError, match="as many and of one size"):
         call(pack, "PictureSheet", images=batches[0], images_2=picture(3))
 
