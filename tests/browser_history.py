@@ -1,4 +1,4 @@
-"""Undo, redo, tabs, keys, bypass, subgraphs and slider drags in a real page, in both renderings of nodes: one command.
+"""Undo, redo, tabs, keys, bypass, subgraphs, errors and slider drags in a real page, in both renderings of nodes: one command.
 
     COMFYUI_PATH=<checkout> COMFYUI_PYTHON=<python> $COMFYUI_PYTHON tests/browser_history.py [litegraph] [nodes2]
 
@@ -170,6 +170,26 @@ async def tabs(page: Page) -> list[bool]:
     return held + await agrees(page, "a slider back from another tab")
 
 
+async def errors(page: Page) -> list[bool]:
+    """What the node says is on the page: before the run, and from within it."""
+    held, right = [], await page.run(EDITS)
+    for text, words in (("yaw=fast", "Cannot read the value"), ("wings=+1", "no control 'wings'")):
+        widget = EDITS.removesuffix(".value")
+        await page.run(f"(() => {{ const widget = {widget}; widget.value = {text!r}; widget.callback?.({text!r}); }})()")
+        await page.run("window.shot.done = null; app.queuePrompt(0, 1).then(() => 0).catch(() => 0)")
+        shown = ""
+        for _ in range(40):
+            shown = await page.run("[...document.querySelectorAll('.p-toast-message')].map((it) => it.innerText).join()")
+            if words in shown:
+                break
+            await asyncio.sleep(0.5)
+        held.append(check(f"{text!r}: a message says {words!r}", words in shown))
+        await page.run(QUIET)
+    await page.run(f"(() => {{ const widget = {widget}; widget.value = {right!r}; widget.callback?.({right!r}); }})()")
+    await page.run("document.querySelectorAll('.p-dialog-close-button').forEach((button) => button.click())")
+    return held
+
+
 async def bypass(page: Page) -> list[bool]:
     """Ctrl+B on the editor passes the picture without the edit on."""
     await select(page, "DyStyleEdit")
@@ -217,6 +237,8 @@ async def one(page: Page, address: str, nodes2: bool) -> list[bool]:
     await open_graph(page)
     held = await history(page) + await live(page, address) + await tabs(page) + await bypass(page)
     held += await subgraph(page)
+    await open_graph(page, title="three")
+    held += await errors(page)
     return [*held, check(f"errors of the page: {page.errors or 'none'}", not page.errors)]
 
 

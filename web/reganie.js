@@ -48,7 +48,9 @@ app.registerExtension({
     if (queuePrompt) {
       api.queuePrompt = async function (...values) {
         try {
-          return await queuePrompt.apply(this, values);
+          const answer = await queuePrompt.apply(this, values);
+          tellRefused(answer?.node_errors); // what does not hang on the refused node runs
+          return answer;
         } catch (error) {
           tellRefused(error?.response?.node_errors);
           throw error;

@@ -22,6 +22,7 @@ const CHINESE = {
     "节点包“{0}”也有名为 {1} 的节点，ComfyUI 使用的是它的节点。在停用两个节点包之一以前，含有此节点的 ReGANIE 工作流无法运行。",
   "The node pack \"{0}\" also has a node named {1}, and ComfyUI uses ReGANIE's. Graphs of the other pack with this node will not run until one of the two packs is disabled.":
     "节点包“{0}”也有名为 {1} 的节点，ComfyUI 使用的是 ReGANIE 的节点。在停用两个节点包之一以前，另一个节点包含有此节点的工作流无法运行。",
+  "Read me": "说明",
   "yaw": "左右转头", "pitch": "抬头低头", "smile": "微笑", "age": "年龄", "glasses": "眼镜", "eye_openness": "睁眼程度",
   "beard": "胡须", "hair_length": "头发长度", "hair_lightness": "头发深浅", "skin_tone": "肤色", "light_azimuth": "光线方向",
   "light_elevation": "光线高度", "degrees": "度",
