@@ -1,4 +1,4 @@
-"""Undo, redo, tabs, keys, bypass, subgraphs, errors and slider drags in a real page, in both renderings of nodes: one command.
+"""Undo, redo, tabs, keys, bypass, subgraphs, errors and drags in a real page, in both renderings: one command.
 
     COMFYUI_PATH=<checkout> COMFYUI_PYTHON=<python> $COMFYUI_PYTHON tests/browser_history.py [litegraph] [nodes2]
 
@@ -27,6 +27,9 @@ TRACKER = "app.extensionManager.workflow.activeWorkflow.changeTracker"
 ENTRIES = f"{TRACKER}.undoQueue.length"
 COMPARED = """[...document.querySelectorAll('.reganie-compare img')].filter((image) =>
   image.getBoundingClientRect().width > 0 && image.style.visibility !== 'hidden' && image.src).map((it) => it.src)"""
+WRITE = "((widget, value) => {{ widget.value = value; widget.callback?.(value); }})(" + (
+    EDITS.removesuffix(".value").replace("{", "{{").replace("}", "}}") + ", {value})")
+TOASTS = "[...document.querySelectorAll('.p-toast-message')].map((toast) => toast.innerText).join()"
 CTRL = 2
 
 
@@ -174,18 +177,17 @@ async def errors(page: Page) -> list[bool]:
     """What the node says is on the page: before the run, and from within it."""
     held, right = [], await page.run(EDITS)
     for text, words in (("yaw=fast", "Cannot read the value"), ("wings=+1", "no control 'wings'")):
-        widget = EDITS.removesuffix(".value")
-        await page.run(f"(() => {{ const widget = {widget}; widget.value = {text!r}; widget.callback?.({text!r}); }})()")
+        await page.run(WRITE.format(value=repr(text)))
         await page.run("window.shot.done = null; app.queuePrompt(0, 1).then(() => 0).catch(() => 0)")
         shown = ""
         for _ in range(40):
-            shown = await page.run("[...document.querySelectorAll('.p-toast-message')].map((it) => it.innerText).join()")
+            shown = await page.run(TOASTS)
             if words in shown:
                 break
             await asyncio.sleep(0.5)
         held.append(check(f"{text!r}: a message says {words!r}", words in shown))
         await page.run(QUIET)
-    await page.run(f"(() => {{ const widget = {widget}; widget.value = {right!r}; widget.callback?.({right!r}); }})()")
+    await page.run(WRITE.format(value=repr(right)))
     await page.run("document.querySelectorAll('.p-dialog-close-button').forEach((button) => button.click())")
     return held
 
