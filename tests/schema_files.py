@@ -30,7 +30,7 @@ def former(nodes: dict[str, type]) -> set[str]:
 FORMER = """# {name}
 
 This graph was saved before the id of this node became `{id}`. It runs as ever. For the node's help page, add
-*{name}* from the search, select it and press **i**.
+*{name}* from the search, select it and press **ⓘ** above it.
 """
 
 
