@@ -12,6 +12,7 @@ const CHINESE = {
   "off": "无",
   "An absolute value. Click for a change.": "绝对值。点击改为变化量。",
   "A change. Click for an absolute value.": "变化量。点击改为绝对值。",
+  "Run the graph: the two pictures appear here.": "运行工作流：两张图片会显示在这里。",
   "Show the next pair.": "显示下一对图片。",
   "The sliders show once a loader is connected to editor.": "将加载器连接到 editor 后显示滑块。",
   "DyStyle Edit: controls that do not exist": "DyStyle 编辑：不存在的控制项",
