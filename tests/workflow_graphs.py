@@ -140,7 +140,6 @@ def _photo(pack: Any, number: int, name: str, first: dict[str, Any], align: dict
                       delta=(delta, "delta"))
     paste = graph.add("PasteFace", 3, 450, 250, edited=(result, "image"), face=(cut, "face"),
                       reference=(plain, "image"))
-    graph.add("PreviewImage", 1, 460, 220, title="The crops", images=(cut, "aligned"))
     _compare(graph, (photo, "photo"), (paste, "photo"))
     return graph, photo, paste
 
@@ -148,6 +147,8 @@ def _photo(pack: Any, number: int, name: str, first: dict[str, Any], align: dict
 def photo_align_and_paste(pack: Any) -> Graph:
     """Faces out of a photo and back."""
     graph, _, paste = _photo(pack, 6, "photo_align_and_paste", {"kind": "photo", "count": 2}, {"which": "all"})
+    cut = next(node["id"] for node in graph.nodes if node["type"] == "ReGANIE_AlignFace")
+    graph.add("PreviewImage", 1, 460, 320, title="The crops", images=(cut, "aligned"))
     graph.add("PreviewImage", 4, 510, 320, width=LAST, title="After", images=(paste, "photo"))
     return graph
 
@@ -159,7 +160,7 @@ def clip(pack: Any) -> Graph:
     told = graph.add("MeasureFlicker", 3, 780, 70, frames=(paste, "photo"), before=(photo, "photo"))
     sheet = graph.add("PictureSheet", 4, 510, 280, images=(paste, "photo"))
     graph.wire(told, "report", sheet, "title")  # a widget called title, not the node's
-    graph.add("PreviewImage", 0, 840, 120, width=715, title="All frames", images=(sheet, "sheet"))
+    graph.add("PreviewImage", 0, 730, 200, width=715, title="All frames", images=(sheet, "sheet"))
     return graph
 
 
