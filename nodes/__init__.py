@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import _guard, _host, _routes
+from . import _guard, _host, _names, _routes
 from .clips import MeasureFlicker, SmoothLatents
 from .compare import BeforeAfter
 from .edit import DirectionEdit, DyStyleEdit
@@ -26,11 +26,18 @@ from .synthesis import SampleLatent, Synthesize
 from .text_edit import StyleCLIPEdit
 
 _host.register_folders()
-_routes.register()
 
-NODE_CLASS_MAPPINGS: dict[str, type] = {
-    "LoadReGANIE": LoadReGANIE,
+# The ids of the design card, under which people's graphs know them whatever other packs are installed.
+CARD: dict[str, type] = {
     "LoadStyleGAN": LoadStyleGAN,
+    "E4EInvert": E4EInvert,
+    "DyStyleEdit": DyStyleEdit,
+    "StyleCLIPEdit": StyleCLIPEdit,
+    "ComputeDelta": ComputeDelta,
+    "Rectify": Rectify,
+}
+# All others carry the pack's name; without it other packs use some of these ids, and so does ComfyUI.
+PREFIXED: dict[str, type] = {
     "LoadE4E": LoadE4E,
     "LoadDyStyle": LoadDyStyle,
     "LoadStyleCLIP": LoadStyleCLIP,
@@ -38,15 +45,10 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "LoadRectifier": LoadRectifier,
     "PortraitExample": PortraitExample,
     "PhotoExample": PhotoExample,
-    "E4EInvert": E4EInvert,
     "InvertImage": InvertImage,
-    "DyStyleEdit": DyStyleEdit,
-    "StyleCLIPEdit": StyleCLIPEdit,
     "DirectionEdit": DirectionEdit,
     "EditSweep": EditSweep,
     "PictureSheet": PictureSheet,
-    "ComputeDelta": ComputeDelta,
-    "Rectify": Rectify,
     "BeforeAfter": BeforeAfter,
     "SampleLatent": SampleLatent,
     "Synthesize": Synthesize,
@@ -55,46 +57,53 @@ NODE_CLASS_MAPPINGS: dict[str, type] = {
     "PasteFace": PasteFace,
     "SmoothLatents": SmoothLatents,
     "MeasureFlicker": MeasureFlicker,
-    "ReGANIE_SaveLatent": SaveLatent,
-    "ReGANIE_LoadLatent": LoadLatent,
-    # ComfyUI keeps nodes of its own under these two names and passes ours over, hence the names above.
     "SaveLatent": SaveLatent,
     "LoadLatent": LoadLatent,
+}
+NODE_CLASS_MAPPINGS: dict[str, type] = {
+    **CARD, "LoadReGANIE": LoadReGANIE, **{_names.PREFIX + name: node for name, node in PREFIXED.items()}
 }
 
 for _node in NODE_CLASS_MAPPINGS.values():
     _guard.guard(_node)
 
-# No names for SaveLatent and LoadLatent: they would rename ComfyUI's own nodes.
 NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {
     "LoadReGANIE": "Load ReGANIE (all of a domain)",
     "LoadStyleGAN": "Load StyleGAN (ReGANIE)",
-    "LoadE4E": "Load e4e Encoder (ReGANIE)",
-    "LoadDyStyle": "Load DyStyle (ReGANIE)",
-    "LoadStyleCLIP": "Load StyleCLIP (ReGANIE)",
-    "LoadDirections": "Load Directions (ReGANIE)",
-    "LoadRectifier": "Load Rectifier (ReGANIE)",
-    "PortraitExample": "Portrait Example (ReGANIE)",
-    "PhotoExample": "Photo Example (ReGANIE)",
     "E4EInvert": "E4E Invert (ReGANIE)",
-    "InvertImage": "Invert Image (ReGANIE)",
     "DyStyleEdit": "DyStyle Edit (ReGANIE)",
     "StyleCLIPEdit": "StyleCLIP Edit (ReGANIE)",
-    "DirectionEdit": "Direction Edit (ReGANIE)",
-    "EditSweep": "Edit Sweep (ReGANIE)",
-    "PictureSheet": "Picture Sheet (ReGANIE)",
     "ComputeDelta": "Compute Delta (ReGANIE)",
     "Rectify": "Rectify (ReGANIE)",
-    "BeforeAfter": "Before and After (ReGANIE)",
-    "SampleLatent": "Sample Latent (ReGANIE)",
-    "Synthesize": "Synthesize (ReGANIE)",
-    "BlendLatents": "Blend Latents (ReGANIE)",
-    "AlignFace": "Align Face (ReGANIE)",
-    "PasteFace": "Paste Face (ReGANIE)",
-    "SmoothLatents": "Smooth Latents (ReGANIE)",
-    "MeasureFlicker": "Measure Flicker (ReGANIE)",
+    "ReGANIE_LoadE4E": "Load e4e Encoder (ReGANIE)",
+    "ReGANIE_LoadDyStyle": "Load DyStyle (ReGANIE)",
+    "ReGANIE_LoadStyleCLIP": "Load StyleCLIP (ReGANIE)",
+    "ReGANIE_LoadDirections": "Load Directions (ReGANIE)",
+    "ReGANIE_LoadRectifier": "Load Rectifier (ReGANIE)",
+    "ReGANIE_PortraitExample": "Portrait Example (ReGANIE)",
+    "ReGANIE_PhotoExample": "Photo Example (ReGANIE)",
+    "ReGANIE_InvertImage": "Invert Image (ReGANIE)",
+    "ReGANIE_DirectionEdit": "Direction Edit (ReGANIE)",
+    "ReGANIE_EditSweep": "Edit Sweep (ReGANIE)",
+    "ReGANIE_PictureSheet": "Picture Sheet (ReGANIE)",
+    "ReGANIE_BeforeAfter": "Before and After (ReGANIE)",
+    "ReGANIE_SampleLatent": "Sample Latent (ReGANIE)",
+    "ReGANIE_Synthesize": "Synthesize (ReGANIE)",
+    "ReGANIE_BlendLatents": "Blend Latents (ReGANIE)",
+    "ReGANIE_AlignFace": "Align Face (ReGANIE)",
+    "ReGANIE_PasteFace": "Paste Face (ReGANIE)",
+    "ReGANIE_SmoothLatents": "Smooth Latents (ReGANIE)",
+    "ReGANIE_MeasureFlicker": "Measure Flicker (ReGANIE)",
     "ReGANIE_SaveLatent": "Save Latent (ReGANIE)",
     "ReGANIE_LoadLatent": "Load Latent (ReGANIE)",
 }
+
+# Graphs saved before the prefix find their nodes where nobody else has taken the id.
+_registered = _host.registered_nodes()
+FORMER = _names.former(PREFIXED, _registered)
+NODE_CLASS_MAPPINGS |= FORMER
+NODE_DISPLAY_NAME_MAPPINGS |= {name: NODE_DISPLAY_NAME_MAPPINGS[_names.PREFIX + name] for name in FORMER}
+IDS = _names.Ids(NODE_CLASS_MAPPINGS, _registered)
+_routes.register(IDS)
 
 __all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]

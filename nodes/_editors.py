@@ -11,6 +11,10 @@ from .. import reganie_core as rc
 from . import _choices, _host, _inputs, _models, _notices, _pictures
 from ._sockets import LATENT, given
 
+# What people type to find a node that changes a face.
+SEARCHED = ("face edit", "edit face", "expression", "smile", "head pose", "turn head", "yaw", "hair", "age", "older",
+            "glasses", "beard", "attributes", "reganie")
+
 
 class EditNode:
     """What the edit nodes share: their wires and outputs, which file stands in for the editor, and how they end.
@@ -36,6 +40,7 @@ class EditNode:
             "optional": {
                 "editor": _inputs.socket(f"REGANIE_{cls.KIND.upper()}", loader),
                 "editor_name": _inputs.name(_choices.files(cls.KIND)),
+                "inversion": _inputs.before_edit(),
             },
         }
 

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from .. import reganie_core as rc
+from ._inputs import Names
 from ._sockets import DELTA, FACE, LATENT, given
 
 InputError = rc.errors.InputError
@@ -67,13 +68,13 @@ def _list(cls: type) -> Iterator[tuple[str, str, dict[str, Any], bool]]:
     groups = cls.INPUT_TYPES()
     for group in ("required", "optional"):
         for name, (kind, options) in groups.get(group, {}).items():
-            beside = kind == "COMBO" and name in own
+            beside = kind == "COMBO" and (name in own or isinstance(options["options"], Names))
             kept = {key: options[key] for key in ("min", "max", "options") if key in options and not beside}
             yield name, kind, kept, group == "required" and not beside
 
 
 def _shown(value: Any) -> str:
-    text = ascii(value) if isinstance(value, str | int | float | bool) else f"something of type {type(value).__name__}"
+    text = repr(value) if isinstance(value, str | int | float | bool) else f"something of type {type(value).__name__}"
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 

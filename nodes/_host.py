@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,10 +44,13 @@ EXTENSIONS: dict[str, tuple[str, ...]] = {
 def register_folders() -> None:
     """Add ``models/stylegan`` and ``models/reganie`` beside whatever other packs or extra_model_paths.yaml registered.
 
+    The two folders are made, so that whoever reads where files go finds them; a read-only place stays as it is.
     An entry that lists every file (an empty extension set) stays so: another pack may count on it, and
     :func:`list_files` filters by itself.
     """
     for key, extensions in EXTENSIONS.items():
+        with suppress(OSError):
+            os.makedirs(os.path.join(folder_paths.models_dir, key), exist_ok=True)
         fresh = key not in folder_paths.folder_names_and_paths
         folder_paths.add_model_folder_path(key, os.path.join(folder_paths.models_dir, key))
         paths, known = folder_paths.folder_names_and_paths[key]
@@ -352,7 +356,14 @@ def say(node: str | None, text: str) -> None:
         host.send_progress_text(text, node)
 
 
-# -------------------------------------------------------------------------------------------------------------- routes
+# ------------------------------------------------------------------------------------------------- other packs, routes
+def registered_nodes() -> dict[str, type]:
+    """Every node that ComfyUI knows at this moment, by id; empty where its module of nodes is not loaded."""
+    host = sys.modules.get("nodes")
+    known = Path(getattr(host, "__file__", None) or "").name == "nodes.py"
+    return dict(getattr(host, "NODE_CLASS_MAPPINGS", {})) if known else {}
+
+
 def add_route(path: str, answer: Callable[[dict[str, str]], tuple[int, dict[str, Any]]]) -> None:
     """``GET path`` answers with ``answer(query) -> (status, JSON)``, worked out beside the server's own loop."""
     routes = getattr(getattr(server.PromptServer, "instance", None), "routes", None)

@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from .. import reganie_core as rc
 from . import _choices
 from ._sockets import GENERATOR, LATENT
 
 Spec = tuple[str, dict[str, Any]]
+
+
+class Names(list):
+    """A list that offers names and accepts every name that stays inside its folder.
+
+    Which file or control exists matters only when it is used. ComfyUI asks the list itself (``value in options``); an
+    input that VALIDATE_INPUTS takes instead shares one sentence with all the others there.
+    """
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return super().__contains__(name) or bool(rc.paths.check_name(name))
+        except rc.ReganieError:
+            return False
 
 
 def generator() -> Spec:
@@ -29,7 +44,15 @@ def socket(kind: str, loader: str, what: str = "editor") -> Spec:
 def name(files: list[str], what: str = "editor") -> Spec:
     """The file that stands in for an optional network."""
     tooltip = f"The {what} to use when none is connected."
-    return "COMBO", {"options": files, "default": files[0], "tooltip": tooltip}
+    return "COMBO", {"options": Names(files), "default": files[0], "tooltip": tooltip}
+
+
+def before_edit() -> Spec:
+    """What a bypassed edit node lets through: ComfyUI passes an output's own type on, and only from an input."""
+    return "IMAGE", {
+        "tooltip": "The picture without this edit: an invert node's inversion, or the edited picture of the edit node "
+        "before. Only used when the node is bypassed: then it goes on in place of the edited picture."
+    }
 
 
 def layers() -> Spec:
@@ -41,14 +64,10 @@ def layers() -> Spec:
     }
 
 
-def text(value: object, what: str, most: int) -> str | None:
-    """One sentence when a widget holds no text, or far too much of it; None also for what comes over a wire.
-
-    ComfyUI validates before it runs, and then shows None for every value that is connected.
-    """
-    if value is not None and (not isinstance(value, str) or len(value) > most):
-        return f"{what} must be a text of at most {most} characters."
-    return None
+def check_text(value: str, what: str, most: int) -> None:
+    """Raise InputError for a text that is far too long."""
+    if len(value) > most:
+        raise rc.errors.InputError(f"{what} must be a text of at most {most} characters, found {len(value)}.")
 
 
 PACKAGED = _choices.PACKAGED

@@ -6,8 +6,10 @@ from typing import Any
 
 from .. import reganie_core as rc
 from . import _choices, _domains, _host
+from ._names import Ids
 
 CONTROLS = "/reganie/controls"
+CONFLICTS = "/reganie/conflicts"
 KINDS = ("dystyle", "directions", "styleclip")
 
 
@@ -32,6 +34,7 @@ def controls(query: dict[str, str]) -> tuple[int, dict[str, Any]]:
     return 200, {"controls": listed, "accepts_targets": kind == "dystyle"}
 
 
-def register() -> None:
+def register(ids: Ids) -> None:
     """Add the routes to the server, where there is one."""
     _host.add_route(CONTROLS, controls)
+    _host.add_route(CONFLICTS, lambda _: (200, {"conflicts": ids.conflicts(_host.registered_nodes())}))

@@ -18,13 +18,13 @@ DELTA = "REGANIE_DELTA"  # a reganie_core.Delta
 FACE = "REGANIE_FACE"
 SLIDER_EDITOR = f"{DYSTYLE},{DIRECTIONS}"  # ComfyUI connects either
 
-LOADER_OF = {
-    "generator": "LoadStyleGAN",
-    "encoder": "LoadE4E",
-    "dystyle": "LoadDyStyle",
-    "styleclip": "LoadStyleCLIP",
-    "directions": "LoadDirections",
-    "rectifier": "LoadRectifier",
+LOADER_OF = {  # as the page names them
+    "generator": "Load StyleGAN",
+    "encoder": "Load e4e Encoder",
+    "dystyle": "Load DyStyle",
+    "styleclip": "Load StyleCLIP",
+    "directions": "Load Directions",
+    "rectifier": "Load Rectifier",
 }
 
 

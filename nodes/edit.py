@@ -9,6 +9,8 @@ from torch import Tensor
 from .. import reganie_core as rc
 from . import _choices, _editors, _inputs, _models
 
+CLEAR_TURN = 20.0  # of yaw, the first of the packaged directions; web/amounts.js sets the others' own
+
 
 class DyStyleEdit(_editors.EditNode):
     KIND = "dystyle"
@@ -16,7 +18,7 @@ class DyStyleEdit(_editors.EditNode):
         "Change several attributes at once (yaw, smile, age, glasses ...) with a DyStyle editor. The page shows one "
         "slider for each attribute of the editor in use."
     )
-    SEARCH_ALIASES = ["dystyle", "sliders", "attributes", "age", "smile", "pose", "yaw", "glasses", "beard", "reganie"]
+    SEARCH_ALIASES = [*_editors.SEARCHED, "dystyle", "sliders"]
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -36,13 +38,13 @@ class DyStyleEdit(_editors.EditNode):
         )
 
     @classmethod
-    def VALIDATE_INPUTS(cls, edits: str | None = None, editor_name: str = _choices.PACKAGED) -> bool | str:
+    def VALIDATE_INPUTS(cls, edits: str | None = None) -> bool | str:
         # Which controls exist depends on the editor on the wire, so the names are checked when the node runs.
         try:
             rc.parse_edits("" if edits is None else edits)  # None: it comes over a wire
         except rc.ReganieError as error:
             return str(error)
-        return _choices.name_problem("dystyle", editor_name)
+        return True
 
     def edit(
         self,
@@ -51,6 +53,7 @@ class DyStyleEdit(_editors.EditNode):
         edits: str = "",
         editor: _models.Model | None = None,
         editor_name: str = _choices.PACKAGED,
+        inversion: Tensor | None = None,
     ) -> tuple[Any, Tensor]:
         changes = rc.parse_edits(edits)
         generator, editor = self.chosen(generator, latent, editor, editor_name)
@@ -62,7 +65,7 @@ class DirectionEdit(_editors.EditNode):
     DESCRIPTION = (
         "Change one attribute (yaw, smile, age, glasses ...) by moving the latent code along a known direction."
     )
-    SEARCH_ALIASES = ["interfacegan", "sefa", "ganspace", "age", "smile", "pose", "yaw", "attribute slider", "reganie"]
+    SEARCH_ALIASES = [*_editors.SEARCHED, "interfacegan", "sefa", "ganspace", "attribute slider"]
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -73,7 +76,7 @@ class DirectionEdit(_editors.EditNode):
                 "direction": (
                     "COMBO",
                     {
-                        "options": directions,
+                        "options": _inputs.Names(directions),  # which exist depends on the editor on the wire
                         "default": directions[0],
                         "tooltip": "What to change. The list holds the controls of every directions file "
                         "found; the editor in use must have it.",
@@ -82,24 +85,20 @@ class DirectionEdit(_editors.EditNode):
                 "strength": (
                     "FLOAT",
                     {
-                        "default": 1.0,
+                        "default": CLEAR_TURN,
                         "min": -1000.0,
                         "max": 1000.0,
                         "step": 0.05,
                         "round": False,
                         "tooltip": "How much to change, in the control's own unit: degrees for yaw and pitch "
-                        "(15 is a clear turn), -1 to 1 for smile and age, +1 / -1 for glasses on "
-                        "/ off. Public directions without a unit: try -5 to 5. 0 changes nothing.",
+                        "(20 is a clear turn), -1 to 1 for smile and age, +1 / -1 for glasses on "
+                        "/ off. Choosing another direction on the page sets a clear change of that one. "
+                        "Public directions without a unit: try -5 to 5. 0 changes nothing.",
                     },
                 ),
                 "layers": _inputs.layers(),
             },
         )
-
-    @classmethod
-    def VALIDATE_INPUTS(cls, direction: str = "", editor_name: str = _choices.PACKAGED) -> bool | str:
-        # Which directions exist depends on the editor on the wire, so the name itself is checked when the node runs.
-        return _inputs.text(direction, "A direction", 64) or _choices.name_problem("directions", editor_name)
 
     def edit(
         self,
@@ -110,6 +109,7 @@ class DirectionEdit(_editors.EditNode):
         layers: str = "all",
         editor: _models.Model | None = None,
         editor_name: str = _choices.PACKAGED,
+        inversion: Tensor | None = None,
     ) -> tuple[Any, Tensor]:
         generator, editor = self.chosen(generator, latent, editor, editor_name)
         edited = _editors.change(editor, latent, {direction: float(strength)}, layers=layers)

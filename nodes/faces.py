@@ -15,7 +15,6 @@ from ._sockets import FACE, given
 CATEGORY = "ReGANIE/6 Photos"
 WAYS = ("detector", "points", "aligned")
 FRAMINGS = ("ffhq", "portraits")
-MAX_POINTS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -85,29 +84,13 @@ class AlignFace:
                 "detector_name": (
                     "COMBO",
                     {
-                        "options": _choices.detectors(),
+                        "options": _inputs.Names(_choices.detectors()),
                         "default": _choices.FIRST_DETECTOR,
                         "tooltip": "For detector: a file in models/reganie, such as YuNet's. Nothing is downloaded.",
                     },
                 ),
             },
         }
-
-    @classmethod
-    def VALIDATE_INPUTS(
-        cls, find: str = "detector", points: str | None = None, which: str = "",
-        detector_name: str | None = _choices.FIRST_DETECTOR,
-    ) -> bool | str:
-        if wrong := _inputs.text(points, "The points", MAX_POINTS) or _inputs.text(which, "The choice", 200):
-            return wrong
-        try:
-            if find == "points" and points is not None:  # None: they come over a wire
-                rc.faces.parse_points(points)
-            elif find == "detector" and detector_name is not None:
-                _choices.detector_path(detector_name)
-        except rc.ReganieError as error:
-            return str(error)
-        return True
 
     @classmethod
     def IS_CHANGED(cls, find: str = "detector", detector_name: str = "", **_: Any) -> str:
@@ -128,6 +111,7 @@ class AlignFace:
         missing: str = "error",
         detector_name: str = _choices.FIRST_DETECTOR,
     ) -> tuple[Tensor, Cut, Tensor]:
+        _inputs.check_text(which, "The choice of faces", 200)
         pictures = rc.images.from_comfy(photo, "photo")
         options: dict[str, Any] = {"which": which, "framing": framing, "missing": missing, "aligned": find == "aligned"}
         known = _points(points, len(pictures)) if find == "points" else None

@@ -43,11 +43,8 @@ class BlendLatents:
             }
         }
 
-    @classmethod
-    def VALIDATE_INPUTS(cls, layers: str = "all") -> bool | str:
-        return _inputs.text(layers, "The layers", 1000) or True
-
     def blend(self, first: Any, second: Any, amount: float = 0.5, layers: str = "all") -> tuple[Any]:
+        _inputs.check_text(layers, "The layers", 1000)
         chosen = rc.editing.parse_layers(layers, first.num_ws)
         return (rc.latents.blend(first, second, float(amount), chosen),)
 

@@ -26,7 +26,8 @@ class InvertImage:
         "Find the latent code of a portrait by a method of choice: one pass of an encoder (e4e), several (ReStyle), an "
         "encoder with a changed generator (HFGI, HyperStyle), or optimisation (W, W+, pivotal tuning)."
     )
-    SEARCH_ALIASES = ["pti", "restyle", "hyperstyle", "hfgi", "projector", "gan inversion", "optimise", "reganie"]
+    SEARCH_ALIASES = ["pti", "restyle", "hyperstyle", "hfgi", "projector", "gan inversion", "optimise", "w+", "w space",
+                      "pivotal tuning", "reganie"]
     RETURN_TYPES = (LATENT, "IMAGE", "IMAGE")
     RETURN_NAMES = ("latent", "inversion", "image")
     OUTPUT_TOOLTIPS = OUTPUT_TOOLTIPS
@@ -57,7 +58,7 @@ class InvertImage:
                 "encoder_name": (
                     "COMBO",
                     {
-                        "options": encoders,
+                        "options": _inputs.Names(encoders),
                         "default": encoders[0],
                         "tooltip": "The encoder to use when none is connected. w, w+ and pti can do without.",
                     },
@@ -65,24 +66,13 @@ class InvertImage:
                 "network_name": (
                     "COMBO",
                     {
-                        "options": networks,
+                        "options": _inputs.Names(networks),
                         "default": networks[0],
                         "tooltip": "The method's own file from models/reganie, for restyle, hfgi and hyperstyle.",
                     },
                 ),
             },
         }
-
-    @classmethod
-    def VALIDATE_INPUTS(
-        cls, method: str = "e4e", encoder_name: str = _choices.PACKAGED, network_name: str = _choices.NO_METHOD
-    ) -> bool | str:
-        if method is not None and method not in rc.inversion.METHODS:  # None: it comes over a wire
-            return f"method must be one of {', '.join(rc.inversion.METHODS)}; found {str(method)[:40]!r}."
-        wrong = _choices.name_problem("encoder", encoder_name) if encoder_name != NO_ENCODER else True
-        if wrong is True and method in rc.inversion.NEEDS_FILE:
-            return _choices.method_problem(method, network_name)
-        return wrong
 
     @classmethod
     def IS_CHANGED(cls, encoder_name: str = _choices.PACKAGED, network_name: str = "", **_: Any) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from .. import reganie_core as rc
 from . import _choices, _editors, _host, _inputs, _models, _notices, _pictures
 from ._sockets import LATENT, SLIDER_EDITOR, given
+from .edit import CLEAR_TURN
 
 CATEGORY = "ReGANIE/3 Edit"
+MORE = "Pictures for column {} of a comparison: as many as images, of the same size. images are then the first column."
 CELL = {
     "default": 192,
     "min": 32,
@@ -26,7 +30,7 @@ class EditSweep:
         "Edit every picture with one control over a range: a batch of edits and one labelled sheet. Rectify takes the "
         "batch with the one difference of each picture."
     )
-    SEARCH_ALIASES = ["strip", "xy plot", "range", "grid", "interpolate attribute", "contact sheet", "reganie"]
+    SEARCH_ALIASES = [*_editors.SEARCHED, "strip", "xy plot", "range", "grid", "interpolate attribute", "contact sheet"]
     RETURN_TYPES = (LATENT, "IMAGE", "IMAGE", "STRING")
     RETURN_NAMES = ("latent", "edited", "sheet", "labels")
     OUTPUT_TOOLTIPS = (
@@ -41,6 +45,7 @@ class EditSweep:
         controls = _choices.controls(_choices.SLIDER_EDITORS)
         ends = {"min": -1000.0, "max": 1000.0, "step": 0.05, "round": False}
         unit = "in the control's own unit (degrees for yaw, -1 to 1 for smile and age)."
+        page = "Choosing another control on the page sets clear changes of that one."
         return {
             "required": {
                 "generator": _inputs.generator(),
@@ -48,14 +53,14 @@ class EditSweep:
                 "control": (
                     "COMBO",
                     {
-                        "options": controls,
+                        "options": _inputs.Names(controls),
                         "default": controls[0],
                         "tooltip": "What to change. The list holds the controls of every editor file found; the editor "
                         "in use must have it.",
                     },
                 ),
-                "start": ("FLOAT", {"default": -1.0, **ends, "tooltip": f"The first step, {unit}"}),
-                "stop": ("FLOAT", {"default": 1.0, **ends, "tooltip": f"The last step, {unit}"}),
+                "start": ("FLOAT", {"default": -CLEAR_TURN, **ends, "tooltip": f"The first step, {unit} {page}"}),
+                "stop": ("FLOAT", {"default": CLEAR_TURN, **ends, "tooltip": f"The last step, {unit} {page}"}),
                 "steps": (
                     "INT",
                     {"default": 5, "min": 1, "max": 64, "tooltip": "How many pictures, both ends included."},
@@ -74,12 +79,9 @@ class EditSweep:
             "optional": {
                 "editor": _inputs.socket(SLIDER_EDITOR, "Load DyStyle, Load Directions"),
                 "editor_name": _inputs.name(_choices.editor_files()),
+                "inversion": _inputs.before_edit(),
             },
         }
-
-    @classmethod
-    def VALIDATE_INPUTS(cls, control: str = "", editor_name: str = _choices.PACKAGED) -> bool | str:
-        return _inputs.text(control, "A control", 64) or _choices.name_problem("directions", editor_name)
 
     @classmethod
     def IS_CHANGED(cls, editor_name: str = _choices.PACKAGED, **_: Any) -> str:
@@ -90,13 +92,14 @@ class EditSweep:
         generator: _models.Model,
         latent: Any,
         control: str,
-        start: float = -1.0,
-        stop: float = 1.0,
+        start: float = -CLEAR_TURN,
+        stop: float = CLEAR_TURN,
         steps: int = 5,
         mode: str = "change",
         cell: int = 192,
         editor: _models.Model | None = None,
         editor_name: str = _choices.PACKAGED,
+        inversion: Tensor | None = None,
     ) -> tuple[Any, Tensor, Tensor, str]:
         from ..reganie_core.editing import sweep as strips
 
@@ -152,15 +155,34 @@ class PictureSheet:
                     "IMAGE",
                     {"tooltip": "A picture for each row, shown in a first column of its own labelled Before."},
                 ),
+                **{f"images_{number}": ("IMAGE", {"tooltip": MORE.format(number)}) for number in (2, 3, 4)},
             },
         }
 
-    @classmethod
-    def VALIDATE_INPUTS(cls, labels: str = "", title: str = "") -> bool | str:
-        return _inputs.text(labels, "The labels", 8192) or _inputs.text(title, "The title", 200) or True
-
     def draw(
-        self, images: Tensor, labels: str = "", title: str = "", cell: int = 192, before: Tensor | None = None
+        self,
+        images: Tensor,
+        labels: str = "",
+        title: str = "",
+        cell: int = 192,
+        before: Tensor | None = None,
+        images_2: Tensor | None = None,
+        images_3: Tensor | None = None,
+        images_4: Tensor | None = None,
     ) -> tuple[Tensor]:
+        _inputs.check_text(labels, "The labels", 8192)
+        _inputs.check_text(title, "The title", 200)
         lines = [line.strip()[:80] for line in labels.splitlines() if line.strip()]
-        return (_pictures.sheet(images, len(lines) or len(images), lines, title.strip()[:200], int(cell), before),)
+        beside = [images, *(more for more in (images_2, images_3, images_4) if more is not None)]
+        pictures, columns = _side_by_side(beside) if len(beside) > 1 else (images, len(lines) or len(images))
+        return (_pictures.sheet(pictures, columns, lines, title.strip(), int(cell), before),)
+
+
+def _side_by_side(batches: list[Tensor]) -> tuple[Tensor, int]:
+    """The first picture of each batch, then the second of each: rows of a sheet, and its number of columns."""
+    coloured = [rc.images.to_comfy(rc.images.from_comfy(batch, "pictures of a column")) for batch in batches]
+    sizes = {tuple(batch.shape[:3]) for batch in coloured}
+    if len(sizes) > 1:
+        found = ", ".join(f"{count} of {width}x{height}" for count, height, width in sorted(sizes))
+        raise rc.errors.MismatchError(f"Pictures side by side must be as many and of one size; found {found}.")
+    return torch.stack(coloured, 1).flatten(0, 1), len(batches)

@@ -16,7 +16,7 @@ OWN = -1.0  # a threshold nobody means
 class StyleCLIPEdit(_editors.EditNode):
     KIND = "styleclip"
     DESCRIPTION = "Change a picture by describing it: 'a smiling old woman with glasses'."
-    SEARCH_ALIASES = ["styleclip", "text edit", "prompt edit", "clip", "global direction", "mapper", "reganie"]
+    SEARCH_ALIASES = [*_editors.SEARCHED, "styleclip", "text edit", "prompt edit", "clip", "global direction", "mapper"]
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -66,16 +66,6 @@ class StyleCLIPEdit(_editors.EditNode):
             },
         )
 
-    @classmethod
-    def VALIDATE_INPUTS(
-        cls, target: str = "", neutral: str = "", editor_name: str = _choices.PACKAGED
-    ) -> bool | str:
-        return (
-            _inputs.text(target, "The target", MAX_TEXT)
-            or _inputs.text(neutral, "The neutral text", MAX_TEXT)
-            or _choices.name_problem("styleclip", editor_name)
-        )
-
     def edit(
         self,
         generator: _models.Model,
@@ -86,7 +76,10 @@ class StyleCLIPEdit(_editors.EditNode):
         threshold: float = OWN,
         editor: _models.Model | None = None,
         editor_name: str = _choices.PACKAGED,
+        inversion: Tensor | None = None,
     ) -> tuple[Any, Tensor]:
+        _inputs.check_text(target, "The target", MAX_TEXT)
+        _inputs.check_text(neutral, "The neutral text", MAX_TEXT)
         generator, editor = self.chosen(generator, latent, editor, editor_name)
         own = None if threshold < 0 else float(threshold)
         edits = _edits(editor.value.controls, target.strip(), neutral.strip(), float(strength), own)

@@ -112,7 +112,7 @@ class Domain:
             if set(edits) <= {control.name for control in editor.controls}:
                 return editor
         listing = "; ".join(f"{part}: {describe_controls(editor.controls)}" for part, editor in self.editors.items())
-        names = ", ".join(ascii(name)[:80] for name in edits)
+        names = ", ".join(repr(name)[:80] for name in edits)
         raise InputError(f"No editor of the domain {self.name} has the controls {names}. It has {listing}.")
 
     def to(self, device: torch.device | str) -> Domain:
@@ -268,7 +268,7 @@ def check_provenance(trained: nn.Module | Editor, /, what: str = "rectifier",
         wanted = prints.get(name)
         found = getattr(network, "fingerprint", None)
         if wanted and found and wanted != found:
-            sentence = (f"The {what} was trained with {name} {ascii(wanted)[:40]}, but this is {name} {found!r}; "
+            sentence = (f"The {what} was trained with {name} {repr(wanted)[:40]}, but this is {name} {found!r}; "
                         "expect weaker results, or use the networks it was trained with.")
             warnings.warn(sentence, ReganieWarning, stacklevel=3)
             sentences.append(sentence)

@@ -68,3 +68,7 @@ class ReganieWarning(UserWarning):
 
 class OutOfRangeWarning(ReganieWarning):
     """An edit goes beyond what its editor was trained for."""
+
+
+for _name in __all__:  # ComfyUI imports us under the path of its folder and shows the type's module to people
+    globals()[_name].__module__ = "reganie_core.errors"

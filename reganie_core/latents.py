@@ -283,7 +283,7 @@ def load_latent(path: str | os.PathLike[str], device: torch.device | str = "cpu"
     features: dict[str, Tensor] = {}
     for name, tensor in checkpoint.tensors.items():
         if not tensor.is_floating_point():
-            raise CorruptCheckpointError(f"{os.path.basename(path)}: the tensor {ascii(name)[:80]} is no code.")
+            raise CorruptCheckpointError(f"{os.path.basename(path)}: the tensor {repr(name)[:80]} is no code.")
         tensor = tensor.float()
         index = re.fullmatch(r"offset\.(\d{1,3})", name)
         if index:

@@ -29,7 +29,7 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 def _shown(name: object) -> str:
     """The name as it may appear in a message: escaped and short."""
-    text = ascii(str(name))
+    text = repr(str(name))
     return text if len(text) <= 80 else text[:77] + "...'"
 
 

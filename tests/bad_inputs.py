@@ -25,27 +25,29 @@ from torch import Tensor
 
 from tests.bad_inputs_values import LARGE, spoilers
 from tests.host_stubs import host_modules, load_pack, picture
+from tests.schema_files import former
 
 SOCKETS = ("IMAGE", "MASK")
 LONGEST = 600         # characters of a sentence
 NODES = {             # what a working graph says, beside the nodes' own defaults
-    "AlignFace": {"find": "aligned", "size": 32},
-    "PhotoExample": {"count": 1},
+    "ReGANIE_AlignFace": {"find": "aligned", "size": 32},
+    "ReGANIE_PhotoExample": {"count": 1},
     "DyStyleEdit": {"edits": "yaw=+5, glasses=on"},
     "StyleCLIPEdit": {"target": "", "strength": 1.0},
-    "EditSweep": {"steps": 2, "cell": 32},
-    "PictureSheet": {"cell": 32},
-    "SampleLatent": {"count": 1},
-    "InvertImage": {"iterations": 2},
-    "MeasureFlicker": {"frames": picture(3), "before": picture(3, seed=1)},
+    "ReGANIE_EditSweep": {"steps": 2, "cell": 32},
+    "ReGANIE_PictureSheet": {"cell": 32},
+    "ReGANIE_SampleLatent": {"count": 1},
+    "ReGANIE_InvertImage": {"iterations": 2},
+    "ReGANIE_MeasureFlicker": {"frames": picture(3), "before": picture(3, seed=1)},
 }
 POINTS = "10,12 22,12 12,22 20,22"
 VARIANTS = {          # the same nodes told to do something else; too slow for every run
-    "InvertImage by optimisation": {"method": "w+", "iterations": 2, "encoder_name": "none (start from the average)"},
-    "InvertImage by tuning": {"method": "pti", "iterations": 2},
-    "AlignFace by points": {"find": "points", "points": POINTS, "size": 32, "smooth": 0.0},
+    "ReGANIE_InvertImage by optimisation": {"method": "w+", "iterations": 2,
+                                            "encoder_name": "none (start from the average)"},
+    "ReGANIE_InvertImage by tuning": {"method": "pti", "iterations": 2},
+    "ReGANIE_AlignFace by points": {"find": "points", "points": POINTS, "size": 32, "smooth": 0.0},
     "Rectify to the edited size": {"output": "edited", "strength": 1.5},
-    "EditSweep to values": {"steps": 2, "cell": 32, "mode": "absolute"},
+    "ReGANIE_EditSweep to values": {"steps": 2, "cell": 32, "mode": "absolute"},
 }
 
 
@@ -200,11 +202,8 @@ def rows(world: World, nodes: list[str], large: bool = False) -> Iterator[Row]:
 
 
 def all_nodes(world: World) -> list[str]:
-    """One id for each class."""
-    known: dict[type, str] = {}
-    for name, cls in world.nodes.items():
-        known.setdefault(cls, name)
-    return list(known.values())
+    """One id for each class: the former one without the prefix is a class of its own that does the same."""
+    return [name for name in world.nodes if name not in former(world.nodes)]
 
 
 def cell(text: str) -> str:

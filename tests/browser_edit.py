@@ -24,7 +24,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 from PIL import Image
-from screenshots import LOAD, ROOT, RUN, Page, browser, comfyui, serve_until_ready, start
+from screenshots import LOAD, RUN, Page, browser, comfyui, path_of, serve_until_ready, start
 
 SLIDERS = """[...document.querySelectorAll('input[type=range][data-control]')].map(
   (range) => [range.dataset.control, Number(range.min), Number(range.max), Number(range.value)])"""
@@ -99,7 +99,7 @@ def check(what: str, holds: bool) -> bool:
 
 async def in_the_page(page: Page, address: str) -> tuple[list[bool], dict[str, Any], dict[str, np.ndarray]]:
     """What a person does; whether all held, the graph in API form and its pictures."""
-    graph = (ROOT / "workflows" / "quick_edit.json").read_text(encoding="utf-8")
+    graph = path_of("quick_edit").read_text(encoding="utf-8")
     await start(page, address)
     await page.run(LOAD.format(graph=graph, name='"quick_edit"'))
     await page.until(f"({SLIDERS}).length > 0", 60, "the sliders")

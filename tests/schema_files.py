@@ -1,7 +1,8 @@
 """Writes what is derived from the node definitions: ``python -m tests.schema_files``.
 
 Appends new nodes to tests/golden_schema.json (never changes what is frozen there) and rewrites
-locales/en/nodeDefs.json. Translations are written by people; a test says what they lack.
+locales/en/nodeDefs.json and the help pages of former ids. Translations are written by people; a test says what they
+lack.
 """
 
 from __future__ import annotations
@@ -16,7 +17,21 @@ from tests.host_stubs import ROOT, host_modules, load_pack
 
 GOLDEN = ROOT / "tests" / "golden_schema.json"
 ENGLISH = ROOT / "locales" / "en" / "nodeDefs.json"
-HOSTS_OWN = {"SaveLatent", "LoadLatent"}  # ids that ComfyUI keeps for nodes of its own
+PAGES = ROOT / "web" / "docs"
+PREFIX = "ReGANIE_"
+HOSTS_OWN = {"SaveLatent", "LoadLatent"}  # ids that ComfyUI has itself, so ours never get them there
+
+
+def former(nodes: dict[str, type]) -> set[str]:
+    """The ids that a node had before the prefix; kept for graphs saved with them, and left out of everything else."""
+    return {name for name in nodes if PREFIX + name in nodes}
+
+
+FORMER = """# {name}
+
+This graph was saved before the id of this node became `{id}`. It runs as ever. For the node's help page, add
+*{name}* from the search, select it and press **ⓘ** above it.
+"""
 
 
 def schema(nodes: dict[str, type]) -> dict[str, Any]:
@@ -44,7 +59,7 @@ def english(nodes: dict[str, type], names: dict[str, str]) -> dict[str, Any]:
     """nodeDefs.json of ComfyUI's locales, from the nodes themselves."""
     defs = {}
     for node, cls in nodes.items():
-        if node in HOSTS_OWN:
+        if node in former(nodes):
             continue
         groups = cls.INPUT_TYPES()
         specs = {key: spec for group in ("required", "optional") for key, spec in groups.get(group, {}).items()}
@@ -83,6 +98,8 @@ def main() -> None:
         GOLDEN.write_text(dump(golden | new), encoding="utf-8")
         ENGLISH.parent.mkdir(parents=True, exist_ok=True)
         ENGLISH.write_text(json.dumps(english(nodes, names), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        for name in former(nodes) - HOSTS_OWN:
+            (PAGES / f"{name}.md").write_text(FORMER.format(name=names[name], id=PREFIX + name), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 Starts that ComfyUI with a copy of this pack (as git would publish it) in a temporary folder, opens every graph of
 workflows/ in a headless Chromium (``CHROMIUM`` names another one), runs it to the end and takes its picture in both
 renderings: ``NAME.jpg`` and, with ``--both``, ``NAME.nodes2.jpg``. Run it with ComfyUI's interpreter: it has the
-packages needed here, aiohttp and pillow. Exit status 1 when a graph does not run or the page reports an error.
+packages needed here, aiohttp and pillow. ``COMFYUI_FRONTEND`` names the static folder of another frontend. Exit status
+1 when a graph does not run or the page reports an error.
 """
 
 from __future__ import annotations
@@ -47,6 +48,20 @@ RUN = "app.queuePrompt(0, 1).then(() => 0)"
 FIT = "app.extensionManager.command.execute('Comfy.Canvas.FitView').then(() => app.canvas.setDirty(true, true))"
 ENTRY = "[...document.querySelectorAll('span')].find((item) => item.innerText.trim() === 'reganie')"
 QUIET = "document.querySelectorAll('.p-toast-close-button').forEach((button) => button.click())"
+
+
+NAMES = [path.stem for path in sorted((ROOT / "workflows" / "api").glob("*.json"))]
+
+
+def path_of(name: str) -> Path:
+    """The page's graph that belongs to an API graph: the file with the same nodes."""
+    nodes = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    wanted = sorted(node["class_type"] for node in nodes.values())
+    for path in sorted((ROOT / "workflows").glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))["nodes"]
+        if sorted(node["type"] for node in found if node["type"] != "MarkdownNote") == wanted:
+            return path
+    raise SystemExit(f"workflows/ has no graph for {name}.")
 
 
 def free_port() -> int:
@@ -91,6 +106,8 @@ def comfyui(base: Path) -> Iterator[tuple[str, subprocess.Popen]]:
     port, python = free_port(), os.environ.get("COMFYUI_PYTHON", sys.executable)
     command = [python, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base),
                "--database-url", f"sqlite:///{base}/user/comfyui.db", "--disable-auto-launch", "--disable-api-nodes"]
+    if frontend := os.environ.get("COMFYUI_FRONTEND"):
+        command += ["--front-end-root", frontend]
     hidden = ("PYTHONPATH", "VIRTUAL_ENV")
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
     with open(base / "log.txt", "wb") as log, ended(command, cwd=os.environ["COMFYUI_PATH"], stdout=log,
@@ -216,7 +233,7 @@ async def shoot_first_steps(page: Page, address: str, folder: Path) -> None:
     await asyncio.sleep(4)
     save(await page.picture(), folder / "templates.jpg")
     await start(page, address)
-    graph = (ROOT / "workflows" / "quick_edit.json").read_text(encoding="utf-8")
+    graph = path_of("quick_edit").read_text(encoding="utf-8")
     await page.run(LOAD.format(graph=graph, name='"quick_edit"'))
     await asyncio.sleep(1)
     await page.run(FIT)
@@ -245,14 +262,13 @@ async def main() -> int:
     if not os.environ.get("COMFYUI_PATH"):
         parser.error("set COMFYUI_PATH to a ComfyUI checkout and COMFYUI_PYTHON to its interpreter")
     options.out.mkdir(parents=True, exist_ok=True)
-    graphs = [path for path in sorted((ROOT / "workflows").glob("*.json"))
-              if not options.names or path.stem in options.names]
+    graphs = {name: path_of(name) for name in NAMES if not options.names or name in options.names}
     with tempfile.TemporaryDirectory() as folder, comfyui(Path(folder)) as (address, process):
         await serve_until_ready(address, process, Path(folder) / "log.txt")
         async with browser(Path(folder) / "browser") as page:
-            for path in graphs:
+            for name, path in graphs.items():
                 for nodes2 in (False, True) if options.both else (False,):
-                    target = options.out / f"{path.stem}{'.nodes2' if nodes2 else ''}.jpg"
+                    target = options.out / f"{name}{'.nodes2' if nodes2 else ''}.jpg"
                     await shoot(page, address, path, target, nodes2)
             if not options.names or "first_steps" in options.names:
                 await shoot_first_steps(page, address, options.out)

@@ -25,6 +25,7 @@ from PIL import Image
 
 from tests.host_stubs import ROOT
 from tests.schema_files import HOSTS_OWN
+from tests.workflow_graphs import GRAPHS
 
 pytestmark = pytest.mark.skipif(
     not (os.environ.get("COMFYUI_PATH") and os.environ.get("COMFYUI_PYTHON")),
@@ -106,7 +107,7 @@ def _wait(running: SimpleNamespace, process: subprocess.Popen) -> None:
 
 
 def _run(host: SimpleNamespace, prompt: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Run an API graph; pictures by the title of their PreviewImage node."""
+    """Run an API graph; pictures by the title of their PreviewImage node, and Before and After's two."""
     number = _get(host.url + "/prompt", {"prompt": prompt})["prompt_id"]
     end = time.time() + RUN_SECONDS
     while not (history := _get(f"{host.url}/history/{number}")):
@@ -116,12 +117,12 @@ def _run(host: SimpleNamespace, prompt: dict[str, Any]) -> dict[str, np.ndarray]
     assert history["status"]["status_str"] == "success", history["status"]["messages"]
     shown = {}
     for key, output in history["outputs"].items():
-        if "images" not in output:           # Before and After shows two pictures of its own
-            continue
-        file = output["images"][0]
-        query = urllib.parse.urlencode({name: file[name] for name in ("filename", "subfolder", "type")})
-        with open_local(f"{host.url}/view?{query}", timeout=60) as answer:
-            shown[prompt[key]["_meta"]["title"]] = np.asarray(Image.open(BytesIO(answer.read())).convert("RGB"), float)
+        files = {prompt[key]["_meta"]["title"]: output.get("images"), "Before": output.get("reganie_before"),
+                 "After": output.get("reganie_after")}
+        for title, (file, *_) in ((title, found) for title, found in files.items() if found):
+            query = urllib.parse.urlencode({name: file[name] for name in ("filename", "subfolder", "type")})
+            with open_local(f"{host.url}/view?{query}", timeout=60) as answer:
+                shown[title] = np.asarray(Image.open(BytesIO(answer.read())).convert("RGB"), float)
     return shown
 
 
@@ -140,7 +141,7 @@ def test_the_pack_imports_quickly_and_shows_all_its_nodes(host):
     for name in golden.keys() - HOSTS_OWN:
         assert info[name]["python_module"] == f"custom_nodes.{PACK}" and info[name]["description"]
     listed = _get(host.url + "/api/workflow_templates")[PACK]
-    assert {"quick_edit", "full_phase_1_and_2"} <= set(listed)
+    assert {told.title for told in GRAPHS.values()} == set(listed)
 
 
 def test_the_page_can_ask_for_the_controls_of_an_editor(host):
@@ -153,7 +154,7 @@ def test_the_page_can_ask_for_the_controls_of_an_editor(host):
 
 def _domain(host: SimpleNamespace, prompt: dict[str, Any], folder: Path) -> Path:
     """The packaged domain; for graphs with linear directions without the DyStyle editor, which would be asked first."""
-    if all(node["class_type"] != "DirectionEdit" for node in prompt.values()):
+    if all("DirectionEdit" not in node["class_type"] for node in prompt.values()):
         return host.weights
     plain = Path(shutil.copytree(host.weights, folder / "plain"))
     manifest = json.loads((plain / "domain.json").read_text())
@@ -166,7 +167,7 @@ def _domain(host: SimpleNamespace, prompt: dict[str, Any], folder: Path) -> Path
 def test_a_graph_gives_the_picture_of_the_command_line(host, name, tmp_path):
     prompt = _api(name)
     shown = _run(host, prompt)
-    example = next(node["inputs"]["example"] for node in prompt.values() if node["class_type"] == "PortraitExample")
+    example = next(node["inputs"]["example"] for node in prompt.values() if "example" in node["inputs"])
     command = [
         sys.executable,
         "-m",
@@ -179,13 +180,13 @@ def test_a_graph_gives_the_picture_of_the_command_line(host, name, tmp_path):
         str(_domain(host, prompt, tmp_path)),
     ]
     for node in prompt.values():
-        if node["class_type"] == "DirectionEdit":
+        if node["class_type"] == "ReGANIE_DirectionEdit":
             command += ["--edit", f"{node['inputs']['direction']}={node['inputs']['strength']:+g}"]
         if node["class_type"] == "DyStyleEdit":
             command += [word for edit in node["inputs"]["edits"].split(", ") for word in ("--edit", edit)]
     subprocess.run(command, cwd=ROOT, check=True, timeout=RUN_SECONDS)
     expected = np.asarray(Image.open(tmp_path / "out.png").convert("RGB"), float)
-    found = next(picture for title, picture in shown.items() if title.startswith("After"))
+    found = shown["After"]
     assert found.shape == expected.shape and np.abs(found - expected).max() <= 1
 
 
@@ -213,8 +214,8 @@ def test_a_node_of_the_hosts_own_feeds_the_graph(host):
     picture = Image.open(next(host.weights.rglob("*.png"))).convert("RGBA").resize((size[0] * 3, size[1] * 2))
     picture.save(host.base / "input" / "mine.png")
     for item in prompt.values():
-        if item["class_type"] == "PortraitExample":
+        if item["class_type"] == "ReGANIE_PortraitExample":
             item |= {"class_type": "LoadImage", "inputs": {"image": "mine.png"}}
         if item["class_type"] == "E4EInvert":
             item["inputs"]["fit"] = "crop"
-    assert next(p for title, p in _run(host, prompt).items() if title.startswith("After")).shape[2] == 3
+    assert _run(host, prompt)["After"].shape[2] == 3

@@ -35,11 +35,13 @@ globalThis.app = {
     return false;         // what current pages answer to a run that was taken
   },
 };
+globalThis.window = { addEventListener() {} };
 const { requestRun } = await import("./extensions/reganie/live.js");
 for (position = 1; position <= 30; position++) { requestRun(); await later(3); }
 position = 30;
 await later(RUN * 3 + SUBMIT * 3 + 60);
 const widget = { name: "strength" }, node = { comfyClass: "Rectify", widgets: [widget], graph: { _nodes: [] } };
+app.graph = node.graph;
 extension.nodeCreated(node);
 const before = posts.length;
 widget.callback(1);
@@ -70,7 +72,8 @@ def _drive(folder, run: int, submit: int, ending: str, refused: bool) -> dict:
     (folder / "scripts" / "app.js").write_text(APP)
     (folder / "scripts" / "api.js").write_text(API)
     (folder / "extensions" / "reganie").mkdir(parents=True)
-    shutil.copy(ROOT / "web" / "live.js", folder / "extensions" / "reganie" / "live.js")
+    for name in ("live", "page", "controls"):
+        shutil.copy(ROOT / "web" / f"{name}.js", folder / "extensions" / "reganie")
     (folder / "package.json").write_text('{"type": "module"}')
     values = f"const RUN = {run}, SUBMIT = {submit}, ENDING = '{ending}', REFUSED = {json.dumps(refused)};\n"
     (folder / "drive.js").write_text(values + DRIVER)

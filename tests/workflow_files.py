@@ -1,14 +1,18 @@
 """Writes the graphs of workflows/: ``python -m tests.workflow_files [NAME ...] [--thumbnails]``.
 
-Each graph is described once below and written twice: as the page saves it, and in the API's form. ``--thumbnails`` runs
-it with the packaged weights and draws its thumbnail. Graphs that need a part the packaged domain lacks are left out.
+Each graph is described once (workflow_graphs.py, workflow_notes.*.md) and written twice: as the page saves it, under
+its title, which is what ComfyUI's list of templates shows; and in the API's form, under its name. ``--thumbnails``
+runs it with the packaged weights and draws its thumbnail. Graphs that need a part the packaged domain lacks are left
+out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,16 +20,15 @@ from typing import Any
 import torch
 
 from tests.host_stubs import ROOT, call, host_modules, load_pack
+from tests.schema_files import PREFIX
 
 FOLDER = ROOT / "workflows"
 CORE: dict[str, dict[str, Any]] = {
     "PreviewImage": {"sockets": {"images": "IMAGE"}, "widgets": {}, "outputs": {}},
-    "ImageBatch": {"sockets": {"image1": "IMAGE", "image2": "IMAGE"}, "widgets": {}, "outputs": {"IMAGE": "IMAGE"}},
     "MarkdownNote": {"sockets": {}, "widgets": {"text": ("STRING", "")}, "outputs": {}},
 }
-CORE_TITLES = {"PreviewImage": "Preview Image", "ImageBatch": "Batch Images"}
-WIDTH, STEP, TOP = 320, 400, 40
-PICTURE = (320, 340)
+CORE_TITLES = {"PreviewImage": "Preview Image"}
+WIDTH, STEP, TOP = 320, 395, 40
 
 
 def definition(pack: Any, kind: str) -> dict[str, Any]:
@@ -55,6 +58,7 @@ class Graph:
     def add(self, kind: str, column: float, y: float, height: float = 0, /, title: str = "", width: int = WIDTH,
             **values: Any) -> int:
         """A node in a column; widget values by name, wires as ``name=(node, "output")``. Returns its number."""
+        kind = PREFIX + kind if PREFIX + kind in self.pack.nodes else kind
         known = definition(self.pack, kind)
         number, order = len(self.nodes) + 1, len(self.nodes)
         optional = known.get("optional", set())
@@ -84,6 +88,13 @@ class Graph:
         self.nodes.append(node)
         for name, (origin, output) in values.items():
             self._link(origin, output, node, name)
+        return number
+
+    def note(self, column: float, y: float, height: float, name: str) -> int:
+        """The graph's note, which the page shows in Chinese where it is Chinese (web/notes.js)."""
+        english, chinese = notes("en")[name], notes("zh")[name]
+        number = self.add("MarkdownNote", column, y, height, title="Read me", text=english)
+        self.nodes[-1]["properties"] = {"reganie_note": {"zh": chinese, "replaces": len(english)}}
         return number
 
     def wire(self, origin: int, output: str, target: int, name: str) -> None:
@@ -121,10 +132,21 @@ class Graph:
         return found
 
 
+@cache
+def notes(language: str) -> dict[str, str]:
+    """The notes of the graphs by name, in Markdown."""
+    parts = re.split(r"<!-- (\w+) -->", Path(__file__).with_name(f"workflow_notes.{language}.md").read_text("utf-8"))
+    found = dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+    return {name: text.replace("{own}", found["own"]) for name, text in found.items()}
+
+
 def run(pack: Any, api: dict[str, Any], example: str = "") -> dict[str, torch.Tensor]:
-    """Execute an API graph; the pictures by the title of their PreviewImage. ``example`` replaces the packaged one."""
+    """Execute an API graph; the pictures by the title of their PreviewImage, and Before and After's two.
+
+    ``example`` replaces the packaged one.
+    """
     done: dict[str, tuple] = {}
-    shown: dict[str, torch.Tensor] = {}
+    shown: dict[str, torch.Tensor] = {}  # by title
 
     def result(key: str) -> tuple:
         if key not in done:
@@ -135,10 +157,11 @@ def run(pack: Any, api: dict[str, Any], example: str = "") -> dict[str, torch.Te
             if kind == "PreviewImage":
                 shown[node["_meta"]["title"]] = inputs["images"]
                 done[key] = ()
-            elif kind == "ImageBatch":
-                done[key] = (torch.cat([inputs["image1"], inputs["image2"]]),)
+            elif kind == PREFIX + "BeforeAfter":
+                done[key] = call(pack, kind, **inputs)
+                shown.update(Before=inputs["before"], After=inputs["after"])
             else:
-                if kind == "PortraitExample" and example:
+                if kind == PREFIX + "PortraitExample" and example:
                     inputs["example"] = example
                 done[key] = call(pack, kind, **inputs)
         return done[key]
@@ -167,13 +190,13 @@ def write(pack: Any, name: str, draw: bool) -> None:
     """Both forms of one graph, and its thumbnail if wanted."""
     from tests.workflow_graphs import GRAPHS
 
-    build, _, titles = GRAPHS[name]
-    graph = build(pack)
-    page, api = FOLDER / f"{name}.json", FOLDER / "api" / f"{name}.json"
+    told = GRAPHS[name]
+    graph = told.build(pack)
+    page, api = FOLDER / f"{told.title}.json", FOLDER / "api" / f"{name}.json"
     page.write_text(json.dumps(graph.page(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     api.write_text(json.dumps(graph.api(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if draw:
-        thumbnail(pack, run(pack, graph.api()), titles, page.with_suffix(".jpg"))
+        thumbnail(pack, run(pack, graph.api()), told.pictures, page.with_suffix(".jpg"))
 
 
 def main() -> None:
@@ -191,7 +214,7 @@ def main() -> None:
         pack = SimpleNamespace(module=module, nodes=module.NODE_CLASS_MAPPINGS, rc=rc)
         has = rc.domains.load_manifest("portraits")[1]
         for name in options.names or GRAPHS:
-            lacks = [part for part in GRAPHS[name][1] if not has.get(part)]
+            lacks = [part for part in GRAPHS[name].parts if not has.get(part)]
             if lacks:
                 print(f"{name}: left out, the packaged domain has no {' and no '.join(lacks)}")
                 continue

@@ -1,218 +1,205 @@
-"""What the graphs of workflows/ are: each small and about one thing."""
+"""What the graphs of workflows/ are: each small, about one thing, and within 2000 x 1000, so texts stay readable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from tests.workflow_files import PICTURE, Graph
+from tests.workflow_files import Graph
 
-OWN = ("For a picture of your own, put **Load Image** in place of *Portrait Example*, and models that fit it into the "
-       "name lists.")
+LAST = 390  # width of what stands in the last column
+COMPARED = 420  # height of Before and After
 
 
-def _start(pack: Any, number: int, title: str, note: str, example: str = "hat.png") -> tuple[Graph, int, int]:
-    """A note, a generator and a picture; returns the graph and the numbers of the last two."""
+def _start(pack: Any, number: int, name: str, example: str = "hat.png", note: int = 400) -> tuple[Graph, int, int]:
+    """A generator, a picture and a note; returns the graph and the numbers of the first two."""
     graph = Graph(pack, number)
-    graph.add("MarkdownNote", 0, 380, 320, title="Read me", text=f"## ReGANIE: {title}\n\n{note}")
     generator = graph.add("LoadStyleGAN", 0, 0, 60)
-    picture = graph.add("PortraitExample", 0, 180, 60, example=example)
+    picture = graph.add("PortraitExample", 0, 130, 60, example=example)
+    graph.note(0, 280, note, name)
     return graph, generator, picture
 
 
-def _card(pack: Any, number: int, title: str, note: str, edit: str, height: int, **values: Any) -> Graph:
+def _compare(graph: Graph, before: tuple[int, str], after: tuple[int, str], x: float = 4, y: float = 0,
+             width: int = LAST) -> None:
+    graph.add("BeforeAfter", x, y, COMPARED, width=width, before=before, after=after)
+
+
+def _card(pack: Any, number: int, name: str, edit: str, height: int, **values: Any) -> Graph:
     """The design card: invert, edit, compute the difference, rectify."""
-    graph, generator, picture = _start(pack, number, title, note)
-    invert = graph.add("E4EInvert", 1, 0, 170, generator=(generator, "generator"), image=(picture, "image"))
-    edited = graph.add(edit, 2, 0, height, generator=(generator, "generator"), latent=(invert, "latent"), **values)
-    delta = graph.add("ComputeDelta", 3, 0, 70, image=(invert, "image"), inversion=(invert, "inversion"))
-    result = graph.add("Rectify", 3, 180, 170, edited=(edited, "edited"), delta=(delta, "delta"))
-    graph.add("PreviewImage", 1, 380, PICTURE[1], title="Before", images=(invert, "image"))
-    graph.add("PreviewImage", 3, 520, PICTURE[1], title="After", images=(result, "image"))
+    graph, generator, picture = _start(pack, number, name)
+    invert = graph.add("E4EInvert", 1, 0, 190, generator=(generator, "generator"), image=(picture, "image"))
+    edited = graph.add(edit, 2, 0, height, width=340, generator=(generator, "generator"), latent=(invert, "latent"),
+                       inversion=(invert, "inversion"), **values)
+    delta = graph.add("ComputeDelta", 1, 270, 70, image=(invert, "image"), inversion=(invert, "inversion"))
+    result = graph.add("Rectify", 3, 0, 220, edited=(edited, "edited"), delta=(delta, "delta"))
+    graph.add("PreviewImage", 1, 430, 320, title="Inversion", images=(invert, "inversion"))
+    graph.add("PreviewImage", 3, 310, 340, title="After", images=(result, "image"))
+    _compare(graph, (invert, "image"), (result, "image"))
     return graph
 
 
 def quick_edit(pack: Any) -> Graph:
     """Sliders."""
-    note = ("A picture the generator cannot express, turned without losing what makes it special.\n\n1. Press "
-            "**Run**.\n2. Move the sliders of **DyStyle Edit** and run again, or tick *run while moving*.\n3. Move the "
-            "pointer over **Before and After**.\n\n" + OWN)
-    graph = _card(pack, 1, "quick edit", note, "DyStyleEdit", 720, edits="yaw=+15")
-    kinds = {node["type"]: node["id"] for node in graph.nodes}
-    graph.add("BeforeAfter", 4, 0, 480, width=440, before=(kinds["E4EInvert"], "image"),
-              after=(kinds["Rectify"], "image"))
-    return graph
+    return _card(pack, 1, "quick_edit", "DyStyleEdit", 760, edits="yaw=+15")  # its preview has room: growing is history
 
 
 def text_edit(pack: Any) -> Graph:
     """The same by a text."""
-    note = ("Describe what the picture should show; the hat stays.\n\n1. Press **Run**.\n2. Write another **target**. "
-            "Raise **threshold** when too much changes.\n\n" + OWN)
-    return _card(pack, 3, "text edit", note, "StyleCLIPEdit", 270, target="a smiling old woman with glasses")
+    return _card(pack, 3, "text_edit", "StyleCLIPEdit", 320, target="a smiling old woman with glasses")
 
 
 def full_phase_1_and_2(pack: Any) -> Graph:
     """Everything by hand, with what lies between."""
     graph = Graph(pack, 2)
-    graph.add("MarkdownNote", 0, 60, 330, title="Read me", text=(
-        "## ReGANIE: Phase I and Phase II\n\n**Phase I** finds the picture's latent code and edits it. The hat, the "
-        "hand or the earrings are gone: the generator cannot express them.\n\n**Phase II** takes the difference "
-        "between the picture and its inversion, and paints it back where it belongs *after* the edit.\n\nThe last "
-        "Rectify does the same without an edit: the rectified reconstruction.\n\nEvery network has its own loader "
-        "here. *Load ReGANIE* replaces all four for one domain."))
-    loaders = [graph.add(kind, 0, 480 + 140 * i, 60)
-               for i, kind in enumerate(("LoadStyleGAN", "LoadE4E", "LoadDirections", "LoadRectifier"))]
-    generator, encoder, editor, rectifier = loaders
-    picture = graph.add("PortraitExample", 1.05, 60, 60, example="hat.png")
-    invert = graph.add("E4EInvert", 1.05, 240, 170, generator=(generator, "generator"), image=(picture, "image"),
+    kinds = ("LoadStyleGAN", "LoadE4E", "LoadDirections", "LoadRectifier")
+    generator, encoder, editor, rectifier = (graph.add(kind, 0, 30 + 120 * i, 60) for i, kind in enumerate(kinds))
+    graph.note(0, 550, 370, "full_phase_1_and_2")
+    picture = graph.add("PortraitExample", 1, 30, 60, example="hat.png")
+    invert = graph.add("E4EInvert", 1, 160, 190, generator=(generator, "generator"), image=(picture, "image"),
                        encoder=(encoder, "encoder"))
-    yaw = graph.add("DirectionEdit", 1.95, 60, 210, title="Direction Edit: yaw", direction="yaw", strength=15.0,
-                    generator=(generator, "generator"), latent=(invert, "latent"), editor=(editor, "editor"))
-    smile = graph.add("DirectionEdit", 1.95, 380, 210, title="Direction Edit: smile", direction="smile", strength=0.5,
-                      generator=(generator, "generator"), latent=(yaw, "latent"), editor=(editor, "editor"))
-    graph.add("PreviewImage", 1.05, 720, 340, title="Inversion", images=(invert, "inversion"))
-    graph.add("PreviewImage", 1.95, 720, 340, title="Edited inversion", images=(smile, "edited"))
-    delta = graph.add("ComputeDelta", 3, 60, 70, image=(invert, "image"), inversion=(invert, "inversion"))
-    graph.add("PreviewImage", 3, 720, 340, title="What the inversion lost", images=(delta, "preview"))
-    edit = graph.add("Rectify", 3.9, 60, 170, title="Rectify: the edit", edited=(smile, "edited"),
+    graph.add("PreviewImage", 1, 430, 320, title="Inversion", images=(invert, "inversion"))
+    yaw = graph.add("DirectionEdit", 2, 30, 220, title="Direction Edit: yaw", direction="yaw", strength=15.0,
+                    generator=(generator, "generator"), latent=(invert, "latent"), editor=(editor, "editor"),
+                    inversion=(invert, "inversion"))
+    smile = graph.add("DirectionEdit", 2, 330, 220, title="Direction Edit: smile", direction="smile", strength=0.5,
+                      generator=(generator, "generator"), latent=(yaw, "latent"), editor=(editor, "editor"),
+                      inversion=(yaw, "edited"))
+    graph.add("PreviewImage", 2, 630, 290, title="Edited inversion", images=(smile, "edited"))
+    delta = graph.add("ComputeDelta", 3, 30, 70, image=(invert, "image"), inversion=(invert, "inversion"))
+    edit = graph.add("Rectify", 3, 150, 205, title="Rectify: the edit", edited=(smile, "edited"),
                      delta=(delta, "delta"), rectifier=(rectifier, "rectifier"))
-    same = graph.add("Rectify", 3.9, 340, 170, title="Rectify: the reconstruction", edited=(invert, "inversion"),
+    same = graph.add("Rectify", 3, 405, 205, title="Rectify: the reconstruction", edited=(invert, "inversion"),
                      delta=(delta, "delta"), rectifier=(rectifier, "rectifier"))
-    graph.add("PreviewImage", 4.95, 60, 340, title="Before", images=(invert, "image"))
-    graph.add("PreviewImage", 4.95, 580, 340, title="Rectified reconstruction", images=(same, "image"))
-    graph.add("PreviewImage", 5.85, 60, 340, title="After: the rectified edit", images=(edit, "image"))
-    boxes = (("Models", (20, 360), "#3f789e"), ("Phase I: invert and edit", (440, 720), "#8A8"),
-             ("Phase II: bring back what was lost", (1220, 720), "#b58b2a"), ("Compare", (2000, 720), "#a1309b"))
-    graph.groups = [{"id": i, "title": title, "bounding": [x, 20, width, 1110], "color": color, "font_size": 24,
-                     "flags": {}} for i, (title, (x, width), color) in enumerate(boxes, 1)]
+    graph.add("PreviewImage", 3, 660, 260, title="What the inversion lost", images=(delta, "preview"))
+    _compare(graph, (invert, "image"), (edit, "image"), y=30, width=370)
+    graph.add("PreviewImage", 4, 530, 390, title="Rectified reconstruction", width=370, images=(same, "image"))
+    boxes = (("Models", 0, 1, "#3f789e"), ("Phase I: invert and edit", 1, 2, "#8A8"),
+             ("Phase II: bring back what was lost", 3, 1, "#b58b2a"), ("Compare", 4, 1, "#a1309b"))
+    graph.groups = [{"id": i, "title": title, "bounding": [25 + 395 * x, 5, 395 * count - 10, 980], "color": color,
+                     "font_size": 24, "flags": {}} for i, (title, x, count, color) in enumerate(boxes, 1)]
     return graph
 
 
 def edit_sweep(pack: Any) -> Graph:
     """One control over a range."""
-    note = ("One control over a range, each step rectified with the one difference of the picture.\n\n1. Press **Run**."
-            "\n2. Choose another **control** and its ends (degrees for yaw, -1 to 1 for smile and age).")
-    graph, generator, picture = _start(pack, 4, "edit sweep", note, "earrings.png")
-    invert = graph.add("E4EInvert", 1, 0, 170, generator=(generator, "generator"), image=(picture, "image"))
-    delta = graph.add("ComputeDelta", 1, 300, 70, image=(invert, "image"), inversion=(invert, "inversion"))
-    sweep = graph.add("EditSweep", 2, 0, 320, generator=(generator, "generator"), latent=(invert, "latent"),
-                      control="yaw", start=-20.0, stop=20.0)
-    result = graph.add("Rectify", 3, 0, 170, edited=(sweep, "edited"), delta=(delta, "delta"))
-    sheet = graph.add("PictureSheet", 3, 300, 260, images=(result, "image"), labels=(sweep, "labels"),
+    graph, generator, picture = _start(pack, 4, "edit_sweep", "earrings.png", note=240)
+    invert = graph.add("E4EInvert", 1, 0, 190, generator=(generator, "generator"), image=(picture, "image"))
+    delta = graph.add("ComputeDelta", 1, 270, 70, image=(invert, "image"), inversion=(invert, "inversion"))
+    sweep = graph.add("EditSweep", 2, 0, 380, generator=(generator, "generator"), latent=(invert, "latent"),
+                      control="yaw", start=-20.0, stop=20.0, inversion=(invert, "inversion"))
+    result = graph.add("Rectify", 3, 0, 220, edited=(sweep, "edited"), delta=(delta, "delta"))
+    sheet = graph.add("PictureSheet", 3, 290, 260, images=(result, "image"), labels=(sweep, "labels"),
                       before=(invert, "image"), title="")
-    graph.add("PreviewImage", 4, 0, 340, width=720, title="Edits before rectifying", images=(sweep, "sheet"))
-    graph.add("PreviewImage", 4, 520, 340, width=720, title="After: the rectified edits", images=(sheet, "sheet"))
+    _compare(graph, (invert, "image"), (result, "image"))
+    graph.add("PreviewImage", 0, 700, 260, width=960, title="Edits before rectifying", images=(sweep, "sheet"))
+    graph.add("PreviewImage", 2.53, 700, 260, width=960, title="After: the rectified edits", images=(sheet, "sheet"))
     return graph
 
 
 def compare_methods(pack: Any) -> Graph:
     """Three inversions of one picture, and what they let an edit do."""
-    note = ("Three ways to invert the same picture. The upper sheet shows how close they come, the lower one what is "
-            "left of that after an edit: what is inverted closest does not edit best.\n\nOptimisation (w+, pti) takes "
-            "a while.")
-    graph, generator, picture = _start(pack, 5, "compare methods", note)
+    graph, generator, picture = _start(pack, 5, "compare_methods", note=150)
     columns: dict[str, list[tuple[int, str]]] = {"inversion": [], "edited": []}
     for i, method in enumerate(("e4e", "w+", "pti")):
-        invert = graph.add("InvertImage", 1, 560 * i, 260, title=f"Invert Image: {method}", method=method,
+        invert = graph.add("InvertImage", 1 + i, 0, 420, title=f"Invert Image: {method}", method=method,
                            generator=(generator, "generator"), image=(picture, "image"))
-        edit = graph.add("DirectionEdit", 2, 560 * i, 210, direction="yaw", strength=15.0,
-                         generator=(generator, "generator"), latent=(invert, "latent"))
+        edit = graph.add("DirectionEdit", 1 + i, 470, 200, direction="yaw", strength=15.0,
+                         generator=(generator, "generator"), latent=(invert, "latent"), inversion=(invert, "inversion"))
         columns["inversion"].append((invert, "inversion"))
         columns["edited"].append((edit, "edited"))
-    for row, (what, parts) in enumerate(columns.items()):
-        y = 520 * row
-        two = graph.add("ImageBatch", 3, y, 60, image1=parts[0], image2=parts[1])
-        three = graph.add("ImageBatch", 3, y + 130, 60, image1=(two, "IMAGE"), image2=parts[2])
-        sheet = graph.add("PictureSheet", 4, y, 300, images=(three, "IMAGE"), labels="e4e\nw+\npti",
-                          before=(picture, "image"))
-        graph.add("PreviewImage", 5, y, 340, width=720, title="Inversions" if what == "inversion" else "After: edits",
+    for i, (what, (first, second, third)) in enumerate(columns.items()):
+        sheet = graph.add("PictureSheet", 4 * i, 480, 250, title=f"Picture Sheet: {what}", labels="e4e\nw+\npti",
+                          images=first, images_2=second, images_3=third, before=(picture, "image"))
+        graph.add("PreviewImage", 1 + 1.42 * i, 720, 235, width=545, title="After: edits" if i else "Inversions",
                   images=(sheet, "sheet"))
+    _compare(graph, columns["inversion"][2], columns["edited"][2])
     return graph
 
 
-def _photo(pack: Any, number: int, title: str, note: str, first: dict[str, Any], align: dict[str, Any],
-           smooth: float = 0.0) -> Graph:
+def _photo(pack: Any, number: int, name: str, first: dict[str, Any], align: dict[str, Any], smooth: float = 0.0,
+           ) -> tuple[Graph, int, int]:
     """Align, invert (codes smoothed over the frames), edit, rectify, paste."""
     graph = Graph(pack, number)
-    graph.add("MarkdownNote", 0, 380, 320, title="Read me", text=f"## ReGANIE: {title}\n\n{note}")
     generator = graph.add("LoadStyleGAN", 0, 0, 60)
-    photo = graph.add("PhotoExample", 0, 180, 110, **first)
-    cut = graph.add("AlignFace", 1, 0, 360, photo=(photo, "photo"), points=(photo, "points"), find="points", size=256,
+    photo = graph.add("PhotoExample", 0, 130, 110, **first)
+    graph.note(0, 340, 320, name)
+    cut = graph.add("AlignFace", 1, 0, 380, photo=(photo, "photo"), points=(photo, "points"), find="points", size=256,
                     framing="portraits", **align)
-    image = graph.add("E4EInvert", 2, 0, 170, generator=(generator, "generator"), image=(cut, "aligned"))
-    invert, below = image, 0
+    image = graph.add("E4EInvert", 2, 0, 190, generator=(generator, "generator"), image=(cut, "aligned"))
+    invert, below = image, 270
     if smooth:
-        invert, below = graph.add("SmoothLatents", 2, 230, 100, generator=(generator, "generator"),
-                                  latent=(image, "latent"), smooth=smooth), 140
-    edit = graph.add("DirectionEdit", 2, 260 + below, 210, direction="smile", strength=0.6,
-                     generator=(generator, "generator"), latent=(invert, "latent"))
+        invert = graph.add("SmoothLatents", 2, below, 70, generator=(generator, "generator"), latent=(image, "latent"),
+                           smooth=smooth)
+        below += 150
+    edit = graph.add("DirectionEdit", 2, below, 220, direction="smile", strength=0.6,
+                     generator=(generator, "generator"), latent=(invert, "latent"), inversion=(invert, "inversion"))
     delta = graph.add("ComputeDelta", 3, 0, 70, image=(image, "image"), inversion=(invert, "inversion"))
-    result = graph.add("Rectify", 3, 180, 170, edited=(edit, "edited"), delta=(delta, "delta"))
-    plain = graph.add("Rectify", 2, 540 + below, 170, title="Rectify: without the edit", edited=(invert, "inversion"),
+    result = graph.add("Rectify", 3, 150, 220, edited=(edit, "edited"), delta=(delta, "delta"))
+    plain = graph.add("Rectify", 2, below + 300, 220, title="Rectify: without the edit", edited=(invert, "inversion"),
                       delta=(delta, "delta"))
-    paste = graph.add("PasteFace", 3, 480, 210, edited=(result, "image"), face=(cut, "face"),
+    paste = graph.add("PasteFace", 3, 450, 250, edited=(result, "image"), face=(cut, "face"),
                       reference=(plain, "image"))
-    graph.add("PreviewImage", 4, 0, 340, width=520, title="Before", images=(photo, "photo"))
-    graph.add("PreviewImage", 4, 520, 340, width=520, title="After", images=(paste, "photo"))
-    graph.add("PreviewImage", 1, 520, 340, title="The crops", images=(cut, "aligned"))
-    return graph
+    _compare(graph, (photo, "photo"), (paste, "photo"))
+    return graph, photo, paste
 
 
 def photo_align_and_paste(pack: Any) -> Graph:
     """Faces out of a photo and back."""
-    note = ("Every face is cut out as the generator's training pictures were, edited, rectified and put back. Pixels "
-            "outside stay as they are.\n\nFor a photo of your own: **Load Image** in place of *Photo Example*, find = "
-            "**detector** with YuNet's weights in models/reganie, framing = **ffhq**.")
-    return _photo(pack, 6, "photo, align and paste", note, {"kind": "photo", "count": 2}, {"which": "all"})
+    graph, _, paste = _photo(pack, 6, "photo_align_and_paste", {"kind": "photo", "count": 2}, {"which": "all"})
+    cut = next(node["id"] for node in graph.nodes if node["type"] == "ReGANIE_AlignFace")
+    graph.add("PreviewImage", 1, 460, 320, title="The crops", images=(cut, "aligned"))
+    graph.add("PreviewImage", 4, 510, 320, width=LAST, title="After", images=(paste, "photo"))
+    return graph
 
 
 def clip(pack: Any) -> Graph:
     """The same for frames."""
-    note = ("The frames of a clip are a batch. **smooth** of Align Face keeps the squares from jittering, Smooth "
-            "Latents the codes; the sheet says how much the clip flickers before and after.\n\nFor a clip of your own: "
-            "any node that loads frames in place of *Photo Example*.")
-    graph = _photo(pack, 7, "clip", note, {"kind": "clip", "count": 12}, {"smooth": 1.0, "missing": "skip"}, 0.5)
-    photo, paste = (next(n["id"] for n in graph.nodes if n["type"] == kind) for kind in ("PhotoExample", "PasteFace"))
-    told = graph.add("MeasureFlicker", 5.4, 0, 70, frames=(paste, "photo"), before=(photo, "photo"))
-    sheet = graph.add("PictureSheet", 5.4, 180, 260, images=(paste, "photo"))
+    first, align = {"kind": "clip", "count": 12}, {"smooth": 1.0, "missing": "skip"}
+    graph, photo, paste = _photo(pack, 7, "clip", first, align, 0.5)
+    told = graph.add("MeasureFlicker", 3, 780, 70, frames=(paste, "photo"), before=(photo, "photo"))
+    sheet = graph.add("PictureSheet", 4, 510, 280, images=(paste, "photo"))
     graph.wire(told, "report", sheet, "title")  # a widget called title, not the node's
-    graph.add("PreviewImage", 5.4, 580, 340, width=720, title="All frames", images=(sheet, "sheet"))
+    graph.add("PreviewImage", 0, 730, 200, width=715, title="All frames", images=(sheet, "sheet"))
     return graph
 
 
 def own_checkpoints(pack: Any) -> Graph:
     """Every network by name, for people's own files."""
-    note = ("For your own StyleGAN: choose your files in the four loaders.\n\n- **generator** (`.pkl`, `.pt`, "
-            "`.safetensors`): models/stylegan\n- **encoder, directions, rectifier**: models/reganie\n\nThen put "
-            "**Load Image** with an aligned square crop in place of *Portrait Example* (for faces, Align Face makes "
-            "one). docs/checkpoints.md lists public files; a rectifier is trained with `python trainer/train.py`, see "
-            "docs/training.md.\n\nAs it is, the graph runs with the packaged portraits.")
     graph = Graph(pack, 8)
-    graph.add("MarkdownNote", 0, 560, 420, title="Read me", text=f"## ReGANIE: your own checkpoints\n\n{note}")
     kinds = ("LoadStyleGAN", "LoadE4E", "LoadDirections", "LoadRectifier")
-    generator, encoder, editor, rectifier = (graph.add(kind, 0, 130 * i, 60) for i, kind in enumerate(kinds))
+    generator, encoder, editor, rectifier = (graph.add(kind, 0, 120 * i, 60) for i, kind in enumerate(kinds))
+    graph.note(0, 520, 420, "own_checkpoints")
     picture = graph.add("PortraitExample", 1, 0, 60, example="earrings.png")
-    invert = graph.add("E4EInvert", 1, 130, 170, generator=(generator, "generator"), image=(picture, "image"),
+    invert = graph.add("E4EInvert", 1, 140, 190, generator=(generator, "generator"), image=(picture, "image"),
                        encoder=(encoder, "encoder"))
-    edit = graph.add("DirectionEdit", 2, 0, 210, direction="yaw", strength=12.0, generator=(generator, "generator"),
-                     latent=(invert, "latent"), editor=(editor, "editor"))
-    delta = graph.add("ComputeDelta", 2, 320, 70, image=(invert, "image"), inversion=(invert, "inversion"))
-    result = graph.add("Rectify", 3, 0, 170, edited=(edit, "edited"), delta=(delta, "delta"),
+    graph.add("PreviewImage", 1, 430, 340, title="Inversion", images=(invert, "inversion"))
+    edit = graph.add("DirectionEdit", 2, 0, 220, direction="yaw", strength=12.0, generator=(generator, "generator"),
+                     latent=(invert, "latent"), editor=(editor, "editor"), inversion=(invert, "inversion"))
+    delta = graph.add("ComputeDelta", 2, 300, 70, image=(invert, "image"), inversion=(invert, "inversion"))
+    result = graph.add("Rectify", 3, 0, 220, edited=(edit, "edited"), delta=(delta, "delta"),
                        rectifier=(rectifier, "rectifier"))
-    graph.add("PreviewImage", 1, 420, 340, title="Before", images=(invert, "image"))
-    graph.add("PreviewImage", 2, 520, 340, title="Inversion", images=(invert, "inversion"))
-    graph.add("PreviewImage", 3, 300, 340, title="After", images=(result, "image"))
+    graph.add("PreviewImage", 3, 310, 340, title="After", images=(result, "image"))
+    _compare(graph, (invert, "image"), (result, "image"))
     return graph
 
 
-# name -> (what it is, parts the packaged domain must have, pictures of its thumbnail)
-GRAPHS: dict[str, tuple[Callable[[Any], Graph], tuple[str, ...], tuple[str, ...]]] = {
-    "quick_edit": (quick_edit, ("dystyle",), ("Before", "After")),
-    "full_phase_1_and_2": (full_phase_1_and_2, ("directions",), ("Before", "After: the rectified edit")),
-    "text_edit": (text_edit, ("styleclip",), ("Before", "After")),
-    "edit_sweep": (edit_sweep, ("directions",), ("After: the rectified edits",)),
-    "compare_methods": (compare_methods, ("directions",), ("Inversions",)),
-    "photo_align_and_paste": (photo_align_and_paste, ("directions",), ("Before", "After")),
-    "clip": (clip, ("directions",), ("Before", "After")),
-    "own_checkpoints": (own_checkpoints, ("directions",), ("Before", "After")),
+class Template(NamedTuple):
+    """A graph people open: how it is built, its title in the list, parts the domain must have, thumbnail's pictures."""
+
+    build: Callable[[Any], Graph]
+    title: str
+    parts: tuple[str, ...]
+    pictures: tuple[str, ...] = ("Before", "After")
+
+
+GRAPHS: dict[str, Template] = {  # in the order of the list
+    "quick_edit": Template(quick_edit, "1 Quick edit", ("dystyle",)),
+    "text_edit": Template(text_edit, "2 Edit by text", ("styleclip",)),
+    "full_phase_1_and_2": Template(full_phase_1_and_2, "3 Phase I and II, step by step", ("directions",)),
+    "edit_sweep": Template(edit_sweep, "4 Edit sweep", ("directions",), ("After: the rectified edits",)),
+    "compare_methods": Template(compare_methods, "5 Compare inversion methods", ("directions",), ("Inversions",)),
+    "photo_align_and_paste": Template(photo_align_and_paste, "6 Photo, cut out and put back", ("directions",)),
+    "clip": Template(clip, "7 Clip, frame by frame", ("directions",)),
+    "own_checkpoints": Template(own_checkpoints, "8 Your own checkpoints", ("directions",)),
 }

@@ -118,7 +118,7 @@ def _from_json(value: Any, kind: Any, key: str) -> Any:
         return float(value)
     if isinstance(value, origin or kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    raise InputError(f"{key} is {ascii(value)[:200]}, expected {kind if origin else kind.__name__}.")
+    raise InputError(f"{key} is {repr(value)[:200]}, expected {kind if origin else kind.__name__}.")
 
 
 def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:

@@ -40,3 +40,10 @@ export function sliderOf(control, absolute) {
   if (absolute || around) return { min: control.minimum, max: control.maximum, step };
   return { min: -span, max: span, step };
 }
+
+// A change that shows without breaking: half of the way from the middle of the range to its end; on for what is on or off.
+export function clearChange(control) {
+  if (control.kind === "binary") return 1;
+  const most = control.maximum > 0 ? control.maximum : (control.maximum - control.minimum) / 2;
+  return Number((most / 2).toPrecision(3));
+}

@@ -1,6 +1,8 @@
 // Runs while a slider moves: never more than one at a time, and the last position always comes last.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { allNodes } from "./controls.js";
+import { oneEntry, plain } from "./page.js";
 
 let wanted = false;
 let busy = false; // a run of ours is queued or computing
@@ -19,7 +21,7 @@ async function pump() {
   try {
     // What queuePrompt answers means different things in different pages, so the server is asked instead: a run that was
     // refused, and one that is over already, are not in its queue.
-    await app.queuePrompt(0, 1);
+    await oneEntry(() => app.queuePrompt(0, 1)); // a run enters the graph into the history as it is
     const queue = await (await api.fetchApi("/queue")).json();
     busy = queue.queue_running.length + queue.queue_pending.length > 0 && ended === before;
   } catch {
@@ -39,7 +41,7 @@ function done() {
 for (const event of ["execution_success", "execution_error", "execution_interrupted"]) api.addEventListener(event, done);
 
 // The one switch of a graph: "run while moving", which DyStyle Edit shows.
-const isLive = (graph) => Boolean(graph?._nodes?.some((node) => node.properties?.reganie_live));
+const isLive = () => allNodes(app.rootGraph ?? app.graph).some((node) => node.properties?.reganie_live);
 
 // Other sliders follow it: the strength of Rectify, of one direction, of a text.
 const SLIDERS = { Rectify: ["strength"], DirectionEdit: ["strength"], StyleCLIPEdit: ["strength", "threshold"], PasteFace: ["strength", "feather"] };
@@ -47,13 +49,13 @@ const SLIDERS = { Rectify: ["strength"], DirectionEdit: ["strength"], StyleCLIPE
 app.registerExtension({
   name: "reganie.live",
   nodeCreated(node) {
-    for (const name of SLIDERS[node.comfyClass] ?? []) {
+    for (const name of SLIDERS[plain(node.comfyClass)] ?? []) {
       const widget = node.widgets?.find((item) => item.name === name);
       if (!widget) continue;
       const before = widget.callback;
       widget.callback = function (...values) {
         const result = before?.apply(this, values);
-        if (isLive(node.graph)) requestRun();
+        if (isLive()) requestRun();
         return result;
       };
     }

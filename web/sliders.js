@@ -2,55 +2,25 @@
 // the values live in the node's one "edits" text, so that saved graphs need nothing of this file.
 // Names and descriptions come from files and are only ever shown as text.
 import { app } from "../../scripts/app.js";
-import { api } from "../../scripts/api.js";
+import { LOADERS, ask, editorOf, forget, widgetOf } from "./controls.js";
 import { formatEdits, parseEdits, sliderOf } from "./edits.js";
 import { requestRun } from "./live.js";
+import { after, giveKeysBack, keepOnPage, make, oneEntry, plain } from "./page.js";
+import { say } from "./text.js";
 import { toast } from "./toast.js";
 
 const NODE = "DyStyleEdit";
-const LOADERS = { LoadDyStyle: ["file", "name"], LoadReGANIE: ["domain", "domain"] };
 const ROW = 24;
 const states = new Map(); // node -> {element, widget, key, controls, told}
-const answers = new Map(); // query -> promise of {controls, accepts_targets} or {error}
-
-const widgetOf = (node, name) => node?.widgets?.find((widget) => widget.name === name);
-
-function make(tag, properties = {}, style = {}) {
-  const element = Object.assign(document.createElement(tag), properties);
-  Object.assign(element.style, style);
-  return element;
-}
-
-// Which editor the node will use: the loader at the other end of the wire, else the name on the node; null: unknown.
-function editorOf(node) {
-  let slot = node.inputs?.findIndex((input) => input.name === "editor") ?? -1;
-  let linked = slot >= 0 && node.inputs[slot].link != null;
-  if (!linked) return { kind: "dystyle", name: String(widgetOf(node, "editor_name")?.value ?? "") };
-  let origin = node.getInputNode?.(slot);
-  for (let i = 0; origin && !LOADERS[origin.type] && i < 50; i++) origin = origin.inputs?.length ? origin.getInputNode(0) : null;
-  if (!origin) return null;
-  const [widget, key] = LOADERS[origin.type];
-  return { kind: "dystyle", [key]: String(widgetOf(origin, widget)?.value ?? "") };
-}
-
-async function ask(query) {
-  if (!answers.has(query)) {
-    answers.set(query, api.fetchApi(`/reganie/controls?${query}`).then((answer) => answer.json()).catch((error) => {
-      answers.delete(query);
-      return { error: String(error) };
-    }));
-  }
-  return answers.get(query);
-}
 
 async function refresh(node) {
   const state = states.get(node);
   if (!state) return;
-  const source = editorOf(node);
+  const source = editorOf(node, "dystyle");
   const key = source && new URLSearchParams(source).toString();
   if (key !== state.key || !state.controls) {
     state.key = key;
-    const answer = key ? await ask(key) : { error: "The sliders show once a loader is connected to editor." };
+    const answer = key ? await ask(source) : { error: say("The sliders show once a loader is connected to editor.") };
     if (state.key !== key || !states.has(node)) return; // another editor was chosen meanwhile
     state.controls = Array.isArray(answer.controls) ? answer.controls : [];
     state.absolute = Boolean(answer.accepts_targets);
@@ -63,11 +33,12 @@ async function refresh(node) {
 function build(node, state) {
   state.rows = new Map();
   const live = make("input", { type: "checkbox", checked: Boolean(node.properties?.reganie_live) });
-  live.addEventListener("change", () => { node.properties.reganie_live = live.checked; });
-  const label = make("label", { title: "Run the graph again while a slider moves, here or on Rectify. Only what depends on it is computed." },
+  live.addEventListener("change", () => oneEntry(() => { node.properties.reganie_live = live.checked; }));
+  const label = make("label",
+    { title: say("Run the graph again while a slider moves, here or on Rectify. Only what depends on it is computed.") },
     { display: "flex", gap: "4px", alignItems: "center", flex: "1" });
-  label.append(live, make("span", { textContent: "run while moving" }));
-  const reset = make("button", { type: "button", textContent: "reset", title: "Set everything back to no change." }, { font: "inherit" });
+  label.append(live, make("span", { textContent: say("run while moving") }));
+  const reset = make("button", { type: "button", textContent: say("reset"), title: say("Set everything back to no change.") }, { font: "inherit" });
   reset.addEventListener("click", () => write(node, new Map()));
   const head = line();
   head.append(label, reset);
@@ -84,9 +55,9 @@ function build(node, state) {
 function line(control) {
   const row = make("div", {}, { display: "flex", alignItems: "center", gap: "6px", height: `${ROW}px` });
   if (control) {
-    const unit = control.unit ? ` ${control.unit}` : "";
+    const unit = control.unit ? ` ${say(control.unit)}` : "";
     row.title = `${control.description || control.name} (${control.minimum} to ${control.maximum}${unit})`;
-    row.append(make("span", { textContent: control.name }, { width: "84px", overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" }));
+    row.append(make("span", { textContent: say(control.name) }, { width: "84px", overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" }));
   }
   return row;
 }
@@ -105,7 +76,7 @@ function slider(node, state, control) {
     range.value = value;
     number.value = Number(value.toFixed(6));
     mode.textContent = absolute ? "=" : "\u0394";
-    mode.title = absolute ? "An absolute value. Click for a change." : "A change. Click for an absolute value.";
+    mode.title = say(absolute ? "An absolute value. Click for a change." : "A change. Click for an absolute value.");
     mode.style.display = state.absolute ? "" : "none";
     row.absolute = absolute;
   };
@@ -123,7 +94,7 @@ function choice(node, state, control) {
   const row = line(control);
   const select = make("select", {}, { flex: "1", font: "inherit" });
   select.dataset.control = control.name;
-  for (const [value, text] of [["", "as it is"], ["on", "on"], ["off", "off"]]) select.append(make("option", { value, textContent: text }));
+  for (const [value, text] of [["", "as it is"], ["on", "on"], ["off", "off"]]) select.append(make("option", { value, textContent: say(text) }));
   select.addEventListener("change", () => put(node, control.name, select.value ? { mode: "switch", value: select.value === "on" } : null));
   row.append(select);
   state.rows.set(control.name, (edit) => {
@@ -143,10 +114,12 @@ function put(node, name, edit) {
 function write(node, edits) {
   const widget = widgetOf(node, "edits");
   if (!widget) return;
-  widget.value = formatEdits(edits);
-  widget.callback?.(widget.value); // also tells the newer page, and comes back to sync()
-  node.setDirtyCanvas?.(true, true);
-  node.graph?.change?.();
+  oneEntry(() => {
+    widget.value = formatEdits(edits);
+    widget.callback?.(widget.value); // also tells the newer page, and comes back to sync()
+    node.setDirtyCanvas?.(true, true);
+    node.graph?.change?.();
+  });
   if (node.properties?.reganie_live) requestRun();
 }
 
@@ -161,8 +134,9 @@ function sync(node, state) {
   const told = `${state.key} ${unknown}`;
   if (unknown.length && state.told !== told) {
     state.told = told;
-    toast("warn", "DyStyle Edit: controls that do not exist",
-      `The editor in use has no ${unknown.join(", ")}. It has: ${[...state.rows.keys()].join(", ")}. Remove them from edits, or choose the editor this graph was made for.`);
+    toast("warn", say("DyStyle Edit: controls that do not exist"),
+      say("The editor in use has no {0}. It has: {1}. Remove them from edits, or choose the editor this graph was made for.",
+        unknown.join(", "), [...state.rows.keys()].join(", ")));
   }
 }
 
@@ -171,9 +145,10 @@ function setUp(node) {
   for (const event of ["pointerdown", "dblclick"]) element.addEventListener(event, (e) => e.target !== element && e.stopPropagation());
   const state = { element, height: ROW, key: undefined, controls: null, told: "" };
   states.set(node, state);
+  giveKeysBack(element);
   const height = () => state.height;
   const widget = node.addDOMWidget("sliders", "reganie_sliders", element, {
-    serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height, getValue: () => "", setValue: () => {},
+    serialize: false, hideOnZoom: false, hideInPanel: true, getMinHeight: height, getMaxHeight: height, getValue: () => "", setValue: () => {},
   });
   widget.serialize = false; // neither in saved graphs nor in what is queued
   for (const name of ["edits", "editor_name"]) {
@@ -191,26 +166,19 @@ function setUp(node) {
 const refreshAll = () => { for (const node of states.keys()) refresh(node); };
 const soon = () => setTimeout(refreshAll, 0);
 
-function after(type, name, action) {
-  const before = type.prototype[name];
-  type.prototype[name] = function (...values) {
-    const result = before?.apply(this, values);
-    action(this, ...values);
-    return result;
-  };
-}
-
 app.registerExtension({
   name: "reganie.sliders",
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (nodeData?.name === NODE && nodeData?.input?.required?.edits) {
+      const back = (node) => states.has(node) && keepOnPage(node, "sliders", states.get(node).element);
       after(nodeType, "onNodeCreated", (node) => { setUp(node); soon(); });
-      after(nodeType, "onConfigure", soon);
+      after(nodeType, "onConfigure", (node) => { back(node); soon(); });
+      after(nodeType, "onAdded", back);
       after(nodeType, "onConnectionsChange", soon);
       after(nodeType, "onRemoved", (node) => states.delete(node));
-    } else if (LOADERS[nodeData?.name]) {
+    } else if (LOADERS[plain(nodeData?.name)]) {
       after(nodeType, "onNodeCreated", (node) => {
-        const widget = widgetOf(node, LOADERS[nodeData.name][0]);
+        const widget = widgetOf(node, LOADERS[plain(nodeData.name)][0]);
         if (widget) {
           const before = widget.callback;
           widget.callback = function (...values) {
@@ -223,7 +191,7 @@ app.registerExtension({
   },
   afterConfigureGraph: soon,
   refreshComboInNodes() { // "R": files may have been replaced
-    answers.clear();
+    forget();
     for (const state of states.values()) state.key = undefined;
     soon();
   },

@@ -3,6 +3,6 @@ import { app } from "../../scripts/app.js";
 
 export function toast(severity, summary, detail) {
   const show = app.extensionManager?.toast?.add;
-  if (show) app.extensionManager.toast.add({ severity, summary, detail: String(detail).slice(0, 600), life: 20000 });
+  if (show) app.extensionManager.toast.add({ severity, summary, detail: String(detail).slice(0, 1000), life: 30000 });
   else console.warn(`${summary}: ${detail}`);
 }

@@ -115,7 +115,7 @@ def save_checkpoint(
         if tensor.dtype not in NAMES or tensor.layout is not torch.strided or tensor.is_meta:
             raise InputError(f"Tensor '{name}' ({tensor.dtype}, {tensor.layout}, {tensor.device}) cannot be saved.")
         if name.encode("utf-8", "replace").decode("utf-8") != name:
-            raise InputError(f"The tensor's name {ascii(name)[:80]} is no text that a file can hold; rename it.")
+            raise InputError(f"The tensor's name {repr(name)[:80]} is no text that a file can hold; rename it.")
         stored[name] = tensor
     check_finite(stored)
     metadata = {

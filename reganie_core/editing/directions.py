@@ -33,7 +33,7 @@ def parse_layers(layers: str | Sequence[int] | None, num_ws: int) -> list[int] |
             match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", part)
             first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
             if last < first:
-                raise InputError(f"Cannot read the layers {ascii(layers)[:80]}; write all, or for example 0-3,6.")
+                raise InputError(f"Cannot read the layers {repr(layers)[:80]}; write all, or for example 0-3,6.")
             found.update(range(first, last + 1))
         numbers = sorted(found)
     else:
@@ -125,7 +125,7 @@ def _as_rows(name: str, tensor: Tensor) -> Tensor:
     rows = rows[0] if rows.ndim == 3 and rows.shape[0] == 1 else rows
     if rows.ndim != 2 or 0 in rows.shape or not bool(rows.isfinite().all()):
         raise InputError(
-            f"The direction {ascii(name)[:80]} must be finite [num_ws or 1, w_dim], found "
+            f"The direction {repr(name)[:80]} must be finite [num_ws or 1, w_dim], found "
             f"{list(tensor.shape)}."
         )
     return rows[:1] if bool((rows == rows[:1]).all()) else rows

@@ -38,7 +38,7 @@ class DyStyleEditor:
         config = network.config
         kinds = dict(zip(config.names, config.kinds, strict=True))
         if {control.name: control.kind for control in controls} != kinds or len(controls) != len(kinds):
-            found = ", ".join(f"{ascii(c.name)[:80]} ({c.kind})" for c in controls) or "none"
+            found = ", ".join(f"{repr(c.name)[:80]} ({c.kind})" for c in controls) or "none"
             wanted = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
             raise InputError(f"The controls must be those of the network: {wanted}; found {found}.")
         self.network = network

@@ -35,7 +35,7 @@ class Target:
 
     def __post_init__(self) -> None:
         if not isinstance(self.value, Tensor) and not _finite(self.value):
-            raise InputError(f"A target must be a finite number, found {ascii(self.value)[:80]}.")
+            raise InputError(f"A target must be a finite number, found {repr(self.value)[:80]}.")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class TextEdit:
             raise InputError("A text edit needs a description, for example: an old woman with glasses.")
         if not all(value is None or _finite(value) for value in (self.strength, self.threshold)):
             raise InputError(f"Strength and threshold of a text edit must be finite numbers, found "
-                             f"{ascii((self.strength, self.threshold))[:80]}.")
+                             f"{repr((self.strength, self.threshold))[:80]}.")
 
 
 EditValue = float | bool | Tensor | Target | TextEdit | str
@@ -91,18 +91,18 @@ class Control:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise InputError(
-                f"{ascii(self.name)[:80]} is no control name; use letters, digits, '_', '.', '-', at most "
+                f"{repr(self.name)[:80]} is no control name; use letters, digits, '_', '.', '-', at most "
                 "64 of them."
             )
         if self.kind not in KINDS:
             raise InputError(
                 f"Control {self.name}: kind must be one of {', '.join(KINDS)}, found "
-                f"{ascii(self.kind)[:80]}."
+                f"{repr(self.kind)[:80]}."
             )
         numbers = (self.minimum, self.maximum, self.default)
         if not all(_finite(v) for v in numbers) or self.minimum >= self.maximum:
             raise InputError(
-                f"Control {self.name}: needs finite minimum < maximum and default, found {ascii(numbers)[:80]}."
+                f"Control {self.name}: needs finite minimum < maximum and default, found {repr(numbers)[:80]}."
             )
         if not isinstance(self.guessed, bool):
             raise InputError(f"Control {self.name}: guessed must be true or false, found {ascii(self.guessed)[:80]}.")
@@ -118,7 +118,7 @@ class Control:
     def from_dict(cls, data: Mapping[str, Any]) -> Control:
         """Build from a file's metadata; unknown keys are ignored, wrong ones raise InputError."""
         if not isinstance(data, Mapping) or "name" not in data:
-            raise InputError(f"A control must be an object with a name, found {ascii(data)[:80]}.")
+            raise InputError(f"A control must be an object with a name, found {repr(data)[:80]}.")
         return cls(**{key: data[key] for key in cls.__dataclass_fields__ if key in data})
 
     def to_dict(self) -> dict[str, Any]:
@@ -186,12 +186,12 @@ def check_edits(editor: Editor, edits: Mapping[str, EditValue]) -> dict[str, tup
     for name, value in edits.items():
         if name not in known:
             raise InputError(
-                f"There is no control {ascii(name)[:80]}. This editor has: "
+                f"There is no control {repr(name)[:80]}. This editor has: "
                 f"{describe_controls(editor.controls)}."
             )
         control = known[name]
         if isinstance(value, str | TextEdit) != (control.kind == "text"):
-            raise InputError(f"{name} takes {control.range_text}, found {ascii(value)[:80]}.")
+            raise InputError(f"{name} takes {control.range_text}, found {repr(value)[:80]}.")
         if isinstance(value, str | TextEdit):
             value = value if isinstance(value, TextEdit) else TextEdit(value)
             if value.strength is not None:
@@ -236,5 +236,5 @@ def check_owner(editor: Editor, generator: Any, what: str = "editor") -> None:
     wanted = prints.get("generator") if isinstance(prints, Mapping) else None
     found = generator if isinstance(generator, str) else getattr(generator, "fingerprint", None)
     if isinstance(wanted, str) and wanted and found and wanted != found:
-        raise MismatchError(f"The {what} was trained for generator {ascii(wanted)[:40]}, but this is generator "
+        raise MismatchError(f"The {what} was trained for generator {repr(wanted)[:40]}, but this is generator "
                             f"{found!r}. Use the editor made for it, or the generator it was trained with.")

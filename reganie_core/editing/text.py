@@ -36,7 +36,7 @@ def parse_edits(text: str) -> dict[str, float | bool | Target]:
             continue
         name, equals, value = item.partition("=")
         if not equals or not NAME.fullmatch(name):
-            raise InputError(f"Cannot read the edit {ascii(item)[:80]}; {_HELP}.")
+            raise InputError(f"Cannot read the edit {repr(item)[:80]}; {_HELP}.")
         if name in edits:
             raise InputError(f"The control {name} is given twice; name each control once.")
         edits[name] = _value(name, value)
@@ -50,7 +50,7 @@ def _value(name: str, text: str) -> float | bool | Target:
     digits = text[1:] if absolute else text
     number = float(digits) if _NUMBER.fullmatch(digits) else math.nan
     if not math.isfinite(number):
-        raise InputError(f"Cannot read the value {ascii(text)[:80]} of {name}; {_HELP}.")
+        raise InputError(f"Cannot read the value {repr(text)[:80]} of {name}; {_HELP}.")
     return Target(number) if absolute else number
 
 

@@ -146,7 +146,7 @@ def align_photos(photos: Photos, size: int | None, *, points: Points | None = No
         NotFoundError: with missing="error" a photo without a face, naming it.
     """
     if missing not in ("error", "skip"):
-        raise InputError(f"missing must be error or skip, found {ascii(missing)[:60]}.")
+        raise InputError(f"missing must be error or skip, found {repr(missing)[:60]}.")
     if not aligned and points is None and detector is None:
         raise InputError("Nothing says where the faces are: give points, a detector, or say that the photos are "
                          "aligned.")

@@ -83,7 +83,7 @@ def choose(faces: Sequence[Found], which: str | int, photo_size: tuple[int, int]
         "best": lambda face: -(face.score if face.score is not None else 0.0),
     }
     if text not in keys:
-        raise InputError(f"Cannot choose the face {ascii(which)[:60]}; use one of {', '.join(CHOICES)}, numbers such "
+        raise InputError(f"Cannot choose the face {repr(which)[:60]}; use one of {', '.join(CHOICES)}, numbers such "
                          "as 0 or 0,2 (from the left), or @x,y.")
     return [min(ordered, key=keys[text])]
 

@@ -48,11 +48,11 @@ class Face:
     def __post_init__(self) -> None:
         corners = [float(v) for pair in self.quad for v in pair]
         if len(corners) != 8 or not all(math.isfinite(v) for v in corners):
-            raise InputError(f"The square of a face has four corners x,y, found {ascii(self.quad)[:80]}.")
+            raise InputError(f"The square of a face has four corners x,y, found {repr(self.quad)[:80]}.")
         if isinstance(self.size, bool) or not isinstance(self.size, int) or not 1 <= self.size <= MAX_SIZE:
             raise InputError(f"The side of a crop lies between 1 and {MAX_SIZE} pixels, found {self.size!r}.")
         if len(self.photo_size) != 2 or min(self.photo_size) < 1 or max(self.photo_size) > MAX_PHOTO:
-            raise InputError(f"A photo has a width and a height, found {ascii(self.photo_size)[:60]}.")
+            raise InputError(f"A photo has a width and a height, found {repr(self.photo_size)[:60]}.")
         q = self.corners
         if float((q[0] + q[2] - q[1] - q[3]).abs().max()) > 1e-3 * max(1.0, self.side):
             raise InputError("The corners of a face's square are no parallelogram; align the photo again.")
@@ -140,10 +140,10 @@ class Face:
     def from_dict(cls, data: Mapping[str, Any]) -> Face:
         """Read what :meth:`to_dict` wrote. Raises :class:`InputError` for anything else."""
         if not isinstance(data, Mapping) or data.get("format_version") != FORMAT_VERSION:
-            raise InputError(f"This is no face of format {FORMAT_VERSION}: {ascii(data)[:80]}. Align the photo again.")
+            raise InputError(f"This is no face of format {FORMAT_VERSION}: {repr(data)[:80]}. Align the photo again.")
         try:
             if type(data["size"]) is not int:
-                raise InputError(f"the size is {ascii(data['size'])[:40]}")
+                raise InputError(f"the size is {repr(data['size'])[:40]}")
             points = data.get("points")
             score = data.get("score")
             return cls.from_quad(

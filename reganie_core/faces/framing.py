@@ -89,4 +89,4 @@ def framing_named(name: str | Framing) -> Framing:
         from ..portraits.landmarks import portraits_framing
 
         return portraits_framing()
-    raise InputError(f"There is no framing {ascii(name)[:60]}; there are: ffhq, portraits.")
+    raise InputError(f"There is no framing {repr(name)[:60]}; there are: ffhq, portraits.")

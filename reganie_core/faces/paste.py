@@ -84,7 +84,7 @@ def paste_faces(photos: Photos, edited: Tensor, faces: Face | Sequence[Face], *,
         MismatchError: as many faces as crops are needed, and the photos that were aligned.
     """
     if mode not in PASTE_MODES:
-        raise InputError(f"mode must be one of {', '.join(PASTE_MODES)}; found {ascii(mode)[:60]}.")
+        raise InputError(f"mode must be one of {', '.join(PASTE_MODES)}; found {repr(mode)[:60]}.")
     if not 0.0 <= feather <= 0.5 or not 0.0 <= strength <= 1.0:
         raise InputError(f"feather lies in 0..0.5 and strength in 0..1; found {feather} and {strength}.")
     faces = [faces] if isinstance(faces, Face) else list(faces)

@@ -42,7 +42,7 @@ def check_points(points: Tensor | Sequence[Sequence[float]], what: str = "face")
     try:
         given = torch.as_tensor(points, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"The points of the {what} must be numbers, found {ascii(points)[:80]}. {_HELP}") from error
+        raise InputError(f"The points of the {what} must be numbers, found {repr(points)[:80]}. {_HELP}") from error
     if given.ndim != 2 or given.shape[1] != 2 or given.shape[0] not in (4, 5, 68):
         raise InputError(f"A {what} needs 4, 5 or 68 points x,y; found the shape {list(given.shape)}. {_HELP}")
     if not bool(given.isfinite().all()) or float(given.abs().max()) > 1e6:
@@ -102,7 +102,7 @@ def parse_points(text: str) -> list[Tensor]:
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines() or [""], start=1):
         content = re.sub(r"[,;\[\]()]", " ", line.split("#", 1)[0])
         if wrong := [word for word in content.split() if not re.fullmatch(_NUMBER, word)]:
-            raise InputError(f"Line {number} of the points holds {ascii(wrong[0])[:60]}, which is no number. {_HELP}")
+            raise InputError(f"Line {number} of the points holds {repr(wrong[0])[:60]}, which is no number. {_HELP}")
         rows.append([float(word) for word in content.split()])
     sizes = (8, 10, 136)
     if all(len(row) in sizes for row in rows if row):

@@ -142,7 +142,7 @@ def track_faces(points: Sequence[Tensor | None], photo_size: tuple[int, int], si
         NotFoundError: with missing="error" a frame has no face; it is named.
     """
     if missing not in ("error", "skip", "hold"):
-        raise InputError(f"missing must be error, skip or hold, found {ascii(missing)[:60]}.")
+        raise InputError(f"missing must be error, skip or hold, found {repr(missing)[:60]}.")
     limits, why = limits or Limits(), list(reasons or [None] * len(points))
     for frame, own in enumerate(points):
         if own is None:

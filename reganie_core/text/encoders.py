@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import InputError, ReganieWarning
 from ..images import resize
 from ..networks.text_image import TextImageNet
-from .words import split_words
+from .words import COMMANDS, FILLERS, split_words, understood
 
 __all__ = ["TextImageEncoder", "WordEncoder", "load_text_encoder", "text_direction", "text_embedding",
            "text_pair"]
@@ -57,7 +57,8 @@ class TextImageEncoder(Protocol):
 class WordEncoder:
     """A :class:`TextImageNet` with its closed vocabulary.
 
-    Words outside the vocabulary are left out of the text and named in a warning, with the nearest known word.
+    Words that say nothing here, because they are not in the vocabulary or lead to nothing that is, are left out of the
+    text and named in a warning, with the nearest known word (see :func:`words.understood`).
     """
 
     templates: tuple[str, ...] = ("{}", "a portrait of {}", "a picture of {}", "a photo of {}", "the face of {}")
@@ -74,8 +75,8 @@ class WordEncoder:
         return self.net.config.words
 
     def unknown_words(self, text: str) -> list[str]:
-        """Words of ``text`` outside the vocabulary, each once, in order."""
-        return [word for word in dict.fromkeys(split_words(text)) if word not in self._known]
+        """Words of ``text`` that say nothing here, each once, in order."""
+        return understood(split_words(text), self._known)[1]
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Texts -> ``[n,dim]`` unit vectors. Warns (:class:`ReganieWarning`) about unknown words by name.
@@ -85,18 +86,18 @@ class WordEncoder:
         """
         if isinstance(texts, str) or not texts:
             raise InputError("Give a list of at least one text.")
-        words = [split_words(text) for text in texts]
-        unknown = list(dict.fromkeys(w for row in words for w in row if w not in self._known))
+        read = [understood(split_words(text), self._known) for text in texts]
+        unknown = list(dict.fromkeys(word for _, lost in read for word in lost))
         if unknown:
             warnings.warn(self._sentence(unknown), ReganieWarning, stacklevel=2)
-        return self.net.embed_words(self.net.numbers([[w for w in row if w in self._known] for row in words]))
+        return self.net.embed_words(self.net.numbers([words for words, _ in read]))
 
     def _sentence(self, unknown: Sequence[str]) -> str:
         """For example: Unknown words are ignored: glases (did you mean glasses?), xyz."""
         named = []
         for word in unknown[:10]:
-            near = difflib.get_close_matches(word, self.vocabulary, n=1, cutoff=0.75)
-            named.append(ascii(word[:40])[1:-1] + (f" (did you mean {near[0]}?)" if near else ""))
+            near = [] if word in self._known else difflib.get_close_matches(word, self.vocabulary, n=1, cutoff=0.75)
+            named.append(repr(word[:40])[1:-1] + (f" (did you mean {near[0]}?)" if near else ""))
         return f"Words that this text encoder does not know are ignored: {', '.join(named)}."
 
     def encode_image(self, images: Tensor) -> Tensor:
@@ -141,10 +142,16 @@ def text_embedding(encoder: TextImageEncoder, text: str) -> Tensor:
     """One text, averaged over the encoder's templates -> ``[dim]``, a unit vector.
 
     Raises:
-        InputError: an empty text.
+        InputError: an empty text, or one of which the encoder knows no word that describes anything.
     """
     if not split_words(text):
         raise InputError("The description is empty; write for example: an old woman with glasses.")
+    unknown = encoder.unknown_words(text)
+    if not set(split_words(text)) - FILLERS - set(unknown) - COMMANDS:
+        named = f" ({', '.join(unknown[:10])})" if unknown else ""
+        raise InputError(f"{repr(text[:80])} describes nothing that this text encoder knows{named}. Write what "
+                         "the picture should show, for example: an old woman with glasses. A text cannot change what "
+                         "the generator cannot express, such as a hat; Rectify's strength 0 leaves it out.")
     filled = [template.replace("{}", text) for template in encoder.templates]
     return average_text(encoder.encode_text(filled))
 
@@ -157,7 +164,7 @@ def text_pair(encoder: TextImageEncoder, target: str, neutral: str) -> tuple[Ten
     """
     ends = text_embedding(encoder, target), text_embedding(encoder, neutral)
     if float((ends[0] - ends[1]).norm()) < 1e-4:
-        raise InputError(f"{ascii(target[:80])} and {ascii(neutral[:80])} mean the same to this text encoder; change "
+        raise InputError(f"{repr(target[:80])} and {repr(neutral[:80])} mean the same to this text encoder; change "
                          "one of them.")
     return ends
 

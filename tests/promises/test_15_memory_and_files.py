@@ -33,11 +33,13 @@ from tests.host_stubs import ROOT, Interrupted, picture
 from tests.promises.helpers import PACKAGED, chain, wires_of
 from tests.schema_files import GOLDEN, schema
 from tests.workflow_files import definition
+from tests.workflow_graphs import GRAPHS
 from trainer import package, state
 
 pytest_plugins = ["tests.nodes_fixtures"]
 
 WEIGHTS = ROOT / "reganie_core" / "portraits" / "weights"
+NAMES = {told.title: name for name, told in GRAPHS.items()}
 OLD = Path(__file__).parent / "old"
 
 
@@ -118,7 +120,7 @@ def test_every_shipped_graph_fits_the_nodes(pack: SimpleNamespace, path: Path) -
         known = definition(pack, node["type"])
         assert len(node.get("widgets_values") or []) == len(known["widgets"]), node["type"]
         assert [item["name"] for item in node["inputs"] if "widget" not in item] == list(known["sockets"])
-    for node in json.loads((path.parent / "api" / path.name).read_text(encoding="utf-8")).values():
+    for node in json.loads((path.parent / "api" / f"{NAMES[path.stem]}.json").read_text(encoding="utf-8")).values():
         known = definition(pack, node["class_type"])
         assert set(node["inputs"]) <= {*known["sockets"], *known["widgets"]}, node["class_type"]
 

@@ -45,7 +45,7 @@ def _check_generator(latent: Latent, provenance: Mapping[str, Any], what: str) -
     prints = provenance.get("fingerprints")
     wanted = prints.get("generator") if isinstance(prints, Mapping) else None
     if isinstance(wanted, str) and wanted and latent.generator and wanted != latent.generator:
-        raise MismatchError(f"The {what} was made for generator {ascii(wanted)[:40]}, but this latent belongs to "
+        raise MismatchError(f"The {what} was made for generator {repr(wanted)[:40]}, but this latent belongs to "
                             f"{latent.generator}. Use the one made for it.")
 
 
@@ -73,10 +73,10 @@ class StyleCLIPEditor:
                  neutral: str = "a face", strength: float = 1.0, threshold: float = 0.1,
                  fingerprint: str | None = None, provenance: Mapping[str, Any] | None = None) -> None:
         if method not in statistics.methods:
-            raise InputError(f"The method {ascii(method)[:40]} is none of {', '.join(METHODS)}, or this file lacks "
+            raise InputError(f"The method {repr(method)[:40]} is none of {', '.join(METHODS)}, or this file lacks "
                              f"what it needs; it has enough for {', '.join(statistics.methods)}.")
         if not isinstance(neutral, str) or not neutral.strip():
-            raise InputError(f"The neutral description must be a text, found {ascii(neutral)[:40]}.")
+            raise InputError(f"The neutral description must be a text, found {repr(neutral)[:40]}.")
         if encoder.dim != statistics.directions.shape[1]:
             raise MismatchError(f"The channel directions were made with a text-image encoder of "
                                 f"{statistics.directions.shape[1]} dimensions, this one has {encoder.dim}. Use the "
@@ -144,7 +144,7 @@ class StyleCLIPEditor:
         """
         strength = self.controls[0].default if strength is None else strength
         if not isinstance(strength, int | float) or not math.isfinite(strength):
-            raise InputError(f"The strength must be a finite number, found {ascii(strength)[:40]}.")
+            raise InputError(f"The strength must be a finite number, found {repr(strength)[:40]}.")
         _check_generator(latent, self.provenance, "text editor")
         if latent.num_ws != self.num_ws:
             raise MismatchError(f"The latent has {latent.num_ws} style vectors, this text editor is for a generator "

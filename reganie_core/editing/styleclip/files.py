@@ -95,7 +95,7 @@ def _global(config: Mapping[str, Any], tensors: dict[str, Tensor], provenance: d
     prints = provenance.get("fingerprints")
     wanted = prints.get("text_encoder") if isinstance(prints, Mapping) else None
     if wanted and found.fingerprint and wanted != found.fingerprint:
-        raise MismatchError(f"{path.name} was made with text encoder {ascii(wanted)[:40]}, but this is "
+        raise MismatchError(f"{path.name} was made with text encoder {repr(wanted)[:40]}, but this is "
                             f"{found.fingerprint}. Use the one it was made with, or compute the directions again.")
     return StyleCLIPEditor(load_statistics(config, tensors), found, fingerprint=fingerprint(tensors),
                            provenance=provenance, **settings)
