@@ -380,7 +380,7 @@ def test_what_a_domain_lacks_is_an_error_only_where_it_is_used(pack, tiny_domain
     monkeypatch.setitem(pack.rc.domains.PACKAGED, "portraits", folder)
     generator, encoder, dystyle, styleclip, directions, rectifier = call(pack, "LoadReGANIE", domain=PACKAGED)
     call(pack, "E4EInvert", generator=generator, image=picture(), encoder=encoder)
-    with pytest.raises(pack.rc.errors.NotFoundError, match="'tiny' has no rectifier.*LoadRectifier"):
+    with pytest.raises(pack.rc.errors.NotFoundError, match="'tiny' has no rectifier.*Load Rectifier"):
         call(pack, "Rectify", edited=picture(), delta=torch.zeros(1, 3, 32, 32), rectifier=rectifier)
     with pytest.raises(pack.rc.errors.NotFoundError, match="has no dystyle"):
         call(pack, "DirectionEdit", generator=generator, latent=None, direction="yaw", strength=1.0, editor=dystyle)
