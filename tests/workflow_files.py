@@ -25,9 +25,15 @@ from tests.schema_files import PREFIX
 FOLDER = ROOT / "workflows"
 CORE: dict[str, dict[str, Any]] = {
     "PreviewImage": {"sockets": {"images": "IMAGE"}, "widgets": {}, "outputs": {}},
+    "MaskToImage": {"sockets": {"mask": "MASK"}, "widgets": {}, "outputs": {"IMAGE": "IMAGE"}},
+    "ImageCompositeMasked": {
+        "sockets": {"destination": "IMAGE", "source": "IMAGE", "mask": "MASK"},
+        "widgets": {"x": ("INT", 0), "y": ("INT", 0), "resize_source": ("BOOLEAN", False)},
+        "optional": {"mask"}, "outputs": {"IMAGE": "IMAGE"}},
     "MarkdownNote": {"sockets": {}, "widgets": {"text": ("STRING", "")}, "outputs": {}},
 }
-CORE_TITLES = {"PreviewImage": "Preview Image"}
+CORE_TITLES = {"PreviewImage": "Preview Image", "MaskToImage": "Convert Mask to Image",
+               "ImageCompositeMasked": "Image Composite Masked"}
 WIDTH, STEP, TOP = 320, 395, 40
 
 
@@ -157,6 +163,12 @@ def run(pack: Any, api: dict[str, Any], example: str = "") -> dict[str, torch.Te
             if kind == "PreviewImage":
                 shown[node["_meta"]["title"]] = inputs["images"]
                 done[key] = ()
+            elif kind == "MaskToImage":
+                done[key] = (inputs["mask"][..., None].expand(-1, -1, -1, 3),)
+            elif kind == "ImageCompositeMasked":  # as ComfyUI does, for a source that is resized to the destination
+                below, above, mask = inputs["destination"], inputs["source"], inputs["mask"][..., None]
+                above = torch.nn.functional.interpolate(above.permute(0, 3, 1, 2), below.shape[1:3], mode="bilinear")
+                done[key] = (torch.lerp(below, above.permute(0, 2, 3, 1), mask),)
             elif kind == PREFIX + "BeforeAfter":
                 done[key] = call(pack, kind, **inputs)
                 shown.update(Before=inputs["before"], After=inputs["after"])

@@ -124,7 +124,7 @@ def _photo(pack: Any, number: int, name: str, first: dict[str, Any], align: dict
     generator = graph.add("LoadStyleGAN", 0, 0, 60)
     photo = graph.add("PhotoExample", 0, 130, 110, **first)
     graph.note(0, 340, 320, name)
-    cut = graph.add("AlignFace", 1, 0, 380, photo=(photo, "photo"), points=(photo, "points"), find="points", size=256,
+    cut = graph.add("AlignFace", 1, 0, 380, photo=(photo, "photo"), points=(photo, "points"), find="points", size=0,
                     framing="portraits", **align)
     image = graph.add("E4EInvert", 2, 0, 190, generator=(generator, "generator"), image=(cut, "aligned"))
     invert, below = image, 270
@@ -184,6 +184,23 @@ def own_checkpoints(pack: Any) -> Graph:
     return graph
 
 
+def doubt(pack: Any) -> Graph:
+    """Rectify's mask, and a simple fill with nodes of ComfyUI's own."""
+    graph, generator, picture = _start(pack, 9, "doubt", "earrings.png")
+    invert = graph.add("E4EInvert", 1, 0, 190, generator=(generator, "generator"), image=(picture, "image"))
+    delta = graph.add("ComputeDelta", 1, 270, 70, image=(invert, "image"), inversion=(invert, "inversion"))
+    edit = graph.add("DyStyleEdit", 2, 0, 760, width=340, edits="yaw=+20", generator=(generator, "generator"),
+                     latent=(invert, "latent"), inversion=(invert, "inversion"))
+    result = graph.add("Rectify", 3, 0, 220, edited=(edit, "edited"), delta=(delta, "delta"))
+    mask = graph.add("MaskToImage", 3, 300, 30, mask=(result, "doubt"))
+    graph.add("PreviewImage", 3, 390, 320, title="Doubt", images=(mask, "IMAGE"))
+    fill = graph.add("ImageCompositeMasked", 1, 430, 190, destination=(result, "image"), source=(edit, "edited"),
+                     mask=(result, "doubt"), resize_source=True)
+    _compare(graph, (result, "image"), (fill, "IMAGE"))
+    graph.add("PreviewImage", 4, 510, 320, width=LAST, title="After", images=(fill, "IMAGE"))
+    return graph
+
+
 class Template(NamedTuple):
     """A graph people open: how it is built, its title in the list, parts the domain must have, thumbnail's pictures."""
 
@@ -202,4 +219,5 @@ GRAPHS: dict[str, Template] = {  # in the order of the list
     "photo_align_and_paste": Template(photo_align_and_paste, "6 Photo, cut out and put back", ("directions",)),
     "clip": Template(clip, "7 Clip, frame by frame", ("directions",)),
     "own_checkpoints": Template(own_checkpoints, "8 Your own checkpoints", ("directions",)),
+    "doubt": Template(doubt, "9 Where the result is in doubt", ("dystyle",), ("Doubt", "After")),
 }
