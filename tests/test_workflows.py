@@ -63,7 +63,7 @@ def test_the_graphs_are_there():
     found = {NAMES[path.stem]: {node["type"] for node in _read(path)["nodes"]} for path in GRAPHS}
     assert set(found) == set(BUILDERS)
     assert {"LoadStyleGAN", "E4EInvert", "ComputeDelta", "Rectify"} <= found["quick_edit"]
-    loaders = {"LoadStyleGAN", "ReGANIE_LoadE4E", "ReGANIE_LoadDirections", "ReGANIE_LoadRectifier"}
+    loaders = {"LoadStyleGAN", "ReGANIE_LoadE4E", "ReGANIE_LoadDirections"}
     assert loaders <= found["full_phase_1_and_2"]
 
 

@@ -25,9 +25,9 @@ def _compare(graph: Graph, before: tuple[int, str], after: tuple[int, str], x: f
     graph.add("BeforeAfter", x, y, COMPARED, width=width, before=before, after=after)
 
 
-def _card(pack: Any, number: int, name: str, edit: str, height: int, **values: Any) -> Graph:
+def _card(pack: Any, number: int, name: str, edit: str, height: int, example: str, **values: Any) -> Graph:
     """The design card: invert, edit, compute the difference, rectify."""
-    graph, generator, picture = _start(pack, number, name)
+    graph, generator, picture = _start(pack, number, name, example)
     invert = graph.add("E4EInvert", 1, 0, 190, generator=(generator, "generator"), image=(picture, "image"))
     edited = graph.add(edit, 2, 0, height, width=340, generator=(generator, "generator"), latent=(invert, "latent"),
                        inversion=(invert, "inversion"), **values)
@@ -41,36 +41,36 @@ def _card(pack: Any, number: int, name: str, edit: str, height: int, **values: A
 
 def quick_edit(pack: Any) -> Graph:
     """Sliders."""
-    return _card(pack, 1, "quick_edit", "DyStyleEdit", 760, edits="yaw=+15")  # its preview has room: growing is history
+    return _card(pack, 1, "quick_edit", "DyStyleEdit", 760, "hat.png", edits="yaw=+15")  # its preview has room: growing is history
 
 
 def text_edit(pack: Any) -> Graph:
     """The same by a text."""
-    return _card(pack, 3, "text_edit", "StyleCLIPEdit", 320, target="a smiling old woman with glasses")
+    return _card(pack, 3, "text_edit", "StyleCLIPEdit", 320, "pattern.png", target="a person with blond hair")
 
 
 def full_phase_1_and_2(pack: Any) -> Graph:
     """Everything by hand, with what lies between."""
     graph = Graph(pack, 2)
-    kinds = ("LoadStyleGAN", "LoadE4E", "LoadDirections", "LoadRectifier")
-    generator, encoder, editor, rectifier = (graph.add(kind, 0, 30 + 120 * i, 60) for i, kind in enumerate(kinds))
-    graph.note(0, 550, 370, "full_phase_1_and_2")
+    kinds = ("LoadStyleGAN", "LoadE4E", "LoadDirections")
+    generator, encoder, editor = (graph.add(kind, 0, 30 + 120 * i, 60) for i, kind in enumerate(kinds))
+    graph.note(0, 430, 490, "full_phase_1_and_2")
     picture = graph.add("PortraitExample", 1, 30, 60, example="hat.png")
     invert = graph.add("E4EInvert", 1, 160, 190, generator=(generator, "generator"), image=(picture, "image"),
                        encoder=(encoder, "encoder"))
     graph.add("PreviewImage", 1, 430, 320, title="Inversion", images=(invert, "inversion"))
-    yaw = graph.add("DirectionEdit", 2, 30, 220, title="Direction Edit: yaw", direction="yaw", strength=15.0,
+    yaw = graph.add("DirectionEdit", 2, 30, 220, title="Direction Edit: yaw", direction="yaw", strength=10.0,
                     generator=(generator, "generator"), latent=(invert, "latent"), editor=(editor, "editor"),
                     inversion=(invert, "inversion"))
-    smile = graph.add("DirectionEdit", 2, 330, 220, title="Direction Edit: smile", direction="smile", strength=0.5,
+    aged = graph.add("DirectionEdit", 2, 330, 220, title="Direction Edit: age", direction="age", strength=-0.4,
                       generator=(generator, "generator"), latent=(yaw, "latent"), editor=(editor, "editor"),
                       inversion=(yaw, "edited"))
-    graph.add("PreviewImage", 2, 630, 290, title="Edited inversion", images=(smile, "edited"))
+    graph.add("PreviewImage", 2, 630, 290, title="Edited inversion", images=(aged, "edited"))
     delta = graph.add("ComputeDelta", 3, 30, 70, image=(invert, "image"), inversion=(invert, "inversion"))
-    edit = graph.add("Rectify", 3, 150, 205, title="Rectify: the edit", edited=(smile, "edited"),
-                     delta=(delta, "delta"), rectifier=(rectifier, "rectifier"))
+    edit = graph.add("Rectify", 3, 150, 205, title="Rectify: the edit", edited=(aged, "edited"),
+                     delta=(delta, "delta"))
     same = graph.add("Rectify", 3, 405, 205, title="Rectify: the reconstruction", edited=(invert, "inversion"),
-                     delta=(delta, "delta"), rectifier=(rectifier, "rectifier"))
+                     delta=(delta, "delta"))
     graph.add("PreviewImage", 3, 660, 260, title="What the inversion lost", images=(delta, "preview"))
     _compare(graph, (invert, "image"), (edit, "image"), y=30, width=370)
     graph.add("PreviewImage", 4, 530, 390, title="Rectified reconstruction", width=370, images=(same, "image"))
@@ -132,7 +132,7 @@ def _photo(pack: Any, number: int, name: str, first: dict[str, Any], align: dict
         invert = graph.add("SmoothLatents", 2, below, 70, generator=(generator, "generator"), latent=(image, "latent"),
                            smooth=smooth)
         below += 150
-    edit = graph.add("DirectionEdit", 2, below, 220, direction="smile", strength=0.6,
+    edit = graph.add("DirectionEdit", 2, below, 220, direction="age" if smooth else "smile", strength=0.6,
                      generator=(generator, "generator"), latent=(invert, "latent"), inversion=(invert, "inversion"))
     delta = graph.add("ComputeDelta", 3, 0, 70, image=(image, "image"), inversion=(invert, "inversion"))
     result = graph.add("Rectify", 3, 150, 220, edited=(edit, "edited"), delta=(delta, "delta"))
@@ -167,18 +167,17 @@ def clip(pack: Any) -> Graph:
 def own_checkpoints(pack: Any) -> Graph:
     """Every network by name, for people's own files."""
     graph = Graph(pack, 8)
-    kinds = ("LoadStyleGAN", "LoadE4E", "LoadDirections", "LoadRectifier")
-    generator, encoder, editor, rectifier = (graph.add(kind, 0, 120 * i, 60) for i, kind in enumerate(kinds))
-    graph.note(0, 520, 420, "own_checkpoints")
-    picture = graph.add("PortraitExample", 1, 0, 60, example="earrings.png")
+    kinds = ("LoadStyleGAN", "LoadE4E", "LoadDirections")
+    generator, encoder, editor = (graph.add(kind, 0, 120 * i, 60) for i, kind in enumerate(kinds))
+    graph.note(0, 400, 540, "own_checkpoints")
+    picture = graph.add("PortraitExample", 1, 0, 60, example="hand.png")
     invert = graph.add("E4EInvert", 1, 140, 190, generator=(generator, "generator"), image=(picture, "image"),
                        encoder=(encoder, "encoder"))
     graph.add("PreviewImage", 1, 430, 340, title="Inversion", images=(invert, "inversion"))
-    edit = graph.add("DirectionEdit", 2, 0, 220, direction="yaw", strength=12.0, generator=(generator, "generator"),
+    edit = graph.add("DirectionEdit", 2, 0, 220, direction="yaw", strength=-12.0, generator=(generator, "generator"),
                      latent=(invert, "latent"), editor=(editor, "editor"), inversion=(invert, "inversion"))
     delta = graph.add("ComputeDelta", 2, 300, 70, image=(invert, "image"), inversion=(invert, "inversion"))
-    result = graph.add("Rectify", 3, 0, 220, edited=(edit, "edited"), delta=(delta, "delta"),
-                       rectifier=(rectifier, "rectifier"))
+    result = graph.add("Rectify", 3, 0, 220, edited=(edit, "edited"), delta=(delta, "delta"))
     graph.add("PreviewImage", 3, 310, 340, title="After", images=(result, "image"))
     _compare(graph, (invert, "image"), (result, "image"))
     return graph
