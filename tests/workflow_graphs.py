@@ -102,16 +102,16 @@ def compare_methods(pack: Any) -> Graph:
     graph, generator, picture = _start(pack, 5, "compare_methods", note=150)
     columns: dict[str, list[tuple[int, str]]] = {"inversion": [], "edited": []}
     for i, method in enumerate(("e4e", "w+", "pti")):
-        invert = graph.add("InvertImage", 1 + i, 0, 420, title=f"Invert Image: {method}", method=method,
+        invert = graph.add("InvertImage", 1 + i, 0, 412, title=f"Invert Image: {method}", method=method,
                            generator=(generator, "generator"), image=(picture, "image"))
-        edit = graph.add("DirectionEdit", 1 + i, 470, 200, direction="yaw", strength=15.0,
+        edit = graph.add("DirectionEdit", 1 + i, 464, 225, direction="yaw", strength=15.0,
                          generator=(generator, "generator"), latent=(invert, "latent"), inversion=(invert, "inversion"))
         columns["inversion"].append((invert, "inversion"))
         columns["edited"].append((edit, "edited"))
     for i, (what, (first, second, third)) in enumerate(columns.items()):
         sheet = graph.add("PictureSheet", 4 * i, 480, 250, title=f"Picture Sheet: {what}", labels="e4e\nw+\npti",
                           images=first, images_2=second, images_3=third, before=(picture, "image"))
-        graph.add("PreviewImage", 1 + 1.42 * i, 720, 235, width=545, title="After: edits" if i else "Inversions",
+        graph.add("PreviewImage", 1 + 1.42 * i, 750, 210, width=545, title="After: edits" if i else "Inversions",
                   images=(sheet, "sheet"))
     _compare(graph, columns["inversion"][2], columns["edited"][2])
     return graph
