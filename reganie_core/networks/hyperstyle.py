@@ -12,6 +12,7 @@ import dataclasses
 import math
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
@@ -99,16 +100,15 @@ class SharedHypernetwork(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.channels, self.hidden = channels, hidden
+        self.channels = channels
         for i, width in ((1, channels * 9), (2, channels * hidden)):
             self.register_parameter(f"w{i}", nn.Parameter(torch.randn(hidden, width) / 40))
             self.register_parameter(f"b{i}", nn.Parameter(torch.randn(width) / 40))
 
     def forward(self, code: Tensor) -> Tensor:
         """See the class: a row per input channel first, then that row's weights to every output channel."""
-        c = self.channels
-        rows = (code @ self.w2 + self.b2).view(-1, c, self.hidden)
-        return (rows @ self.w1 + self.b1).view(-1, c, c, 3, 3)
+        rows = rearrange(code @ self.w2 + self.b2, "b (i hidden) -> b i hidden", i=self.channels)
+        return rearrange(rows @ self.w1 + self.b1, "b i (o h w) -> b i o h w", h=3, w=3)
 
 
 class SharedHead(nn.Module):
