@@ -169,12 +169,12 @@ def load_yunet(path: str | os.PathLike[str], device: torch.device | str = "cpu",
 
 
 def _network() -> nn.Module:
-    """kornia's network with random weights; the class moved between kornia's versions."""
+    """kornia's network with random weights; the class moved with kornia 0.9."""
     try:
         from kornia.models.yunet import YuNet as Network
     except ImportError:
         try:
-            from kornia.contrib.face_detection import YuNet as Network
+            from kornia.contrib.face_detection import YuFaceDetectNet as Network  # its name before 0.9
         except ImportError as error:
             raise NotFoundError("YuNet needs the package kornia (pip install kornia). Or give the points by "
                                 "hand.") from error
