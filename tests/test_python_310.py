@@ -8,6 +8,8 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +139,36 @@ def test_the_list_is_true() -> None:
         assert there == [], module
     for module in NEWER_MODULES:
         assert importlib.util.find_spec(module.split(".")[0]) is None or "." in module
+
+
+# ---------------------------------------------------------------------------------------- other Pythons on this machine
+OTHER = """
+import pathlib, sys
+files = sys.stdin.read().split("\\n")
+for file in files:
+    compile(pathlib.Path(file).read_bytes(), file, "exec", dont_inherit=True)
+sys.path.insert(0, sys.argv[1])
+import reganie_core.errors, reganie_core.paths  # these need no other package
+print(len(files), *sys.version_info[:2])
+"""
+
+
+def interpreter(version: str) -> str | None:
+    """Beside the running one, as pyenv lays them, or on the path."""
+    beside = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python"))
+    return str(beside[-1]) if beside else shutil.which(f"python{version}")
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12"])
+def test_another_python_compiles_every_file_without_a_warning(version: str) -> None:
+    python = interpreter(version)
+    if python is None:
+        pytest.skip(f"no Python {version} here")
+    run = subprocess.run([python, "-I", "-B", "-W", "error", "-c", OTHER, str(ROOT)], text=True, capture_output=True,
+                         input="\n".join(map(str, FILES)), timeout=300, check=False)
+    if "command not found" in run.stderr:  # pyenv's stand-in for a version that is switched off
+        pytest.skip(f"no Python {version} here")
+    assert (run.returncode, run.stdout.split()) == (0, [str(len(FILES)), *version.split(".")]), run.stderr[-2000:]
 
 
 # --------------------------------------------------------------------------------------------------- declared packages
