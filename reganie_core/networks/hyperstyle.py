@@ -100,7 +100,7 @@ class SharedHypernetwork(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.hidden = channels, hidden
         for i, width in ((1, channels * 9), (2, channels * hidden)):
             self.register_parameter(f"w{i}", nn.Parameter(torch.randn(hidden, width) / 40))
             self.register_parameter(f"b{i}", nn.Parameter(torch.randn(width) / 40))
