@@ -155,11 +155,12 @@ def told(world: World, value: Any) -> str:
     if isinstance(value, Tensor):
         if not bool(value.isfinite().all()):
             raise ArithmeticError("The result holds NaN or infinite values.")
-        if value.ndim == 4 and value.shape[1] == 3 and value.shape[-1] != 3:
-            return f"{len(value)} difference{'s' * (len(value) != 1)} {value.shape[3]}x{value.shape[2]}"
         what = "mask" if value.ndim == 3 else "picture"
         channels = f" with {value.shape[3]} channels" if value.ndim == 4 and value.shape[3] != 3 else ""
         return f"{len(value)} {what}{'s' * (len(value) != 1)} {value.shape[2]}x{value.shape[1]}{channels}"
+    if isinstance(value, world.rc.Delta):
+        told(world, value.pixels)
+        return f"{len(value)} difference{'s' * (len(value) != 1)} {value.pixels.shape[3]}x{value.pixels.shape[2]}"
     if isinstance(value, world.rc.Latent):
         told(world, value.ws)
         return f"{value.batch} code{'s' * (value.batch != 1)}"

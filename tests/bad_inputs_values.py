@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -89,20 +90,30 @@ def bad_latents(world: World) -> Iterator[tuple[str, Callable[[], Any]]]:
 def bad_deltas(world: World) -> Iterator[tuple[str, Callable[[], Any]]]:
     """What may come over a difference's wire."""
     delta = world.own.delta
-    size = delta.shape[-1]
+    size = delta.inversion.shape[-1]
+
+    def both(change: Callable[[Tensor], Tensor]) -> Callable[[], Any]:
+        """A difference of changed pictures; what refuses to be one is delivered as the two pictures."""
+        def make() -> Any:
+            pictures = change(delta.image), change(delta.inversion)
+            try:
+                return replace(delta, image=pictures[0], inversion=pictures[1])
+            except world.rc.ReganieError:
+                return pictures
+        return make
+
     yield "of another size", lambda: world.larger.delta
-    yield "half the size", lambda: delta[..., : size // 2, : size // 2]
-    yield "not square", lambda: delta[..., : size // 2]
-    yield "1x1", lambda: delta[..., :1, :1]
-    yield "2 differences", lambda: delta.repeat(2, 1, 1, 1)
-    yield "an empty batch", lambda: delta[:0]
-    yield "a NaN", lambda: delta * NAN
-    yield "an infinity", lambda: delta * INFINITE
-    yield "values up to 500", lambda: delta + 500
-    yield "1 channel", lambda: delta[:, :1]
-    yield "4 channels", lambda: torch.cat([delta, delta[:, :1]], 1)
+    yield "half the size", both(lambda x: x[..., : size // 2, : size // 2])
+    yield "not square", both(lambda x: x[..., : size // 2])
+    yield "1x1", both(lambda x: x[..., :1, :1])
+    yield "2 differences", both(lambda x: x.repeat(2, 1, 1, 1))
+    yield "an empty batch", both(lambda x: x[:0])
+    yield "a NaN", both(lambda x: x * NAN)
+    yield "an infinity", both(lambda x: x * INFINITE)
+    yield "values up to 500", both(lambda x: x + 500)
+    yield "1 channel", both(lambda x: x[:, :1])
+    yield "a tensor", lambda: delta.pixels
     yield "a picture", lambda: picture(1, size, size)
-    yield "bytes", lambda: delta.byte()
     yield "nothing", lambda: None
 
 

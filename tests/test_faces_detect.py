@@ -62,7 +62,8 @@ def test_candidates_are_those_of_kornia(weights, monkeypatch):
     """Scores, boxes and points of the same outputs through kornia's own detector, built without its download."""
     face_detection = pytest.importorskip("kornia.contrib.face_detection")
     ours = load_yunet(weights)
-    monkeypatch.setattr(face_detection, "YuNet", lambda *args, **kwargs: ours.network)
+    name = "YuNet" if hasattr(face_detection, "YuNet") else "YuFaceDetectNet"  # before kornia 0.9
+    monkeypatch.setattr(face_detection, name, lambda *args, **kwargs: ours.network)
     theirs = face_detection.FaceDetector(confidence_threshold=0.5, nms_threshold=0.3)
     generator = torch.Generator().manual_seed(1)
     out = ours.network(torch.zeros(1, 3, 128, 192))  # kornia's own shapes and order of anchors

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-tomllib = pytest.importorskip("tomllib", reason="tomllib is part of Python from 3.11 on")
+# Before 3.11 pytest brings the package it was made from.
+tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "reganie_core" / "portraits" / "weights"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -34,16 +37,20 @@ def test_dependencies_equal_requirements():
 
 
 def test_constraints_are_exact_and_cover_everything():
-    pins = {}
+    pins: dict[str, dict[str, str]] = {"<": {}, ">=": {}}  # of Python 3.10, and of those after it
     for line in requirements("constraints.txt"):
-        match = re.fullmatch(r'([A-Za-z0-9_-]+)==([0-9][0-9A-Za-z.]*)(; python_version >= "3\.\d+")?', line)
+        match = re.fullmatch(r'([A-Za-z0-9_-]+)==([0-9][0-9A-Za-z.]*)(?:; python_version (<|>=) "3\.11")?', line)
         assert match, line
-        pins[match[1].lower()] = match[2]
-    assert pins["torch"] == "2.13.0"
-    for line in requirements("requirements.txt") + requirements("requirements-dev.txt"):
-        name, bound = line.split(">=")
-        parts = [tuple(int(n) for n in re.findall(r"\d+", v)) for v in (pins[name], bound)]
-        assert parts[0] >= parts[1], line
+        for side in [match[3]] if match[3] else pins:
+            assert match[1].lower() not in pins[side], line
+            pins[side][match[1].lower()] = match[2]
+    assert set(pins["<"]) - set(pins[">="]) == {"exceptiongroup", "tomli"} and set(pins[">="]) <= set(pins["<"])
+    for pinned in pins.values():
+        assert pinned["torch"] == "2.13.0"
+        for line in requirements("requirements.txt") + requirements("requirements-dev.txt"):
+            name, bound = line.split(">=")
+            parts = [tuple(int(n) for n in re.findall(r"\d+", v)) for v in (pinned[name], bound)]
+            assert parts[0] >= parts[1], line
 
 
 def test_installed_packages_meet_the_lower_bounds():

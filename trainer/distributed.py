@@ -17,6 +17,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from einops import rearrange
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -125,9 +126,8 @@ def shares(batch: int, group: int = 1, pieces: int = 1) -> list[Tensor]:
             f"A batch of {batch} in groups of {group} cannot be dealt out evenly to {world()} processes with "
             f"{pieces} micro-batches each: batch must be a multiple of {group * parts}. Choose batch={group * parts} "
             f"(the batch counts all processes together), fewer processes, or a smaller accumulate.")
-    table = torch.arange(batch).reshape(group, parts, groups // parts)
-    first = rank() * pieces
-    return [table[:, part].flatten() for part in range(first, first + pieces)]
+    table = rearrange(torch.arange(batch), "(group part n) -> part (group n)", group=group, part=parts)
+    return list(table[rank() * pieces:(rank() + 1) * pieces])
 
 
 def rows(batch: int, group: int = 1) -> Tensor:

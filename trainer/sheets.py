@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
 from reganie_core.sheets import contact_sheet
+
+
+def compared(columns: Sequence[Tensor]) -> Tensor:
+    """Pictures [N,3,H,W] of several kinds as one batch: every kind of the first, then of the second ..."""
+    return rearrange(list(columns), "column n c h w -> (n column) c h w").cpu()
 
 
 def grid(images: Tensor, columns: int, titles: Sequence[str] = (), cell: int = 128) -> Image.Image:

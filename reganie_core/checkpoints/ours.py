@@ -8,13 +8,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from ..errors import CorruptCheckpointError, InputError, UnsupportedCheckpointError, WrongKindError
 from .files import open_regular, write_atomically
-from .safetensors_file import NAMES, plain_json, read_header, read_tensor, write_tensors
+from .safetensors_file import NAMES, plain_json, read_header, stored_tensors, write_tensors
 from .sums import check_sum
 
 FORMAT_VERSION = 1
@@ -188,22 +188,26 @@ def read_checkpoint(path: str | os.PathLike[str], kind: str | None = None) -> Ch
         UnsupportedCheckpointError: not one of ours, or written by a newer version.
         WrongKindError: of another kind than ``kind``.
     """
+    name, before = Path(path).name, _mark(path)
     handle, size = open_regular(path)
     with handle:
         check_sum(handle, path)
-        return read_open(handle, size, Path(path).name, kind)
-
-
-def read_open(handle: BinaryIO, size: int, name: str, kind: str | None = None) -> Checkpoint:
-    """``read_checkpoint`` on an open file."""
-    header = read_header(handle, size)
+        header = read_header(handle, size)
     found, config, provenance = describe(header.metadata, name)
     check_kind(found, kind, name)
     tensors = {}
-    for key in header.entries:
-        tensor = read_tensor(handle, header, key)
-        if tensor.dtype in (torch.float16, torch.bfloat16):
-            tensor = tensor.float()
-        tensors[key] = tensor
+    for key, tensor in stored_tensors(path, header):
+        tensors[key] = tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    if _mark(path) != before:  # the tensors are those of the file that was checked, or of none
+        raise CorruptCheckpointError(f"'{name}' was changed while it was read. Load it again when it is complete.")
     check_finite(tensors)
     return Checkpoint(found, config, provenance, tensors)
+
+
+def _mark(path: str | os.PathLike[str]) -> tuple[int, ...] | None:
+    """What tells a file from the one that takes its place; None where there is none."""
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns

@@ -1,19 +1,24 @@
 """The safetensors container: 8 bytes header length, a JSON header, then the raw tensors.
 
-Written here rather than taken from the package for two reasons: every size is compared with the file before anything is
-allocated, and the same tensors always give the same bytes (sorted names), so that a file can be compared by its hash.
+The package ``safetensors`` reads the tensors. In front of it stands a check of our own: every size is compared with the
+file before anything is allocated, numbers and depths have limits, and what is wrong is said in a sentence. Writing is
+ours: the package (0.8) writes the metadata in another order each time, and the same tensors must always give the same
+bytes, so that a file can be compared by its hash; also, it fills no open file, or holds the whole one in memory.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from ..errors import CorruptCheckpointError, UnsupportedCheckpointError
 from .files import read_exact
@@ -137,16 +142,34 @@ def _check_ranges(entries: Mapping[str, Entry], available: int) -> None:
         )
 
 
-def read_tensor(handle: BinaryIO, header: Header, name: str) -> torch.Tensor:
-    """One tensor of a checked header, in its stored dtype."""
-    entry = header.entries[name]
-    if entry.end == entry.start:
-        return torch.empty(entry.shape, dtype=entry.dtype)
-    handle.seek(header.data_start + entry.start)
-    buffer = read_exact(handle, entry.end - entry.start, f"tensor '{name[:80]}'")
-    if entry.dtype is torch.bool:  # any byte but 0 and 1 is undefined behaviour as a bool
-        return torch.frombuffer(buffer, dtype=torch.uint8).ne(0).reshape(entry.shape)
-    return torch.frombuffer(buffer, dtype=entry.dtype).reshape(entry.shape)
+def stored_tensors(path: str | os.PathLike[str], header: Header) -> Iterator[tuple[str, torch.Tensor]]:
+    """(name, tensor) of a file whose header was checked, one at a time, each its own memory, in the stored dtype."""
+    try:
+        with _open(path) as (tensors, copy):
+            for name, entry in header.entries.items():
+                tensor = tensors.get_tensor(name)
+                if entry.dtype is torch.bool:  # any byte but 0 and 1 is undefined behaviour as a bool
+                    tensor = tensor.view(torch.uint8).ne(0)
+                yield name, tensor.clone() if copy else tensor
+    except (SafetensorError, OSError) as error:
+        raise CorruptCheckpointError(
+            f"'{os.path.basename(path)}' cannot be read to its end: {str(error)[:200]}. It is damaged: get it again."
+        ) from None
+
+
+@contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[tuple[Any, bool]]:
+    """The file as the package opens it, and whether its tensors lie in a mapping of the file.
+
+    Read rather than mapped where the package can (0.8): a mapping counts as memory beside the copies, and breaks the
+    whole process if somebody shortens the file meanwhile.
+    """
+    try:
+        opened, mapped = safe_open(path, framework="pt", backend="pread"), False
+    except TypeError:
+        opened, mapped = safe_open(path, framework="pt"), True
+    with opened as tensors:
+        yield tensors, mapped
 
 
 def write_tensors(handle: BinaryIO, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:

@@ -120,16 +120,16 @@ def blur(images: Tensor, sigma: float) -> Tensor:
 
 
 def _gaussian(images: Tensor, sigma: float) -> Tensor:
+    from kornia.filters import filter2d  # not before a picture needs it: it takes a second to import
+
     radius = max(1, math.ceil(4.0 * sigma))
     ticks = torch.arange(-radius, radius + 1, dtype=torch.float32, device=images.device)
     kernel = torch.exp(-0.5 * (ticks / sigma) ** 2)
     kernel = (kernel / kernel.sum()).to(images.dtype)
-    b, c, h, w = images.shape
-    rows = _mirrored(h, radius).to(images.device)
-    columns = _mirrored(w, radius).to(images.device)
-    flat = images.reshape(b * c, 1, h, w)
-    flat = F.conv2d(flat[..., columns], kernel.view(1, 1, 1, -1))
-    return F.conv2d(flat[..., rows, :], kernel.view(1, 1, -1, 1)).view(b, c, h, w)
+    h, w = images.shape[-2:]
+    rows, columns = _mirrored(h, radius).to(images.device), _mirrored(w, radius).to(images.device)
+    blurred = filter2d(images[..., columns], kernel[None, None, :], padding="valid")
+    return filter2d(blurred[..., rows, :], kernel[None, :, None], padding="valid")
 
 
 def _mirrored(length: int, radius: int) -> Tensor:

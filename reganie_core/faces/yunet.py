@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -92,7 +93,8 @@ def decode(loc: Tensor, conf: Tensor, iou: Tensor, shape: tuple[int, int]) -> Te
                                          "this version of kornia has another network.")
     centre = anchors[:, :2] + loc[:, :2] * VARIANCES[0] * anchors[:, 2:]
     half = anchors[:, 2:] * torch.exp((loc[:, 2:4] * VARIANCES[1]).clamp_max(10.0)) / 2.0
-    points = anchors[:, None, :2] + loc[:, 4:].view(-1, 5, 2) * VARIANCES[0] * anchors[:, None, 2:]
+    points = rearrange(loc[:, 4:], "anchor (point xy) -> anchor point xy", xy=2)
+    points = anchors[:, None, :2] + points * VARIANCES[0] * anchors[:, None, 2:]
     score = (conf[:, 1] * iou[:, 0].clamp(0.0, 1.0)).sqrt()
     return torch.cat([centre - half, centre + half, points.flatten(1), score[:, None]], 1)
 
@@ -104,10 +106,10 @@ def _anchors(shape: tuple[int, int]) -> Tensor:
         cell = 8 << level
         rows, columns = shape[0] // cell, shape[1] // cell
         y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        centres = (torch.stack([x, y], -1).float().view(-1, 1, 2) + 0.5) * cell
-        size = torch.tensor(sides, dtype=torch.float32).view(1, -1, 1)
-        both = (rows * columns, len(sides), 2)
-        parts.append(torch.cat([centres.expand(both), size.expand(both)], -1).flatten(0, 1))
+        centres = (torch.stack([x, y], -1).float() + 0.5) * cell
+        size = torch.tensor(sides, dtype=torch.float32)
+        parts.append(torch.cat([repeat(centres, "row column xy -> (row column side) xy", side=len(sides)),
+                                repeat(size, "side -> (place side) wh", place=rows * columns, wh=2)], -1))
     return torch.cat(parts)
 
 
@@ -167,12 +169,12 @@ def load_yunet(path: str | os.PathLike[str], device: torch.device | str = "cpu",
 
 
 def _network() -> nn.Module:
-    """kornia's network with random weights; the class moved between kornia's versions."""
+    """kornia's network with random weights; the class moved with kornia 0.9."""
     try:
         from kornia.models.yunet import YuNet as Network
     except ImportError:
         try:
-            from kornia.contrib.face_detection import YuNet as Network
+            from kornia.contrib.face_detection import YuFaceDetectNet as Network  # its name before 0.9
         except ImportError as error:
             raise NotFoundError("YuNet needs the package kornia (pip install kornia). Or give the points by "
                                 "hand.") from error

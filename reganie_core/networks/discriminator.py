@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
@@ -37,12 +38,12 @@ def minibatch_std(x: Tensor, group: int, channels: int) -> Tensor:
 
     A batch that the group size does not divide uses the largest group that does, so any batch works.
     """
-    b, c, h, w = x.shape
+    b, _, h, w = x.shape
     group = next(g for g in range(min(group, b), 0, -1) if b % g == 0)
-    y = x.float().reshape(group, b // group, channels, c // channels, h, w)
+    y = rearrange(x.float(), "(group n) (map c) h w -> group n map c h w", group=group, map=channels)
     y = (y - y.mean(dim=0)).square().mean(dim=0).add(1e-8).sqrt()
-    y = y.mean(dim=(2, 3, 4))                                                  # [B/group, channels]
-    y = y.repeat(group, 1)[:, :, None, None].expand(-1, -1, h, w)
+    y = reduce(y, "n map c h w -> n map", "mean")
+    y = repeat(y, "n map -> (group n) map 1 1", group=group).expand(-1, -1, h, w)
     return torch.cat([x, y.to(x.dtype)], dim=1)
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import math
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
@@ -106,9 +107,8 @@ class SharedHypernetwork(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """See the class: a row per input channel first, then that row's weights to every output channel."""
-        c = self.channels
-        rows = (code @ self.w2 + self.b2).view(-1, c, self.hidden)
-        return (rows @ self.w1 + self.b1).view(-1, c, c, 3, 3)
+        rows = rearrange(code @ self.w2 + self.b2, "b (i hidden) -> b i hidden", i=self.channels)
+        return rearrange(rows @ self.w1 + self.b1, "b i (o h w) -> b i o h w", h=3, w=3)
 
 
 class SharedHead(nn.Module):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from ..errors import InputError
@@ -66,10 +67,9 @@ class TextBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x [n,L,width], mask [n,1,1,L] true where there is a word."""
-        n, length, width = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(n, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = rearrange(self.qkv(self.norm1(x)), "n l (qkv head c) -> qkv n head l c", qkv=3, head=self.heads)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = x + self.out(mixed.transpose(1, 2).reshape(n, length, width))
+        x = x + self.out(rearrange(mixed, "n head l c -> n l (head c)"))
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import reduce
 from torch import Tensor
 
 from ..errors import InputError
@@ -50,9 +51,7 @@ def render(portraits: Portraits, size: int, masks: bool = False) -> Tensor | tup
 
 
 def _pool(samples: Tensor) -> Tensor:
-    n, c, h, w = samples.shape
-    s = SUPERSAMPLING
-    return samples.view(n, c, h // s, s, w // s, s).mean((3, 5))
+    return reduce(samples, "n c (h down) (w across) -> n c h w", "mean", down=SUPERSAMPLING, across=SUPERSAMPLING)
 
 
 def _draw(portraits: Portraits, side: int, items: tuple[str, ...]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -30,8 +30,8 @@ def chain(pack: SimpleNamespace, image: Tensor, direction: str = "yaw", amount: 
     delta, _ = call(pack, "ComputeDelta", image=prepared, inversion=inversion)
     edited_latent, edited = call(pack, "DirectionEdit", generator=on.generator, latent=latent, direction=direction,
                                  strength=amount, layers="all", editor=on.directions)
-    result, = call(pack, "Rectify", edited=edited, delta=delta, strength=strength, output="rectifier",
-                   rectifier=on.rectifier)
+    result = call(pack, "Rectify", edited=edited, delta=delta, strength=strength, output="rectifier",
+                  rectifier=on.rectifier)[0]  # and the doubt
     return SimpleNamespace(latent=latent, inversion=inversion, prepared=prepared, delta=delta, edited=edited,
                            edited_latent=edited_latent, result=result)
 

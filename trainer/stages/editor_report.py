@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
@@ -112,7 +113,8 @@ def _monotone(stage: EditorStage, codes: Tensor, reader: Reader, people: int = 3
     for k, (name, (low, high)) in enumerate(zip(stage.names, stage.ranges.ends.tolist(), strict=True)):
         amounts = torch.zeros(len(many), len(stage.names))
         amounts[:, k] = (values * (high - low)).repeat(len(few))
-        found = reader(editor.change(many, amounts.to(many.device)))[:, k].view(-1, SWEEP) / (high - low)
+        found = reader(editor.change(many, amounts.to(many.device)))[:, k] / (high - low)
+        found = rearrange(found, "(person step) -> person step", step=SWEEP)
         out[f"monotone_{name}"] = float((found.diff(dim=1) >= -0.01).float().mean())
     return out
 

@@ -43,7 +43,7 @@ from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..pairs import PortraitCodes, warn_without_pairs
 from ..paste import paste_shapes
 from ..randomness import Draws, generator_at
-from ..sheets import grid
+from ..sheets import compared, grid
 from ..sources import first
 from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
@@ -317,7 +317,7 @@ class EncoderStage:
     def sheet(self, path: Path) -> None:
         images = self.data.batch(first(self.data, 16)).to(self.config.device)
         inverted = self.G.synthesis(self.average(images)).clamp(-1, 1)
-        grid(torch.stack([images, inverted], 1).flatten(0, 1).cpu(), columns=8).save(path)
+        grid(compared([images, inverted]), columns=8).save(path)
 
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
         provenance = {**provenance, "fingerprints": {"generator": self.G.fingerprint}}

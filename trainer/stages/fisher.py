@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from reganie_core.errors import InputError
@@ -36,9 +37,9 @@ def discriminant(features: Tensor, views: int, dim: int, ridge: float = 0.003) -
                          f"{features.shape[1]} features and {dim} directions.")
     features = features.double()
     mean = features.mean(dim=0)
-    persons = (features - mean).view(people, views, -1)
+    persons = rearrange(features - mean, "(person view) f -> person view f", view=views)
     centre = persons.mean(dim=1)
-    scatter = (persons - centre[:, None]).flatten(0, 1)
+    scatter = rearrange(persons - centre[:, None], "person view f -> (person view) f")
     within = scatter.T @ scatter / (people * (views - 1))
     between = centre.T @ centre / people - within / views     # the centre of a few pictures scatters too
     within.diagonal().add_(ridge * within.diagonal().mean())

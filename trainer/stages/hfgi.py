@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from kornia.geometry import get_perspective_transform, transform_points
 from torch import Tensor, nn
 
 from reganie_core.inversion import HfgiInverter
@@ -40,17 +41,10 @@ def bent(pictures: Tensor, scale: float, rate: float, random: torch.Generator) -
     inward = torch.rand(count, 4, 2, generator=random, dtype=torch.float64) * scale
     moving = (torch.rand(count, 1, 1, generator=random) < rate).double()
     ends = corners * (1 - inward * moving)                                  # where the corners are seen afterwards
-    x, y = ends.unbind(-1)
-    u, v = corners[:, 0].expand(count, 4), corners[:, 1].expand(count, 4)   # where they were
-    one, zero = torch.ones_like(x), torch.zeros_like(x)
-    # u = (a x + b y + c) / (g x + h y + 1), v = (d x + e y + f) / (g x + h y + 1): eight equations for a ... h.
-    rows = torch.cat([torch.stack([x, y, one, zero, zero, zero, -x * u, -y * u], -1),
-                      torch.stack([zero, zero, zero, x, y, one, -x * v, -y * v], -1)], 1)
-    solved = torch.linalg.solve(rows, torch.cat([u, v], 1))
-    matrix = torch.cat([solved, torch.ones(count, 1, dtype=torch.float64)], 1).view(count, 3, 3)
+    matrix = get_perspective_transform(ends, corners.expand(count, 4, 2))   # from there to where they were
     grid = F.affine_grid(torch.eye(2, 3)[None], [1, 1, *pictures.shape[-2:]], align_corners=False)[0].double()
-    points = torch.cat([grid, torch.ones_like(grid[..., :1])], -1) @ matrix.transpose(1, 2)[:, None]
-    where = (points[..., :2] / points[..., 2:]).to(pictures.device, pictures.dtype)
+    points = transform_points(matrix, grid.flatten(0, 1).expand(count, -1, -1))
+    where = points.view(count, *grid.shape).to(pictures.device, pictures.dtype)
     return F.grid_sample(pictures, where, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 

@@ -25,7 +25,7 @@ from ..data import portraits_set
 from ..ema import make_average, update_average
 from ..frozen import load_attributes, load_identity
 from ..randomness import generator_at
-from ..sheets import grid
+from ..sheets import compared, grid
 from .base import adam, descend, dtype_of, init_from, shares
 
 
@@ -146,7 +146,7 @@ class InverterStage:
     def sheet(self, path: Path) -> None:
         images = self.data.batch(torch.arange(min(16, len(self.data)))).to(self.config.device)
         inverted = self.inverter()(self.G, images).inversion
-        grid(torch.stack([images, inverted], 1).flatten(0, 1).cpu(), columns=8).save(path)
+        grid(compared([images, inverted]), columns=8).save(path)
 
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
         prints = {"generator": self.G.fingerprint}

@@ -44,7 +44,7 @@ from ..ema import make_average, update_average
 from ..foreign import editors, perceptual
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..randomness import Draws, generator_at
-from ..sheets import grid
+from ..sheets import compared, grid
 from ..sources import Pictures, first
 from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
@@ -258,7 +258,7 @@ class RectifierStage(TripletMaker):
         titles = ["X0", "X^", "X_r", "Y^ " + " ".join(f"{k} {v:+g}" for k, v in edit.items()), "Y_r"]
         if exact is not None:
             columns, titles = [*columns, exact], [*titles, "exact answer"]
-        grid(torch.stack(columns, 1).flatten(0, 1).cpu(), len(columns), titles).save(path)
+        grid(compared(columns), len(columns), titles).save(path)
 
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
         save_checkpoint(path, "rectifier", describe(self.average), dict(self.average.state_dict()),
