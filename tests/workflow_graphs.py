@@ -217,6 +217,6 @@ GRAPHS: dict[str, Template] = {  # in the order of the list
     "compare_methods": Template(compare_methods, "5 Compare inversion methods", ("directions",), ("Inversions",)),
     "photo_align_and_paste": Template(photo_align_and_paste, "6 Photo, cut out and put back", ("directions",)),
     "clip": Template(clip, "7 Clip, frame by frame", ("directions",)),
-    "own_checkpoints": Template(own_checkpoints, "8 Your own checkpoints", ("directions",)),
-    "doubt": Template(doubt, "9 Where the result is in doubt", ("dystyle",), ("Doubt", "After")),
+    "doubt": Template(doubt, "8 Where the result is in doubt", ("dystyle",), ("Doubt", "After")),
+    "own_checkpoints": Template(own_checkpoints, "9 Your own checkpoints", ("directions",)),
 }

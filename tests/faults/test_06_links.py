@@ -22,7 +22,7 @@ def models(pack: SimpleNamespace) -> Iterator[SimpleNamespace]:
     root = Path(pack.host.folder_paths.models_dir)
     folders = {name: root / name for name in ("stylegan", "reganie")}
     for folder in folders.values():
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
     yield SimpleNamespace(**folders, root=root)
     for folder in folders.values():
         shutil.rmtree(folder)
@@ -38,7 +38,7 @@ def elsewhere(tiny_domain: Path, tmp_path: Path) -> Path:
 def snapshot(tiny_domain: Path, tmp_path: Path) -> Path:
     """A domain as a model hub's cache holds it: every file of a snapshot is a link to a blob."""
     repository = tmp_path / "hub" / "models--somebody--tiny"
-    (repository / "blobs").mkdir(parents=True)
+    (repository / "blobs").mkdir(parents=True, exist_ok=True)
     for number, file in enumerate(path for path in tiny_domain.rglob("*") if path.is_file()):
         link = repository / "snapshots" / "4f2a" / file.relative_to(tiny_domain)
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def test_what_a_manifest_names_stays_in_its_folder(elsewhere: Path, snapshot: Pa
 
 def test_nothing_is_written_through_links(pack: SimpleNamespace, tmp_path: Path) -> None:
     host, outside = pack.sub("_host"), tmp_path / "outside"
-    outside.mkdir()
+    outside.mkdir(exist_ok=True)
     (host.output_directory() / "reganie").mkdir(parents=True, exist_ok=True)
     (link := host.output_directory() / "reganie" / "out").symlink_to(outside, target_is_directory=True)
     try:

@@ -25,7 +25,7 @@ def models(pack: SimpleNamespace) -> Iterator[SimpleNamespace]:
     root = Path(pack.host.folder_paths.models_dir)
     folders = {name: root / name for name in ("stylegan", "reganie")}
     for folder in folders.values():
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
     yield SimpleNamespace(**folders)
     for folder in folders.values():
         shutil.rmtree(folder)

@@ -73,7 +73,7 @@ def test_files_that_ask_for_code_are_refused_by_every_reader(corpus: list[Path],
 
 def test_a_graph_that_names_such_a_file_is_refused_too(pack: SimpleNamespace, corpus: list[Path]) -> None:
     folder = Path(pack.host.folder_paths.models_dir) / "stylegan"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     try:
         for path in (p for p in corpus if p.suffix in (".pkl", ".pt")):
             shutil.copy(path, folder / path.name)
