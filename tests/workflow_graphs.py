@@ -40,8 +40,8 @@ def _card(pack: Any, number: int, name: str, edit: str, height: int, example: st
 
 
 def quick_edit(pack: Any) -> Graph:
-    """Sliders."""
-    return _card(pack, 1, "quick_edit", "DyStyleEdit", 760, "hat.png", edits="yaw=+15")  # its preview has room: growing is history
+    """Sliders. The edit node has room for its preview: growing would be an entry in the history."""
+    return _card(pack, 1, "quick_edit", "DyStyleEdit", 760, "hat.png", edits="yaw=+15")
 
 
 def text_edit(pack: Any) -> Graph:
