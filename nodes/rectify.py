@@ -73,21 +73,21 @@ class _Codes:
             self._of, self._rows, self._bytes = (weakref.ref(delta), weakref.ref(rectifier)), {}, 0
         return self
 
-    def get(self, rows: list[int], device: torch.device, encode: Callable[[int], Any]) -> Any:
-        """The codes of some differences; ``encode(i)`` makes one that is not known, or None where there is no E_d."""
-        found = []
-        for i in rows:
-            code = self._rows.get(i)
-            if code is None:
-                code = encode(i)
-                if code is None:
-                    return None
-                size = sum(part.numel() * part.element_size() for part in code if part is not None)
+    def get(self, rows: list[int], device: torch.device, encode: Callable[[list[int]], Any]) -> Any:
+        """The codes of some differences; ``encode(rows)`` makes those not known, or gives None without an E_d."""
+        found = {i: self._rows[i] for i in rows if i in self._rows}
+        new = [i for i in dict.fromkeys(rows) if i not in found]
+        if new:
+            codes = encode(new)
+            if codes is None:
+                return None
+            for k, i in enumerate(new):
+                found[i] = codes.rows(slice(k, k + 1))
+                size = sum(part.numel() * part.element_size() for part in found[i] if part is not None)
                 if self._bytes + size <= self.MOST_BYTES:
                     self._bytes += size
-                    self._rows[i] = code.to(_host.results_device())
-            found.append(code.to(device))
-        return type(found[0]).cat(found)
+                    self._rows[i] = found[i].to(_host.results_device())
+        return type(found[rows[0]]).cat([found[i].to(device) for i in rows])
 
 
 class Rectify:
@@ -192,8 +192,8 @@ class Rectify:
             own = [i // repeats for i in wanted]
             code = None
             if strength:
-                code = codes.get(own, where, lambda i: rc.rectification.encode_differences(
-                    network, delta[i : i + 1].to(where)))
+                code = codes.get(own, where, lambda new: rc.rectification.encode_differences(
+                    network, delta[new].to(where), chunk))
             found = rc.rectification.rectify_with_doubt(
                 network, pictures[rows].to(where), delta[own].to(where), float(strength), output, chunk, code)
             return rc.images.to_comfy(found.picture), found.doubt[:, 0]

@@ -152,10 +152,11 @@ def _output_size(rectifier: nn.Module, edited: Tensor, delta: Delta | Tensor, ou
     return max(own, photo) if output == "photo" else own
 
 
-def encode_differences(rectifier: nn.Module, delta: Delta | Tensor) -> DeltaCode | None:
+def encode_differences(rectifier: nn.Module, delta: Delta | Tensor, chunk: int | None = None) -> DeltaCode | None:
     """E_d(dX) of every difference: what stays the same while an edit changes; None for a rectifier without E_d.
 
-    Raises :class:`InputError` and :class:`MismatchError` as :func:`rectify` does.
+    ``chunk`` as in :func:`rectify_with_doubt`. Raises :class:`InputError` and :class:`MismatchError` as
+    :func:`rectify` does.
     """
     if not hasattr(rectifier, "encode_delta"):
         return None
@@ -165,7 +166,7 @@ def encode_differences(rectifier: nn.Module, delta: Delta | Tensor) -> DeltaCode
         check_generator(rectifier, delta)
     _check_sizes(rectifier, None, delta, None)
     small = _at(delta, rectifier.resolution)
-    return DeltaCode.cat([rectifier.encode_delta(part) for part in small.split(_chunk(rectifier, small))])
+    return DeltaCode.cat([rectifier.encode_delta(part) for part in small.split(chunk or _chunk(rectifier, small))])
 
 
 def name_of(rectifier: nn.Module) -> str:

@@ -59,7 +59,8 @@ def comes_closer(bench: Bench, edit: str, count: int) -> None:
     found = table(bench, edit, count)
     ratio = found["ratios"][f"{PERCEPTUAL}: Y_r / Y^"]["mean"]
     assert ratio < 1.0, f"{edit}: perceptual distance to the exact answer, Y_r / Y^ = {ratio:.3f}"
-    assert found["rows"]["Y_r (learned rectifier)"][PERCEPTUAL]["all"]["mean"] > 0, "a comparison of a picture with itself"
+    row = found["rows"]["Y_r (learned rectifier)"][PERCEPTUAL]
+    assert row["all"]["mean"] > 0, "a comparison of a picture with itself"
 
 
 @pytest.mark.parametrize("edit", [_known(edit, MISSED) for edit in SHORT])
