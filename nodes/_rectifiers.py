@@ -40,18 +40,25 @@ def chosen(wire: Any, name: str, delta: rc.Delta) -> _models.Model:
 def trained_for(delta: rc.Delta) -> str | None:
     """The entry of the list that was trained for the generator of ``delta``, one with its encoder first; else None.
 
-    The packaged rectifier counts only where the packaged domain itself prefers it to carrying.
+    A domain's rectifier counts only where the domain itself prefers it to carrying.
     """
     if delta.generator is None:
         return None
     found = []
     for name in _choices.files("rectifier"):
-        if name == _choices.PACKAGED and rc.domains.load_manifest("portraits")[1].get("default_rectifier") == "carry":
-            continue
         prints = _choices.fingerprints_of("rectifier", name)
-        if prints.get("generator") == delta.generator:
+        if prints.get("generator") == delta.generator and not _domain_carries(name):
             found.append((prints.get("encoder") != delta.encoder, name))
     return min(found, default=(True, None), key=lambda entry: entry[0])[1]
+
+
+def _domain_carries(name: str) -> bool:
+    """Whether the domain that a rectifier's file belongs to, if any, says that carrying is better."""
+    try:
+        folder = _choices.path_of("rectifier", name).parent
+        return rc.domains.load_manifest(folder)[1].get("default_rectifier") == "carry"
+    except rc.ReganieError:
+        return False
 
 
 def state(name: str) -> str:

@@ -48,7 +48,8 @@ class ComputeDelta:
         picture, inverted = rc.images.from_comfy(image), rc.images.from_comfy(inversion, "inversion")
         known = (None, None) if origin is None else (origin.generator, origin.encoder)
         delta = rc.Delta(picture, inverted, *known).to(_host.results_device())
-        doubt = rc.delta.misfit(picture, inverted) if origin is None else origin.other_picture(image)
+        doubt = (rc.delta.misfit(picture, inverted) if origin is None or origin.picture() is None
+                 else origin.other_picture(image))
         if doubt:
             _host.notice("Compute Delta", doubt)
         return delta, rc.images.to_comfy(rc.sheets.difference_picture(delta.pixels))

@@ -37,7 +37,7 @@ def algorithm1(generator: nn.Module, encoder: nn.Module, editor: Editor | None, 
     """Algorithm 1 of the paper at inference for ``x0 [B,3,h,h]``, h at least the generator's resolution R.
 
     X^ and Y^ go through G in one batch, and E_d sees each difference once for both pictures it serves. Without a
-    rectifier the last two pictures are None; without edits Y^ = X^ and no editor is needed.
+    rectifier ``reconstruction``, ``rectified`` and ``code`` are None; without edits Y^ = X^ and no editor is needed.
     """
     w = encode(generator, encoder, clamp(resize(x0, generator.resolution)))  # Phase I: w = E(X0)
     w_edit = edit_latent(editor, w, edits)  # Editor(w)

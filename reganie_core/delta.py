@@ -18,7 +18,7 @@ from .images import area_downsample, check_image, clamp, resize
 __all__ = ["Delta", "difference", "misfit", "paste"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Delta:
     """The lost detail of N pictures.
 
@@ -36,10 +36,16 @@ class Delta:
 
     def __post_init__(self) -> None:
         check_pair_of_pictures(self.image, self.inversion)
+        for name in ("image", "inversion"):  # float32 with four axes, whatever came
+            pictures = check_image(getattr(self, name), name)
+            if pictures.shape[-1] != pictures.shape[-2]:
+                raise MismatchError(f"The {name} is {pictures.shape[-1]}x{pictures.shape[-2]}; rectifiers work on "
+                                    "squares.")
+            object.__setattr__(self, name, pictures)
 
     @property
     def pixels(self) -> Tensor:
-        """dX ``[N,3,h,h]`` in [-2,2] at the size of ``image``."""
+        """dX ``[N,3,h,h]`` in [-2,2] at the size of the larger of the two pictures."""
         size = max(self.image.shape[-1], self.inversion.shape[-1])
         return clamp(resize(self.image, size)) - clamp(resize(self.inversion, size))
 
@@ -53,7 +59,8 @@ class Delta:
     def __len__(self) -> int:
         return len(self.image)
 
-    def __getitem__(self, rows: slice | Tensor | list[int]) -> Delta:
+    def __getitem__(self, rows: int | slice | Tensor | list[int]) -> Delta:
+        rows = [rows] if isinstance(rows, int) else rows
         return replace(self, image=self.image[rows], inversion=self.inversion[rows])
 
     def to(self, device: torch.device | str) -> Delta:
@@ -66,7 +73,11 @@ class Delta:
 
         Raises :class:`MismatchError` otherwise.
         """
+        if not parts:
+            raise MismatchError("There is no difference to join.")
         first = parts[0]
+        if len({(part.image.shape[1:], part.inversion.shape[1:]) for part in parts}) > 1:
+            raise MismatchError("Differences of several sizes do not fit into one batch.")
         if any((part.generator, part.encoder) != (first.generator, first.encoder) for part in parts):
             raise MismatchError("Differences of several generators or encoders do not fit into one batch.")
         return replace(first, image=torch.cat([part.image for part in parts]),

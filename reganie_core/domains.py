@@ -72,10 +72,13 @@ class Domain:
             NotFoundError: "own", and the domain has none.
             CheckpointError: a file that cannot be read.
         """
-        if isinstance(wanted, nn.Module):
+        if isinstance(wanted, nn.Module) and hasattr(wanted, "needs_inversion"):
             return wanted
+        if not isinstance(wanted, str | os.PathLike):
+            raise InputError(f"rectifier is auto, own, carry, a path or a loaded rectifier; found "
+                             f"{type(wanted).__name__}.")
         if wanted == "auto":
-            wanted = "own" if self.rectifier is not None and self.default_rectifier == "own" else "carry"
+            wanted = "own" if self.default_rectifier == "own" and self._has_its_own() else "carry"
         if wanted == "own":
             self.require("rectifier")
             return self.rectifier  # type: ignore[return-value]
@@ -83,6 +86,13 @@ class Domain:
 
         device = "cpu" if self.generator is None else next(self.generator.parameters()).device
         return load_rectifier(wanted, device=device)
+
+    def _has_its_own(self) -> bool:
+        """Whether there is a rectifier, and nothing says that it is another generator's."""
+        if self.rectifier is None:
+            return False
+        known = fingerprints_of(self.rectifier).get("generator"), getattr(self.generator, "fingerprint", None)
+        return None in known or known[0] == known[1]
 
     @property
     def editors(self) -> dict[str, Editor]:
@@ -197,7 +207,9 @@ def usual_error_beside(path: Path) -> UsualError | None:
         manifest = load_manifest(path.parent)[1]
     except (ReganieError, OSError):
         return None
-    return UsualError.from_dict(manifest.get("inversion_error")) if manifest.get("encoder") == path.name else None
+    entry = manifest.get("encoder")
+    own = entry is not None and Path(safe_join(path.parent, entry)) == path
+    return UsualError.from_dict(manifest.get("inversion_error")) if own else None
 
 
 def load_domain(name: str | os.PathLike[str] = "portraits", device: torch.device | str = "cpu") -> Domain:
@@ -268,8 +280,11 @@ def check_provenance(trained: nn.Module | Editor, /, what: str = "rectifier",
         wanted = prints.get(name)
         found = getattr(network, "fingerprint", None)
         if wanted and found and wanted != found:
+            refused = (what, name) == ("rectifier", "generator")
+            advice = ("it is refused, and auto carries without it" if refused else
+                      "expect weaker results, or use the networks it was trained with")
             sentence = (f"The {what} was trained with {name} {repr(wanted)[:40]}, but this is {name} {found!r}; "
-                        "expect weaker results, or use the networks it was trained with.")
+                        f"{advice}.")
             warnings.warn(sentence, ReganieWarning, stacklevel=3)
             sentences.append(sentence)
     return sentences

@@ -21,7 +21,7 @@ from .images import LARGEST_PHOTO, Fit, check_image, clamp, from_pil, load_image
 from .inversion.usual import inversion_error
 from .latents import Latent, concatenate, synthesize
 from .networks.rectifier_encoders import DeltaCode
-from .rectification import Output, name_of
+from .rectification import OUTPUTS, Output, encode_differences, name_of
 from .rectification import rectify as paint_back
 
 __all__ = ["EditResult", "Picture", "edit", "invert", "prepare"]
@@ -29,7 +29,7 @@ __all__ = ["EditResult", "Picture", "edit", "invert", "prepare"]
 Picture = str | os.PathLike[str] | Image.Image | Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EditResult:
     """Everything one edit computes; images ``[B,3,H,W]`` in [-1,1], delta in [-2,2].
 
@@ -47,6 +47,7 @@ class EditResult:
         code: E_d(dX), which the next edit of the same picture needs again; rectifier: fingerprint of whose it is.
         used: the rectifier that made Y_r, in words; None with rectify=False.
         generator, encoder: fingerprints of the networks that made X^.
+        made: rectifier, strength and output of X_r, which the next edit of the same picture takes over.
     """
 
     inversion: Tensor
@@ -62,6 +63,7 @@ class EditResult:
     used: str | None = None
     generator: str | None = None
     encoder: str | None = None
+    made: tuple[str | None, float, str] | None = None
 
     @property
     def lost(self) -> Delta:
@@ -116,7 +118,8 @@ def _rows(edits: Mapping[str, EditValue], rows: slice, batch: int) -> dict[str, 
     return {name: pick(value) for name, value in edits.items()}
 
 
-def _join(parts: list[Algorithm1], image: Tensor, rectifier: nn.Module | None) -> EditResult:
+def _join(parts: list[Algorithm1], image: Tensor, rectifier: nn.Module | None, strength: float,
+          output: Output) -> EditResult:
     def cat(name: str) -> Tensor | None:
         pictures = [getattr(part, name) for part in parts]
         return None if pictures[0] is None else torch.cat(pictures)
@@ -128,7 +131,8 @@ def _join(parts: list[Algorithm1], image: Tensor, rectifier: nn.Module | None) -
         rectified=cat("rectified"), latent=concatenate([part.latent for part in parts]),
         edited_latent=concatenate([part.edited_latent for part in parts]), image=image,
         code=DeltaCode.cat(codes) if codes else None, generator=lost.generator, encoder=lost.encoder,
-        rectifier=getattr(rectifier, "fingerprint", None), used=None if rectifier is None else name_of(rectifier))
+        rectifier=getattr(rectifier, "fingerprint", None), used=None if rectifier is None else name_of(rectifier),
+        made=None if rectifier is None else (getattr(rectifier, "fingerprint", None), float(strength), output))
 
 
 def _again(previous: EditResult, domain: Domain, editor: Editor | None, changes: Mapping[str, EditValue],
@@ -137,11 +141,17 @@ def _again(previous: EditResult, domain: Domain, editor: Editor | None, changes:
     w_edit = edit_latent(editor, previous.latent, changes)
     edited = synthesize(domain.generator, w_edit, chunk=step) if changes else previous.inversion
     if rectifier is None:
-        return replace(previous, edited=edited, edited_latent=w_edit, rectified=None, used=None)
-    known = previous.rectifier is not None and previous.rectifier == getattr(rectifier, "fingerprint", None)
-    code = previous.code if known else None
+        return replace(previous, edited=edited, edited_latent=w_edit, reconstruction=None, rectified=None, used=None)
+    own = getattr(rectifier, "fingerprint", None)
+    code = previous.code if own is not None and previous.rectifier == own else None
+    if code is None and strength:
+        code = encode_differences(rectifier, previous.lost)
     painted = paint_back(rectifier, edited, previous.lost, strength, output, step, code)
-    return replace(previous, edited=edited, edited_latent=w_edit, rectified=painted, used=name_of(rectifier))
+    made = (own, float(strength), output)
+    plain = previous.reconstruction if own is not None and previous.made == made else paint_back(
+        rectifier, previous.inversion, previous.lost, strength, output, step, code)
+    return replace(previous, edited=edited, edited_latent=w_edit, rectified=painted, reconstruction=plain, code=code,
+                   rectifier=own, used=name_of(rectifier), made=made)
 
 
 def edit(image: Picture | Sequence[Picture] | EditResult, edits: Mapping[str, EditValue] | str = "", *,
@@ -176,6 +186,8 @@ def edit(image: Picture | Sequence[Picture] | EditResult, edits: Mapping[str, Ed
         domain.to(device)
     changes = parse_edits(edits) if isinstance(edits, str) else dict(edits)
     domain.require("generator", "encoder")
+    if output not in OUTPUTS:
+        raise InputError(f"output must be one of {', '.join(OUTPUTS)}; found {output!r}.")
     chosen = domain.choose_rectifier(rectifier) if rectify else None
     editor = domain.editor_for(changes) if changes else None
     if editor is not None:
@@ -193,7 +205,7 @@ def edit(image: Picture | Sequence[Picture] | EditResult, edits: Mapping[str, Ed
             rows = slice(start, start + step)
             parts.append(algorithm1(domain.generator, domain.encoder, editor, chosen, pictures[rows],
                                     _rows(changes, rows, pictures.shape[0]), strength, output))
-        result = _join(parts, pictures, chosen)
+        result = _join(parts, pictures, chosen, strength, output)
         unlike = unlike_the_domain(result, domain)
     if unlike:
         warnings.warn(unlike, ReganieWarning, stacklevel=2)

@@ -125,8 +125,9 @@ def _painted(rectifier: nn.Module, edited: Tensor, delta: Tensor, inversion: Ten
 
 
 def _carried(edited: Tensor, delta: Delta | Tensor, inversion: Tensor, size: int) -> Carried:
+    inversion = clamp(_to_size(inversion, edited.shape[-1]))
     found = _carry.carried(edited, _at(delta, size), inversion)
-    same = (edited == clamp(inversion)).flatten(1).all(1)
+    same = (edited == inversion).flatten(1).all(1)
     if isinstance(delta, Delta) and same.any():  # nothing was edited: X^ + dX is X0, here bit for bit
         image = clamp(_to_size(delta.image, size))
         found = found._replace(picture=torch.where(same.view(-1, 1, 1, 1), image, found.picture))

@@ -32,6 +32,8 @@ def errors_of(domain: rc.Domain, images: str, count: int) -> torch.Tensor:
     """Inversion errors ``[N]`` of the pictures in a folder, or of rendered portraits."""
     from trainer.evaluation.people import FIRST_VALIDATION_SEED, Photos, held_out_people
 
+    if count < 1:
+        raise rc.errors.InputError(f"--count must be at least 1; found {count}.")
     people = Photos(images, count) if images else held_out_people(count, FIRST_VALIDATION_SEED, validation=True)
     found = []
     for start in range(0, len(people), 25):
@@ -66,7 +68,10 @@ def main(argv: list[str] | None = None) -> int:
         domain = rc.load_domain(args.domain)
         domain.require("generator", "encoder")
         usual = UsualError.measured(args.pictures, errors_of(domain, args.images, args.count))
-        write(Path(args.domain), usual)
+        if UsualError.from_dict(usual.to_dict()) is None:
+            raise rc.errors.InputError(f"The encoder finds nothing of these pictures (99 % below {usual.p99}), or "
+                                       "--pictures is empty or longer than 80 characters; nothing was written.")
+        write(domain.folder, usual)
     except rc.ReganieError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import MismatchError
+from ..errors import InputError, MismatchError
 from ..images import area_downsample, check_image, clamp, resize
 from .flow import estimate_flow, gaussian, warp
 
@@ -74,8 +74,11 @@ class Carry(nn.Module):
 
     def forward(self, edited: Tensor, delta: Tensor, strength: float = 1.0, inversion: Tensor | None = None) -> Tensor:
         """The picture alone, at the larger size of ``edited`` and ``delta``; see :meth:`carried`."""
+        if not 0.0 <= strength <= 2.0:
+            raise InputError(f"strength must be a number from 0 to 2, found {strength!r}.")
+        edited, delta = check_image(edited, "edited picture"), check_image(delta, "difference", limit=2.5)
         size = max(edited.shape[-1], delta.shape[-1])
-        up = clamp(resize(edited, size))
+        up = clamp(resize(clamp(edited), size))
         return up if strength == 0 else clamp(torch.lerp(up, self.carried(edited, delta, inversion).picture, strength))
 
     @torch.no_grad()
@@ -92,7 +95,7 @@ class Carry(nn.Module):
         """
         if inversion is None:
             raise MismatchError("Carrying needs X^ beside the difference: it follows what moved between X^ and Y^. "
-                                "Give inversion=X^, or a Delta, which holds it.")
+                                "Give inversion=X^, or call reganie_core.rectify with a Delta, which holds it.")
         edited, inversion = clamp(check_image(edited, "edited picture")), clamp(check_image(inversion, "inversion"))
         delta = check_image(delta, "difference", limit=2.5)
         if not len(edited) == len(inversion) == len(delta) or edited.shape != inversion.shape:

@@ -24,12 +24,12 @@ SPECS = ("1000000001:hat", "1000000002:earrings", "1000000003:hand", "1000000004
 EDITS = {"yaw": 15.0, "smile": 0.7, "age": 0.7}
 
 SIZE = 512  # pixels of the photos; the packaged generator makes 128
-HEADS = {"X0 unchanged": "unchanged", "Y^": "Y^", PASTED: "pasted", WARPED: "warped", PLAIN: "carried",
+HEADS = {"X0 unchanged": "unchanged", "Y^": "Y^", PASTED: "pasted", WARPED: "warped", PLAIN: "plain",
          "result": "result", "learned rectifier": "learned"}
 
 EPILOG = """The pictures are rendered, so every edit has an exact answer to compare with. Lower is better everywhere.
 unchanged: the photo itself. Y^: the edited inversion. pasted: Y^ + dX. warped: the photo along the flow from X^ to Y^.
-carried: Y^ + dX along that flow. result: what rc.edit gives. learned: the rectifier trained for this domain."""
+plain: Y^ + dX along that flow. result: what rc.edit gives. learned: the rectifier trained for this domain."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

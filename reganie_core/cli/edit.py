@@ -40,7 +40,7 @@ several photos:
 examples:
   python -m reganie_core edit face.png -o older.png --edit age=+0.5
   python -m reganie_core edit a.png b.png -o out --edit yaw=+15 --edit smile=+0.5 --sheet sheet.png
-  python -m reganie_core edit portrait:1000000007:hat -o out/hat.png --edit yaw=+15 --sheet
+  python -m reganie_core edit portrait:1000000005:hat -o out/hat.png --edit yaw=+15 --sheet
   python -m reganie_core edit photo.jpg -o out.png --edit age=+0.5 --align points.txt --paste-back
   python -m reganie_core edit face.png -o out.png --text 'an old woman with glasses'"""
 
@@ -100,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
     if edits:                       # what is wrong with an edit is wrong for every photo
         with batch.telling():
             check_edits(domain.editor_for(edits), edits)
+    rectifier = None if args.no_rectify else domain.choose_rectifier(args.rectifier)  # read once, refused before work
     photos = Photos(args, domain)
     rows: list[tuple[str, list[Image.Image | None]]] = []
     used: list[str | None] = []
@@ -111,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             result = edit([source.image for source in taken.sources], edits, domain=domain,
                           rectify=not args.no_rectify, strength=args.strength, output=args.output,
-                          rectifier=args.rectifier)
+                          rectifier="auto" if rectifier is None else rectifier)
             used.append(result.used)
             unedited = result.inversion if result.reconstruction is None else result.reconstruction
             picture = taken.result(result.result.cpu(), unedited.cpu())
@@ -197,8 +198,9 @@ def sheet_row(result: EditResult, index: int, exact: Tensor | None) -> list[Tens
 
     one = slice(index, index + 1)
     trivial = trivial_rows(result.edited[one], result.delta[one], result.inversion[one])
-    carried = Carry().carried(result.edited[one], result.delta[one], result.inversion[one]).picture
-    rectified = result.rectified[one] if result.rectified is not None and result.used != Carry.label else None
+    rectified, carried = None if result.rectified is None else result.rectified[one], None
+    if result.used != Carry.label:  # then it is what stands in the next column
+        carried = Carry().carried(result.edited[one], result.delta[one], result.inversion[one]).picture
     pictures = [result.image[one], result.inversion[one], result.edited[one], difference_picture(result.delta[one]),
                 trivial[PASTED], trivial[WARPED], carried, rectified]
     row = [None if picture is None else picture[0].cpu() for picture in pictures]

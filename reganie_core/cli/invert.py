@@ -20,7 +20,7 @@ from .common import (
 
 EPILOG = """examples:
   python -m reganie_core invert face.png -o inversion.png --latent face.safetensors
-  python -m reganie_core invert portrait:1000000007:hat -o out/inversion.png --json"""
+  python -m reganie_core invert portrait:1000000005:hat -o out/inversion.png --json"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

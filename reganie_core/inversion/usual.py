@@ -14,7 +14,7 @@ from ..images import area_downsample, check_image, clamp, resize
 
 __all__ = ["UsualError", "inversion_error"]
 
-FAR = 0.25  # of the way from the 99th percentile to 1, which is an inversion without anything of the picture
+FAR = 0.4  # of the way from the 99th percentile to 1, which is an inversion without anything of the picture
 LOOKED_AT = 128  # pixels
 COARSE, FINE = 8.0, 2.0  # px of 128: structure between these widths, eyes and mouths rather than tones and hairs
 
@@ -60,10 +60,11 @@ class UsualError:
             return None
         try:
             percentiles = (float(found[name]) for name in ("p50", "p90", "p99"))
-            usual = cls(str(found["pictures"])[:80], int(found["count"]), *percentiles)
+            usual = cls(found["pictures"], int(found["count"]), *percentiles)
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
-        return usual if 0 < usual.p99 < 1 and usual.pictures.isprintable() else None
+        named = isinstance(usual.pictures, str) and usual.pictures.isprintable() and 0 < len(usual.pictures) <= 80
+        return usual if named and usual.count > 0 and 0 < usual.p50 <= usual.p90 <= usual.p99 < 1 else None
 
     def to_dict(self) -> dict[str, Any]:
         """For a ``domain.json``."""
@@ -76,5 +77,5 @@ class UsualError:
             return None
         which = "this picture is" if len(errors) == 1 else f"{far} of {len(errors)} pictures are"
         return (f"These networks know {self.pictures} only; {which} unlike them (the inversion misses {worst:.0%} of "
-                f"the structure, of theirs at most {self.p99:.0%}). The edit will follow the networks, not the "
+                f"the structure, of 99 % of theirs at most {self.p99:.0%}). The edit will follow the networks, not the "
                 "picture: crop it as their training pictures were, or use networks trained on pictures of its kind.")

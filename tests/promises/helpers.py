@@ -32,8 +32,8 @@ def chain(pack: SimpleNamespace, image: Tensor, direction: str = "yaw", amount: 
                                  strength=amount, layers="all", editor=on.directions)
     result = call(pack, "Rectify", edited=edited, delta=delta, strength=strength, output="rectifier",
                   rectifier=on.rectifier)[0]  # and the doubt
-    return SimpleNamespace(latent=latent, inversion=inversion, prepared=prepared, delta=delta, edited=edited,
-                           edited_latent=edited_latent, result=result)
+    return SimpleNamespace(latent=latent, inversion=inversion, prepared=prepared, delta=delta, lost=delta.pixels,
+                           edited=edited, edited_latent=edited_latent, result=result)
 
 
 def python(*arguments: str | Path, cwd: Path = ROOT, timeout: float = 120, **env: str) -> subprocess.CompletedProcess:

@@ -84,7 +84,7 @@ def test_rectify_goes_from_the_edit_to_the_networks_picture(pack: SimpleNamespac
     core = pack.rc.images
     assert torch.equal(at(0.0), core.to_comfy(core.from_comfy(done.edited))), "Y^ bit for bit"
     with torch.inference_mode():
-        painted = network.value(core.from_comfy(done.edited), done.delta, strength=1.0)
+        painted = network.value(core.from_comfy(done.edited), done.lost, strength=1.0)
     torch.testing.assert_close(at(1.0), core.to_comfy(painted.clamp(-1, 1)), atol=1e-5, rtol=0)
     torch.testing.assert_close(at(0.5), (at(0.0) + at(1.0)) / 2, atol=1e-5, rtol=0)
     assert (at(1.0) - at(0.0)).abs().max() > 1e-3

@@ -79,7 +79,7 @@ def test_nodes_on_batches(pack: SimpleNamespace) -> None:
     whole = chain(pack, images, wires=on)
     for index in range(5):
         alone = chain(pack, images[index : index + 1], wires=on)
-        for name in ("inversion", "delta", "edited", "result"):
+        for name in ("inversion", "lost", "edited", "result"):
             found = getattr(whole, name)[index : index + 1]
             torch.testing.assert_close(found, getattr(alone, name), atol=CLOSE, rtol=0)
 
@@ -97,7 +97,7 @@ def test_two_graphs_at_once_give_what_they_give_one_after_the_other(pack: Simple
         with ThreadPoolExecutor(len(jobs)) as pool:
             together = list(pool.map(work, jobs))
         for one, other in zip(apart, together, strict=True):
-            for name in ("inversion", "prepared", "delta", "edited", "result"):
+            for name in ("inversion", "prepared", "lost", "edited", "result"):
                 assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 
