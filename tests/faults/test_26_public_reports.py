@@ -18,7 +18,8 @@ from PIL.PngImagePlugin import PngInfo
 from reganie_core import images, picture_files
 from reganie_core.__main__ import main
 from reganie_core.cli.common import expand, output_paths
-from reganie_core.errors import InputError
+from reganie_core.errors import CorruptCheckpointError, InputError, UnsupportedCheckpointError
+from reganie_core.latents import load_latent
 from tests.host_stubs import ROOT, call, picture
 from tests.nodes_fixtures import loaded_pack, pack  # noqa: F401
 from trainer.sources.files import FolderPictures
@@ -130,3 +131,29 @@ def test_pictures_that_a_browser_saved_as_jfif_are_trained_on(tmp_path: Path) ->
     for name in ("a.jfif", "b.JPG", "._a.jfif"):
         photo_at(tmp_path / name)
     assert FolderPictures(tmp_path, 32).names == ["a.jfif", "b.JPG"]
+
+
+def test_codes_of_other_programs_are_read(tmp_path: Path, pack: SimpleNamespace) -> None:  # noqa: F811
+    """e4e's and StyleCLIP's latents.pt, numpy's .npy; they were "truncated"."""
+    ws = torch.randn(3, 8, 16)
+    torch.save(ws, tmp_path / "latents.pt")
+    torch.save({"w": ws, "name": "x"}, tmp_path / "table.pt")
+    np.save(tmp_path / "w.npy", ws[0].double().numpy())
+    for name, expected in (("latents.pt", ws), ("table.pt", ws), ("w.npy", ws[:1])):
+        found = load_latent(tmp_path / name)
+        assert torch.equal(found.ws, expected) and found.generator is None
+    np.savez(tmp_path / "projected_w.npz", w=ws.numpy())
+    torch.save({"a": ws, "b": ws}, tmp_path / "two.pt")
+    torch.save(torch.zeros(512), tmp_path / "row.pt")
+    torch.save(ws * torch.nan, tmp_path / "nan.pt")
+    for name, kind, text in (("projected_w.npz", UnsupportedCheckpointError, "numpy.save"),
+                             ("two.pt", UnsupportedCheckpointError, "two.pt.*no latent codes"),
+                             ("row.pt", UnsupportedCheckpointError, "no latent codes"),
+                             ("nan.pt", CorruptCheckpointError, "NaN")):
+        with pytest.raises(kind, match=text):
+            load_latent(tmp_path / name)
+    folder = pack.base / "output" / "latents"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(ws, folder / "of_e4e.pt")
+    assert "of_e4e.pt" in pack.nodes["LoadLatent"].INPUT_TYPES()["required"]["file"][1]["options"]
+    assert torch.equal(call(pack, "LoadLatent", file="of_e4e.pt")[0].ws, ws)
