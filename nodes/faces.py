@@ -318,7 +318,7 @@ class PasteFace:
         options = {"mode": mode, "feather": float(feather), "strength": float(strength), "match_tone": bool(match_tone)}
         for index in range(len(photos)):
             rows = [i for i, one in enumerate(face.faces) if one.index == index]
-            own = photos[index : index + 1]
+            own = photos[index : index + 1].float()     # other nodes fail on halves, and saving on bfloat16
             colours = own[..., :3] if own.shape[-1] == 4 else own
             if rows:
                 some = mask if mask is None or len(mask) == 1 else mask[rows]

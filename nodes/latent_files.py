@@ -109,7 +109,7 @@ class LoadLatent:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        options = _host.list_outputs(FOLDER, (".safetensors",)) or [NONE]
+        options = _host.list_outputs(FOLDER, (".safetensors", ".pt", ".npy")) or [NONE]
         return {
             "required": {
                 "file": (

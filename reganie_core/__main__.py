@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from .cli.common import one_line
+from .cli.common import escape_output, one_line
 from .errors import ReganieError, ReganieWarning
 
 COMMANDS = {
@@ -43,6 +43,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (0 done, 1 a :class:`ReganieError`, 2 usage, 130 interrupted)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    escape_output()
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     try:
         args = build_parser(chosen).parse_args(arguments)

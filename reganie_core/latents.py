@@ -269,14 +269,18 @@ def save_latent(latent: Latent, path: str | os.PathLike[str], provenance: Mappin
 
 
 def load_latent(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Latent:
-    """Read what :func:`save_latent` wrote.
+    """Read what :func:`save_latent` wrote, or the bare codes of another program, whose generator is unknown.
 
     Raises:
-        ReganieError: what ``read_checkpoint`` raises.
+        ReganieError: what ``read_checkpoint`` raises; a file without codes.
         CorruptCheckpointError: tensors or metadata that make no latent.
     """
     from .checkpoints import read_checkpoint
+    from .checkpoints.codes import read_codes
 
+    bare = read_codes(path)
+    if bare is not None:
+        return Latent(bare).to(device)
     checkpoint = read_checkpoint(path, "latent")
     offsets: dict[int, Tensor] = {}
     changes: dict[str, Tensor] = {}

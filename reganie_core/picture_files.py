@@ -5,9 +5,11 @@ Inference and training read with the same functions, so that a network sees in u
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,8 @@ __all__ = ["check_target", "decode", "deep_grey", "to_rgb", "without_addresses",
 LARGEST_SIDE = 16384
 LARGEST_FILE = 512 << 20  # bytes
 LARGEST_PICTURE = 50_000_000  # pixels; reading one takes about 1 GB
+LARGEST_PROFILE = 16 << 20  # bytes
+PNG = b"\x89PNG\r\n\x1a\n"
 # What is read, by content. Everything else stays with its own programs (PIL would start one for PostScript).
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 
@@ -84,9 +88,42 @@ def decode(data: bytes, name: str, about: int = 0) -> Image.Image:
         raise InputError(f"{name} has too many pixels: {too_large}") from error
     except InputError:
         raise
+    except ValueError as error:
+        plain, profile = _without_extras(data)
+        if len(plain) == len(data):
+            raise _damaged(name, error) from error
+        image = decode(plain, name, about)
+        if profile:
+            image.info["icc_profile"] = profile
+        return image
     except Exception as error:  # decoders of damaged files raise anything from EOFError to struct.error
-        raise InputError(f"{name} cannot be read as a picture ({without_addresses(error)}); it may be truncated or "
-                         "damaged.") from error
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> InputError:
+    return InputError(f"{name} cannot be read as a picture ({without_addresses(error)}); it may be truncated or "
+                      "damaged.")
+
+
+def _without_extras(data: bytes) -> tuple[bytes, bytes]:
+    """A PNG without what PIL refuses above 1 MB, and the colour profile it had; other data as they are.
+
+    Texts (prompts, workflows) are not wanted here; a screen's measured profile is, so it is unpacked.
+    """
+    if not data.startswith(PNG):
+        return data, b""
+    kept, profile, at = [PNG], b"", len(PNG)
+    while at + 12 <= len(data):
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        content = data[at + 8 : at + 8 + size]
+        if kind == b"iCCP":
+            packed = content[content.find(b"\0") + 2 :]             # a name, the method (0), the profile
+            with contextlib.suppress(zlib.error):
+                profile = zlib.decompressobj().decompress(packed, LARGEST_PROFILE)
+        elif kind not in (b"tEXt", b"zTXt", b"iTXt"):
+            kept.append(data[at : at + 12 + size])
+        at += 12 + size
+    return b"".join(kept), profile
 
 
 def deep_grey(image: Image.Image) -> np.ndarray | None:

@@ -41,6 +41,7 @@ if __name__ == "__main__" and not __package__:
     # Replace, not add: the modules of trainer/ must not shadow anything.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from reganie_core.cli.common import escape_output  # noqa: E402
 from reganie_core.errors import InputError, NotFoundError, ReganieError  # noqa: E402
 from reganie_core.paths import read_text  # noqa: E402
 
@@ -184,6 +185,7 @@ def main(argv: list[str] | None = None) -> int:
                    help='more arguments for every measurement, for example "--domain runs/portraits --count 200"')
     p.add_argument("overrides", nargs="*", metavar="[NAME.]key=value")
     args = p.parse_intermixed_args(argv)
+    escape_output()
     try:
         jobs = read_chain(Path(args.configs), [n for n in args.only.split(",") if n], args.chain)
         return 1 if run(jobs, Path(args.configs), Path(args.out), args.parallel, args.overrides,

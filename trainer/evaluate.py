@@ -42,7 +42,7 @@ if __name__ == "__main__" and not __package__:
 import torch  # noqa: E402
 
 import reganie_core as rc  # noqa: E402
-from reganie_core.cli.common import check_device  # noqa: E402
+from reganie_core.cli.common import check_device, escape_output  # noqa: E402
 from reganie_core.paths import atomic_write  # noqa: E402
 from trainer import provenance  # noqa: E402
 from trainer.data import FIRST_RESERVED_SEED  # noqa: E402
@@ -171,6 +171,7 @@ def document(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
+    escape_output()
     args = parser().parse_intermixed_args(argv)
     try:
         if args.experiment == "document":

@@ -57,6 +57,7 @@ if __name__ == "__main__" and not __package__:
     # Replace, not add: the modules of trainer/ must not shadow anything.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from reganie_core.cli.common import escape_output  # noqa: E402
 from reganie_core.errors import InputError, ReganieError  # noqa: E402
 from trainer import config as configs  # noqa: E402
 from trainer.stages import STAGES, stage_class  # noqa: E402
@@ -151,6 +152,7 @@ def train(args: argparse.Namespace, command: list[str]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
+    escape_output()
     if "-h" in argv or "--help" in argv:
         if (stage := next((a for a in argv if a in STAGES), None)) is None:
             parser().parse_args(argv)

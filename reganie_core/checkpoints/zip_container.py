@@ -39,6 +39,10 @@ def read_zip(view: memoryview) -> Any:
         raise UnsupportedCheckpointError(
             "This is a TorchScript archive, which carries program code. Give the plain weights (a .pt state dict)."
         )
+    if entries and all(name.endswith(".npy") for name in entries):
+        raise UnsupportedCheckpointError(
+            "This is a numpy archive (.npz). Save its array alone: numpy.save('w.npy', numpy.load('FILE.npz')['w'])."
+        )
     if len(roots) != 1:
         raise UnsupportedCheckpointError(
             "This is a zip archive, but not a torch.save file. If the model file is packed inside, unpack it first."

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
+import io
 import json
+import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +28,8 @@ __all__ = [
     "add_domain",
     "add_fit",
     "ensure_folder",
+    "escape_output",
+    "expand",
     "load_source",
     "load_sources",
     "one_line",
@@ -61,6 +67,27 @@ class Source:
             goal = value.value if isinstance(value, Target) else float(value) if isinstance(value, bool) else None
             changes[name] = value if goal is None else goal - now[name]
         return portraits.render(portraits.edit(self.portrait, changes), size)
+
+
+def expand(specs: Sequence[str]) -> list[str]:
+    """Patterns such as ``photos/*.jpg`` as the files that they stand for: on Windows no shell does it.
+
+    An existing path wins over a pattern, only the last part of a path is one, and hidden files are left out. A pattern
+    without files stays as it is, and is then named as a picture that is not there.
+    """
+    found: list[str] = []
+    for spec in specs:
+        folder, name = os.path.split(spec)
+        matches: list[str] = []
+        if any(c in name for c in "*?[") and not os.path.exists(spec):
+            try:
+                names = fnmatch.filter(os.listdir(folder or "."), name)
+            except (OSError, ValueError):
+                names = []
+            matches = sorted(path for path in (os.path.join(folder, n) for n in names if not n.startswith("."))
+                             if os.path.isfile(path))
+        found += matches or [spec]
+    return found
 
 
 def load_source(spec: str, size: int, fit: str, largest: int | None = None) -> Source:
@@ -115,8 +142,9 @@ def output_paths(specs: list[str], out: str, suffix: str = ".png") -> list[Path]
         for spec in specs:
             match = PORTRAIT.fullmatch(spec)
             stem = "_".join(part for part in ("portrait", match[1], match[2]) if part) if match else Path(spec).stem
-            names = {path.name for path in paths}
-            name = next(n for i in range(len(specs) + 1) if (n := f"{stem}{f'_{i}' if i else ''}{suffix}") not in names)
+            taken = {path.name.casefold() for path in paths}       # Windows and macOS take A.png and a.png for one
+            tries = (f"{stem}{f'_{i}' if i else ''}{suffix}" for i in range(len(specs) + 1))
+            name = next(name for name in tries if name.casefold() not in taken)
             paths.append(target / name)
     for path in paths:
         refuse_overwriting_inputs(path, list(specs))
@@ -165,6 +193,16 @@ def check_device(name: str) -> str:
         raise InputError(f"The device {ascii(name)} cannot be used here ({str(error).splitlines()[0][:80]}); devices "
                          "are cpu, cuda, cuda:1, mps and the like.") from error
     return name
+
+
+def escape_output() -> None:
+    """From now on, what standard output's encoding lacks is printed as an escape, as on standard error.
+
+    A file name that the console cannot show (Cyrillic in a Western Windows, any in a pipe without a locale) must not
+    end a command that has done its work.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def one_line(message: object) -> str:

@@ -15,6 +15,7 @@ from .common import (
     add_fit,
     check_device,
     ensure_folder,
+    expand,
     output_paths,
     print_json,
     read_edits,
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     edits = _edits(args)
     if not 0.0 <= args.strength <= 2.0:
         raise InputError(f"--strength must be a number from 0 to 2, found {args.strength:g}.")
+    args.photo = expand(args.photo)
     paths = output_paths(args.photo, args.out)
     sheet_path = _sheet_path(args, paths)
     domain = load_domain(args.domain, check_device(args.device))
@@ -181,7 +183,7 @@ def _sheet_path(args: argparse.Namespace, paths: list[Path]) -> Path | None:
     else:
         path = paths[0].with_name(paths[0].stem + "_sheet.png") if len(paths) == 1 else Path(args.out) / "sheet.png"
     check_target(path)
-    if path in paths:
+    if str(path).casefold() in {str(result).casefold() for result in paths}:
         raise InputError(f"The sheet and a result have the same name {path}; choose another.")
     if len(paths) > SHEET_ROWS:
         raise InputError(f"A sheet shows at most {SHEET_ROWS} photos, there are {len(paths)}; leave out --sheet.")

@@ -13,6 +13,7 @@ from .common import (
     add_fit,
     check_device,
     ensure_folder,
+    expand,
     load_source,
     output_paths,
     print_json,
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from ..latents import Latent, concatenate, save_latent
     from ..metrics import l2
 
+    args.photo = expand(args.photo)
     paths = output_paths(args.photo, args.out)
     if args.latent:
         ensure_folder(Path(args.latent).parent)

@@ -15,7 +15,7 @@ from torch import Tensor
 from reganie_core import picture_files
 from reganie_core.errors import InputError, ReganieWarning
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".ppm")
 LARGEST_FILE = picture_files.LARGEST_FILE
 BAD_SHARE, BAD_FEW = 0.01, 10    # more unreadable pictures than both end the run
 WORKERS = min(8, os.cpu_count() or 1)
