@@ -152,7 +152,7 @@ def test_codes_of_other_programs_are_read(tmp_path: Path, pack: SimpleNamespace)
                              ("nan.pt", CorruptCheckpointError, "NaN")):
         with pytest.raises(kind, match=text):
             load_latent(tmp_path / name)
-    folder = pack.base / "output" / "latents"
+    folder = pack.sub("_host").output_directory() / "latents"
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(ws, folder / "of_e4e.pt")
     assert "of_e4e.pt" in pack.nodes["LoadLatent"].INPUT_TYPES()["required"]["file"][1]["options"]
