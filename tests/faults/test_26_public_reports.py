@@ -155,5 +155,8 @@ def test_codes_of_other_programs_are_read(tmp_path: Path, pack: SimpleNamespace)
     folder = pack.sub("_host").output_directory() / "latents"
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(ws, folder / "of_e4e.pt")
-    assert "of_e4e.pt" in pack.nodes["LoadLatent"].INPUT_TYPES()["required"]["file"][1]["options"]
-    assert torch.equal(call(pack, "LoadLatent", file="of_e4e.pt")[0].ws, ws)
+    try:
+        assert "of_e4e.pt" in pack.nodes["LoadLatent"].INPUT_TYPES()["required"]["file"][1]["options"]
+        assert torch.equal(call(pack, "LoadLatent", file="of_e4e.pt")[0].ws, ws)
+    finally:
+        (folder / "of_e4e.pt").unlink()  # the folder is the session's
