@@ -21,8 +21,9 @@ from reganie_core.cli.common import expand, output_paths
 from reganie_core.errors import CorruptCheckpointError, InputError, UnsupportedCheckpointError
 from reganie_core.latents import load_latent
 from tests.host_stubs import ROOT, call, picture
-from tests.nodes_fixtures import loaded_pack, pack  # noqa: F401
 from trainer.sources.files import FolderPictures
+
+pytest_plugins = ["tests.nodes_fixtures"]
 
 NAME = "\N{CYRILLIC SMALL LETTER EF}\N{CYRILLIC SMALL LETTER O}\N{LATIN SMALL LETTER E WITH ACUTE}"
 POINTS = "10,12 22,12 12,24 20,24"
@@ -133,7 +134,7 @@ def test_pictures_that_a_browser_saved_as_jfif_are_trained_on(tmp_path: Path) ->
     assert FolderPictures(tmp_path, 32).names == ["a.jfif", "b.JPG"]
 
 
-def test_codes_of_other_programs_are_read(tmp_path: Path, pack: SimpleNamespace) -> None:  # noqa: F811
+def test_codes_of_other_programs_are_read(tmp_path: Path, pack: SimpleNamespace) -> None:
     """e4e's and StyleCLIP's latents.pt, numpy's .npy; they were "truncated"."""
     ws = torch.randn(3, 8, 16)
     torch.save(ws, tmp_path / "latents.pt")
