@@ -74,18 +74,6 @@ def test_registry_metadata():
     assert f'__version__ = "{project["version"]}"' in init
 
 
-def test_pytest_can_stand_beside_the_root_package():
-    options = PROJECT["tool"]["pytest"]["ini_options"]
-    assert options["pythonpath"] == ["."] and options["testpaths"] == ["tests"]
-    assert options["addopts"].startswith("--import-mode=importlib") and "not soak" in options["addopts"]
-    assert not (ROOT / "tests" / "__init__.py").exists()
-
-
-def test_the_two_commands_stand_at_the_top_of_the_readme():
-    top = (ROOT / "README.md").read_text(encoding="utf-8")[:1500]
-    assert "make demo" in top and "make test" in top
-
-
 def test_the_readme_links_to_what_exists():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
