@@ -147,11 +147,6 @@ def test_rows_of_editing_are_what_they_say(folder: Path) -> None:
     edited = rc.edit(x0, {"yaw": amounts}, domain=bench.domain)
     whole = result["rows"]["Y_r (learned rectifier)"]["whole"]["all"]["mean"]
     assert whole == pytest.approx(float((edited.rectified - exact).square().mean()), rel=1e-4)
-    _, masks = portraits.render(answered, 32, masks=True)
-    hats = people.rows("hat")
-    weight, error = masks["hat"][hats], (x0 - exact)[hats].square()
-    expected = ((error * weight).sum((1, 2, 3)) / (3 * weight.sum((1, 2, 3)))).mean()
-    assert result["rows"]["X0 unchanged"]["item"]["hat"]["mean"] == pytest.approx(float(expected), rel=1e-4)
     assert IN_DOMAIN in result["rows"]["X0 unchanged"]["changed"]
 
 

@@ -40,11 +40,6 @@ def ratio(above: np.ndarray, below: np.ndarray) -> Cell:
         return _cell(_means(above, weights) / _means(below, weights))
 
 
-def difference(a: np.ndarray, b: np.ndarray) -> Cell:
-    """mean(a - b) over the same pictures."""
-    return mean(a - b)
-
-
 def correlation(x: np.ndarray, y: np.ndarray) -> float:
     """Pearson's r; NaN when one of them is constant."""
     x, y = x.astype(np.float64) - x.mean(dtype=np.float64), y.astype(np.float64) - y.mean(dtype=np.float64)
