@@ -287,11 +287,12 @@ class Words:
         return latent.with_ws(latent.ws + 0.3)
 
 
-def test_text_edits_are_compared_with_the_change_they_achieved(folder: Path) -> None:
+def test_text_edits_are_compared_with_the_change_they_achieved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompts, "PROMPTS", prompts.PROMPTS[:3])
     bench = make_bench(folder, chunk=3)
     bench.domain.styleclip = Words()
     result = prompts.text(bench, 5)
-    assert len(result["rows"]) == 20 and not result["left out"]
+    assert len(result["rows"]) == 3 and not result["left out"]
     people = held_out_people(10, FIRST_VALIDATION_SEED, validation=True)
     p = people.parameters[:5]
     x0 = portraits.render(p, 32)

@@ -64,12 +64,12 @@ def comes_closer(bench: Bench, edit: str, count: int) -> None:
 
 @pytest.mark.parametrize("edit", [_known(edit, MISSED) for edit in SHORT])
 def test_the_change_of_the_attribute_is_kept(bench: Bench, edit: str) -> None:
-    keeps(bench, edit, 20)
+    keeps(bench, edit, 12)
 
 
 @pytest.mark.parametrize("edit", SHORT)
 def test_the_distance_to_the_exact_answer_falls(bench: Bench, edit: str) -> None:
-    comes_closer(bench, edit, 20)
+    comes_closer(bench, edit, 12)
 
 
 @pytest.mark.soak
