@@ -23,6 +23,7 @@ _ENCODERS = {
     "GradualStyleEncoder": "encoders",
     "SingleStyleCodeEncoder": "encoders",
     "LightEncoder": "light_encoder",
+    "JointEncoder": "joint_encoder",
 }
 _RESTYLE = (
     "ProgressiveBackboneEncoder", "BackboneEncoder", "ResNetProgressiveBackboneEncoder", "ResNetBackboneEncoder",
