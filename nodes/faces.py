@@ -14,7 +14,7 @@ from ._sockets import FACE, given
 
 CATEGORY = "ReGANIE/6 Photos"
 WAYS = ("detector", "points", "aligned")
-FRAMINGS = ("ffhq", "portraits")
+FRAMINGS = ("ffhq", "portraits", "faces")
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,8 @@ def _choice() -> dict[str, Any]:
             {
                 "options": list(FRAMINGS),
                 "default": "ffhq",
-                "tooltip": "How the training pictures were cut: ffhq for generators of real faces, portraits "
-                "for the packaged ones.",
+                "tooltip": "How the training pictures were cut: ffhq for generators trained on FFHQ, portraits "
+                "and faces for the packaged domains of these names.",
             },
         ),
         "smooth": (

@@ -3,8 +3,9 @@
 ``{"format_version": "1", "name": "portraits", "resolution": 64, "generator": "generator.safetensors", "encoder": ...,
 "directions": ..., "dystyle": ..., "styleclip": ..., "rectifier": ..., "examples": ["examples/hat.png", ...],
 "default_rectifier": "own", "inversion_error": {"pictures": "drawn portraits", "count": 500, "p50": .02, "p90": .04,
-"p99": .05}, "sha256": {"generator.safetensors": "<64 hex>", ...}}``; every part may be missing, every name is relative
-to the folder. Files that have a sum are compared with it when they are read. ``default_rectifier`` "carry" prefers
+"p99": .05}, "framing": "ffhq", "sha256": {"generator.safetensors": "<64 hex>", ...}}``; every part may be missing,
+every name is relative to the folder. ``framing`` says how its pictures were cut around a face: a name, or where the
+five points lie. Files that have a sum are compared with it when they are read. ``default_rectifier`` "carry" prefers
 carrying without a network to the domain's own rectifier, where measurements say so.
 """
 
@@ -25,6 +26,7 @@ from .checkpoints.sums import MANIFEST, MAX_MANIFEST, valid_sums
 from .editing import load_editor
 from .editing.protocol import Editor, EditValue, check_owner, describe_controls
 from .errors import CorruptCheckpointError, InputError, NotFoundError, ReganieError, ReganieWarning
+from .faces.framing import FFHQ, Framing, framing_of
 from .inversion.e4e import check_pair
 from .inversion.usual import UsualError
 from .paths import is_file, safe_join
@@ -47,6 +49,7 @@ class Domain:
         name, folder, resolution, examples: from the manifest; examples are existing pictures in the folder.
         default_rectifier: "own" or "carry": what ``rectifier="auto"`` takes where the domain has one of its own.
         usual_error: how large its inversion errors are on pictures of its kind; None: not measured.
+        framing: how its pictures were cut around a face; FFHQ's where the manifest does not say.
     """
 
     generator: nn.Module | None = None
@@ -61,6 +64,7 @@ class Domain:
     examples: list[Path] = field(default_factory=list)
     default_rectifier: str = "own"
     usual_error: UsualError | None = None
+    framing: Framing = FFHQ
 
     def choose_rectifier(self, wanted: str | os.PathLike[str] | nn.Module = "auto") -> nn.Module:
         """The rectifier for this domain's generator.
@@ -188,6 +192,10 @@ def load_manifest(name: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
         raise CorruptCheckpointError(f'{path}: "resolution" must be a number of pixels.')
     if manifest.get("default_rectifier", "own") not in DEFAULT_RECTIFIERS:
         raise CorruptCheckpointError(f'{path}: "default_rectifier" must be one of {", ".join(DEFAULT_RECTIFIERS)}.')
+    try:
+        framing_of(manifest.get("framing", "ffhq"))
+    except InputError as error:
+        raise CorruptCheckpointError(f"{path}: {error}") from error
     if not valid_sums(manifest.get("sha256", {})):
         raise CorruptCheckpointError(f'{path}: "sha256" must be a table of file names and sums of 64 hex digits.')
     for part in PARTS:
@@ -244,6 +252,7 @@ def load_domain(name: str | os.PathLike[str] = "portraits", device: torch.device
     domain = Domain(**parts, name=manifest["name"], folder=folder, examples=examples,
                     default_rectifier=manifest.get("default_rectifier", "own"),
                     usual_error=UsualError.from_dict(manifest.get("inversion_error")),
+                    framing=framing_of(manifest.get("framing", "ffhq")),
                     resolution=getattr(generator, "resolution", manifest.get("resolution")))
     if domain.generator is not None and domain.encoder is not None:
         check_pair(domain.generator, domain.encoder)
