@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
 from ..images import area_downsample
-from .ops import EqualConv2d, EqualLinear
+from .layers import EqualConv2d, EqualLinear
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
-from .ops import EqualLinear, leaky_relu
+from .layers import EqualLinear, GroupedLinear, leaky_relu
 
 KINDS = ("numeric", "binary")
 SOFTNESS = 0.02       # change, in standard deviations, at which an expert counts half when experts are weighed
@@ -59,22 +59,6 @@ class DyStyleConfig:
         sizes = (self.num_ws, self.w_dim, self.reader, self.trunk, self.expert, self.bank, self.attention)
         if min(sizes) < 1 or not min(self.std) > 0 or not all(map(math.isfinite, (*self.mean, *self.std))):
             raise InputError(f"Sizes and deviations must be positive and finite; found {sizes} and {self.std}.")
-
-
-class GroupedLinear(nn.Module):
-    """One linear layer per group, equalised learning rate.  x [B,G,in] -> [B,G,out]."""
-
-    def __init__(self, groups: int, in_features: int, out_features: int, zero: bool = False) -> None:
-        super().__init__()
-        weight = torch.zeros if zero else torch.randn
-        self.weight = nn.Parameter(weight(groups, out_features, in_features))
-        self.bias = nn.Parameter(torch.zeros(groups, out_features))
-        self.gain = 1.0 / math.sqrt(in_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        # [G,B,in] x [G,in,out]: one batched product for all groups.
-        y = torch.bmm(x.transpose(0, 1), self.weight.transpose(1, 2) * self.gain)
-        return y.transpose(0, 1) + self.bias
 
 
 class Experts(nn.Module):

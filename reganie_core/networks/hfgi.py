@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
 from .irse import BottleneckIR, irse_input
-from .ops import EqualConv2d
+from .layers import EqualConv2d, leaky_relu
 
 __all__ = ["HFGI", "HFGIConfig"]
 
@@ -61,7 +61,7 @@ class _Leaky(nn.Module):
     """leaky_relu(x, 0.2) sqrt 2."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, 0.2) * 2**0.5
+        return leaky_relu(x)
 
 
 class ConsultationEncoder(nn.Module):

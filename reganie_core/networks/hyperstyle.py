@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
 from .inputs import fit_images
-from .ops import EqualLinear
+from .layers import EqualLinear
 from .resnet34 import ResNetTrunk
 
 __all__ = ["DEFAULT_LAYERS", "HyperStyle", "HyperStyleConfig", "layer_name"]

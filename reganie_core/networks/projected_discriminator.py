@@ -21,7 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError, MismatchError
 from .attribute_net import ConvTrunk
-from .ops import EqualConv2d, leaky_relu
+from .layers import EqualConv2d, leaky_relu
 
 __all__ = ["ProjectedDiscriminator", "ProjectedDiscriminatorConfig"]
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
-from .ops import SQRT2, EqualLinear, Fir, FirUpsample, leaky
+from .layers import SQRT2, EqualLinear, Fir, FirUpsample, leaky
 from .precision import activation_dtype
 from .sharing import once, sharing
 from .winograd import as_kernel, conv3x3
@@ -132,7 +132,7 @@ class MappingNetwork(nn.Module):
 
 
 def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, up: Fir | None = None) -> Tensor:
-    """Demodulated 3x3 convolution and bias, times the activation's gain sqrt(2) (see :func:`ops.activate`).
+    """Demodulated 3x3 convolution and bias, times the activation's gain sqrt(2) (see `layers`).
 
     x [B,I,H,W], raw weight [O,I,3,3], style [B,I]; `up` is the blur that follows a stride-2 transposed convolution.
     y = d * conv(s x), d = rsqrt(sum_ik (s_i w_oik)^2 + 1e-8), with w scaled by 1/sqrt(fan_in).
