@@ -57,7 +57,7 @@ class EditNode:
 
 
 def change(
-    editor: _models.Model, latent: Any, edits: Mapping[str, Any], generator: _models.Model | None = None, **more: Any
+    editor: Any, latent: Any, edits: Mapping[str, Any], generator: _models.Model | None = None, **more: Any
 ) -> Any:
     """The edited latent on the device for results; no edits give the same latent back.
 

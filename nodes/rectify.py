@@ -176,7 +176,7 @@ class Rectify:
         edited: Tensor,
         delta: rc.Delta,
         strength: float = 1.0,
-        output: str = "photo",
+        output: rc.rectification.Output = "photo",
         rectifier: _models.Model | None = None,
         rectifier_name: str = _rectifiers.AUTO,
         unique_id: str | None = None,

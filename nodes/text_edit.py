@@ -74,7 +74,7 @@ class StyleCLIPEdit(_editors.EditNode):
         neutral: str = "",
         strength: float = 1.5,
         threshold: float = OWN,
-        editor: _models.Model | None = None,
+        editor: Any = None,
         editor_name: str = _choices.PACKAGED,
         inversion: Tensor | None = None,
     ) -> tuple[Any, Tensor]:

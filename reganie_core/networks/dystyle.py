@@ -98,6 +98,11 @@ class DyStyle(nn.Module):
         super().__init__()
         self.config = config
         count, width = len(config.names), config.num_ws * config.w_dim
+        self.center: Tensor
+        self.spread: Tensor
+        self.binary: Tensor
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("center", torch.zeros(config.w_dim))
         self.register_buffer("spread", torch.ones(1))
         binary = torch.tensor([kind == "binary" for kind in config.kinds])

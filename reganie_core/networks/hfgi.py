@@ -132,7 +132,7 @@ class HFGI(nn.Module):
     def start_at_identity(self) -> None:
         """Last layers to zero: an untrained network injects nothing (training starts from the plain inversion)."""
         for head in (self.residue.condition_scale3, self.residue.condition_shift3):
-            nn.init.zeros_(head[-1].weight)
+            nn.init.zeros_(next(head[-1].parameters()))
 
     def small(self, pictures: Tensor) -> Tensor:
         """``[B,3,H,W]`` clamped, at the networks' size: bilinear without antialiasing, as the method defines it."""

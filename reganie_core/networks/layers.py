@@ -73,6 +73,8 @@ class Fir(nn.Module):
     `pad` is (before, after) on both axes. The buffer is not part of the state dict.
     """
 
+    taps: Tensor
+
     def __init__(self, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> None:
         super().__init__()
         self.pad, self.stride = pad, stride
@@ -97,6 +99,8 @@ class Fir(nn.Module):
 
 class FirUpsample(nn.Module):
     """Doubles height and width: zero insertion, FIR with gain 4, padding (2, 1), as one transposed convolution."""
+
+    taps: Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -73,6 +73,7 @@ class ResidualDown(nn.Module):
         self.conv2 = EqualConv2d(in_channels, out_channels, 3, stride=2, padding=0, activation=True, gain=1.0)
         self.skip = EqualConv2d(in_channels, out_channels, 1, bias=False, gain=1.0 / math.sqrt(2.0))
         taps = torch.tensor([1.0, 2.0, 1.0]) / 4.0
+        self.kernel: Tensor
         self.register_buffer("kernel", torch.outer(taps, taps)[None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
