@@ -229,8 +229,8 @@ def load(kind: str, name: str, **options: Any) -> _models.Model:
 
 def chosen(node: Any, kind: str, wire: Any, name: str) -> _models.Model:
     """What is connected, else the file of that name; ``node`` keeps it, so that the next run need not load it again."""
-    node.kept = given(wire, kind) if wire is not None else load(kind, name)
-    return node.kept
+    node.model = given(wire, kind) if wire is not None else load(kind, name)
+    return node.model
 
 
 def state(kind: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The types on the wires. One socket type per kind, all our own, so foreign wiring is refused before anything runs."""
+"""The types on the wires. One socket type per kind, all our own, so wires of other packs are refused before anything runs."""
 
 from __future__ import annotations
 

@@ -116,8 +116,8 @@ class AlignFace:
         options: dict[str, Any] = {"which": which, "framing": framing, "missing": missing, "aligned": find == "aligned"}
         known = _points(points, len(pictures)) if find == "points" else None
         if find == "detector":
-            self.kept = _models.load("detector", _choices.detector_path(detector_name), detector_name)
-            options["detector"] = self.kept.value
+            self.model = _models.load("detector", _choices.detector_path(detector_name), detector_name)
+            options["detector"] = self.model.value
         progress, crops, faces, found, reasons = _host.Progress(len(pictures)), [], [], [], []
         for index in range(len(pictures)):
             if known is not None:

@@ -181,7 +181,7 @@ class Rectify:
         rectifier_name: str = _rectifiers.AUTO,
         unique_id: str | None = None,
     ) -> tuple[Tensor, Tensor]:
-        rectifier = self.kept = _rectifiers.chosen(rectifier, rectifier_name, delta)
+        rectifier = self.model = _rectifiers.chosen(rectifier, rectifier_name, delta)
         pictures = rc.images.from_comfy(edited, "edited picture")
         repeats = rc.rectification.repeats_of(pictures, delta)
         size = max(pictures.shape[-1], delta.image.shape[-1], rectifier.value.resolution or 0)

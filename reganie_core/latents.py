@@ -187,9 +187,9 @@ def blend(first: Latent, second: Latent, amount: float, layers: Sequence[int] | 
     joined = concatenate([first, second])  # checks that they fit, and fills missing parts with zeros
     ws = torch.lerp(joined.ws[:size], joined.ws[size:], float(amount))
     if layers is not None:
-        kept = torch.ones(ws.shape[1], dtype=torch.bool, device=ws.device)
-        kept[list(layers)] = False
-        ws = torch.where(kept[:, None], joined.ws[:size], ws)
+        unchanged = torch.ones(ws.shape[1], dtype=torch.bool, device=ws.device)
+        unchanged[list(layers)] = False
+        ws = torch.where(unchanged[:, None], joined.ws[:size], ws)
     mixed = joined._map(lambda tensor: torch.lerp(tensor[:size], tensor[size:], float(amount)))
     return replace(mixed, ws=ws)
 
@@ -204,7 +204,7 @@ def synthesize(generator: Generator, latent: Latent, noise: str = "const", chunk
 
 
 def render(generator: Generator, latent: Latent, noise: str = "const", chunk: int = 8) -> Tensor:
-    """:func:`synthesize` without the clamp: what iterative inversions look at."""
+    """:func:`synthesize` without the clamp: what iterative inversions measure."""
     latent.check(generator)
     size = 1 if latent.changes else max(1, chunk)  # changed parameters belong to one image
     parts = [_render_part(generator, latent[i : i + size], noise) for i in range(0, latent.batch, size)]

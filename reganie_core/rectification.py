@@ -181,7 +181,7 @@ def name_of(rectifier: nn.Module) -> str:
 def _check_generator(rectifier: nn.Module, delta: Delta) -> None:
     """Raise :class:`MismatchError` when the rectifier is known to be another generator's; silent where unknown."""
     check_generator(rectifier, delta.generator, f"rectifier {name_of(rectifier)} of {rectifier.resolution} pixels",
-                    "Choose auto or carry, or a rectifier trained for this generator.")
+                    "To go on, choose auto or carry, or a rectifier trained for this generator.")
 
 
 def _chunk(rectifier: nn.Module, pictures: Tensor) -> int:

@@ -67,7 +67,7 @@ def load_encoder(
 
     Args:
         encoder_type: "e4e", "psp" or "psp-w" (or "Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder"),
-            for foreign files that do not say which of them they hold.
+            for public files that do not say which of them they hold.
     """
     return _load(path, "encoder", device, encoder_type)
 
@@ -146,7 +146,7 @@ def is_ours(source: Source) -> bool:
 
 
 def choose(source: Source, kind: str | None, encoder_type: str | None = None) -> Part:
-    """The part of a foreign file that is of the wanted kind (None: the main one)."""
+    """The part of a public file that is of the wanted kind (None: the main one)."""
     parts = recognise(source, encoder_type)
     if not parts:
         explain_unknown(source)
@@ -197,7 +197,7 @@ def describe_source(source: Source) -> tuple[str, dict[str, Any], dict[str, Any]
 
 
 def provenance_of(source: Source, part: Part) -> dict[str, Any]:
-    """Where the weights of a foreign file come from; only the file's name, never the path of anybody's machine."""
+    """Where the weights of a public file come from; only the file's name, never the path of anybody's machine."""
     return {"source": source.name, "dialect": part.dialect, "container": source.container,
             "notes": [*part.notes, *part.cautions]}
 

@@ -42,7 +42,7 @@ def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach()
-        digest.update(f"{name}\0{tuple(tensor.shape)}\0".encode("utf-8", "surrogatepass"))  # of a foreign pickle
+        digest.update(f"{name}\0{tuple(tensor.shape)}\0".encode("utf-8", "surrogatepass"))  # of a public pickle
         flat = tensor.to(device="cpu", dtype=torch.float32).contiguous().reshape(-1)
         if flat.numel():
             digest.update(flat.numpy().data)

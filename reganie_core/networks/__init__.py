@@ -55,7 +55,7 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
     name = fields.pop("type", None)
     cls, config_cls = network_class(kind, name), config_class(kind, name)
     if kind == "rectifier":
-        fields.setdefault("output", "residual")  # what files meant that do not say
+        fields.setdefault("output", "residual")  # the default of older files
     known = {f.name for f in dataclasses.fields(config_cls)}
     unknown = sorted(str(key)[:60] for key in fields if key not in known)
     if unknown:

@@ -168,9 +168,9 @@ class DyStyle(nn.Module):
         return torch.where(active.any(dim=1)[:, None, None], ws + offset.to(ws.dtype), ws)
 
     def condition(self, step: Tensor, current: Tensor) -> Tensor:
-        """What each expert is told [B,K,4]: change, present value and target, standardised, and 1.
+        """The condition of each expert [B,K,4]: change, present value and target, standardised, and 1.
 
-        A binary attribute is told only whether it goes on or off, so its path from "as it is" is a straight line.
+        The condition of a binary attribute says only whether it goes on or off, so its path from "as it is" is a straight line.
         """
         now = torch.where(self.binary, 2.0 * current - 1.0, (current - self.mean) / self.std)
         asked = torch.where(self.binary, step.sign(), step)

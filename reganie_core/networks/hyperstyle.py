@@ -162,7 +162,7 @@ class HyperStyle(ResNetTrunk):
 
     @property
     def input_resolution(self) -> int:
-        """Size of what it looks at."""
+        """Size of its input."""
         return self.config.input_resolution
 
     def deltas(self, x: Tensor) -> dict[int, Tensor]:

@@ -78,7 +78,7 @@ class LightEncoder(nn.Module):
     """
 
     latent_avg: Tensor
-    in_channels = 3  # subclasses look at several pictures at once
+    in_channels = 3  # subclasses take several pictures at once
 
     def __init__(self, config: LightEncoderConfig) -> None:
         super().__init__()

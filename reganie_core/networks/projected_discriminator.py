@@ -80,7 +80,7 @@ class ProjectedDiscriminator(nn.Module):
         super().__init__()
         channels = trunk.map_channels
         if len(config.widths) != len(channels):
-            raise InputError(f"The network that a projected discriminator looks through has {len(channels)} feature "
+            raise InputError(f"The feature network of a projected discriminator has {len(channels)} feature "
                              f"maps; give as many widths, found {len(config.widths)}.")
         if config.resolution % 2 ** len(channels) or config.resolution < 2 ** (len(channels) + 1):
             raise InputError(f"{config.resolution} px are too few for a network that halves them {len(channels)-1} "

@@ -240,7 +240,7 @@ class SynthesisNetwork(nn.Module):
         styles_of_all = styles
         if level >= len(self.blocks):
             return rgb
-        # Large maps gain nothing from company: one at a time they stay in the cache, and memory does not grow.
+        # Large maps gain nothing from a batch: one at a time they stay in the cache, and memory does not grow.
         return self._each(batch, lambda row: self._run(
             level, len(self.blocks), x[row], rgb[row], [s[row] for s in styles_of_all], noise,
             _rows(generator, row),
@@ -259,7 +259,7 @@ class SynthesisNetwork(nn.Module):
     def _first_alone(self, batch: int, device: torch.device) -> int:
         """The block from which on a batch goes picture by picture (on a CPU without gradients), else their number.
 
-        In bfloat16 the first: there another order of sums is 1e-2 of a picture, and none may depend on its company.
+        In bfloat16 the first: there another order of sums is 1e-2 of a picture, and no picture may depend on the batch.
         """
         if batch < 2 or device.type != "cpu" or torch.is_grad_enabled():
             return len(self.blocks)
