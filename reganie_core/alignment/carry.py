@@ -31,13 +31,14 @@ from .flow import estimate_flow, gaussian, warp
 __all__ = ["Carried", "Carry"]
 
 WORKING = 128          # pixels: the decisions are made at this size or below
-SEEN, SEEN_SCALE = 4.5, 0.3    # px, |dX|: an inversion that misses by more than the scale has not seen what is there
+SEEN, SEEN_SCALE = 9.0, 0.3    # px, |dX|: an inversion that misses by more than the scale has not seen what is there
 USUAL = 2.5            # a picture whose inversion misses everywhere is measured against what is usual in it
 SMALL, SMALL_SCALE = 1.5, 0.05  # px, |D|: changes below the scale are what editors change by the way
-EDGE, BLUR = 4.0, 2.5  # px: an edge is what differs from its surroundings of this width, averaged over the second
-REPAINTED = 0.1        # |D| of edges at which half of the edit is taken
+EDGE, BLUR = 12.0, 2.5  # px: an edge is what differs from its surroundings of this width, averaged over the second
+REPAINTED = 0.05       # |D| of edges at which half of the edit is taken
 GROWN, SOFT = 2, 2.0   # px: a repainted place reaches a little further, with a soft rim
-COLOURS = 2.0          # px: what is wider than this in the carried difference are the photo's colours
+REPAINT_TRUST = 4      # power of what the inversion had seen: nothing is repainted over what it had not
+COLOURS = 4.0          # px: what is wider than this in the carried difference are the photo's colours
 DETAIL, DOUBT_SCALE = 2.0, 0.004  # px, |D| times contrast: a change over detail of the photo may well be misplaced
 
 
@@ -136,7 +137,7 @@ def decide(edited: Tensor, inversion: Tensor, delta: Tensor) -> Decisions:
     edges = gaussian(edges.abs().mean(1, keepdim=True), BLUR * unit)
     grown = max(1, round(GROWN * unit))
     repainted = F.max_pool2d((edges / REPAINTED - 0.5).clamp(0, 1), 2 * grown + 1, 1, grown)
-    repainted = gaussian(repainted, SOFT * unit) * seen**1.5
+    repainted = gaussian(repainted, SOFT * unit) * seen**REPAINT_TRUST
 
     photo = warp(x_hat + lost, flow)
     detail = gaussian((photo - gaussian(photo, DETAIL * unit)).abs().mean(1, keepdim=True), SMALL * unit)

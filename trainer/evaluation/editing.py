@@ -14,6 +14,7 @@ from reganie_core import portraits
 from reganie_core.alignment import Carry, trivial_rows
 from reganie_core.alignment.trivial import PASTED, PLAIN, WARPED
 from reganie_core.editing.protocol import edit_latent
+from reganie_core.images import area_downsample
 from reganie_core.latents import Latent
 from reganie_core.metrics import changed_region, l2, masked_l2
 from reganie_core.rectification import rectify
@@ -93,6 +94,9 @@ def measure(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, np.nd
                        PERCEPTUAL: bench.distance(picture, exact)}
             if bench.photo:
                 columns[SHARP] = sharpness(picture) / sharpness(exact)
+                own = bench.domain.generator.resolution
+                small, answer, at = (area_downsample(x, own) for x in (picture, exact, region))
+                columns[f"{CHANGED}, at {own} px"] = masked_l2(small, answer, at)
             if exact_identity is not None:
                 own_identity = bench.embed(picture)
                 columns[IDENTITY] = (own_identity * exact_identity).sum(1)
