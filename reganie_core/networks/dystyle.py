@@ -170,7 +170,7 @@ class DyStyle(nn.Module):
     def condition(self, step: Tensor, current: Tensor) -> Tensor:
         """The condition of each expert [B,K,4]: change, present value and target, standardised, and 1.
 
-        The condition of a binary attribute says only whether it goes on or off, so its path from "as it is" is a straight line.
+        For a binary attribute it says only whether it goes on or off, so the path from "as it is" is a straight line.
         """
         now = torch.where(self.binary, 2.0 * current - 1.0, (current - self.mean) / self.std)
         asked = torch.where(self.binary, step.sign(), step)
