@@ -1,4 +1,4 @@
-"""The types on the wires. One socket type per kind, all our own, so wires of other packs are refused before anything runs."""
+"""The types on the wires. One socket type per kind, all our own, so wires of other packs are refused at once."""
 
 from __future__ import annotations
 

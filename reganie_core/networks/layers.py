@@ -5,7 +5,7 @@ Weights are kept as the public checkpoints keep them: unit-variance "raw" tensor
 or float16; a weight is cast to the dtype of the activation where it is used, so parameters and optimiser state stay
 float32. Linear layers are small and compute in the dtype of their own weight.
 
-The activation's gain sqrt(2) goes into weight and bias: lrelu(c y) = c lrelu(y) for c > 0, which saves a pass over the
+The gain sqrt(2) of a convolution's activation goes into weight and bias: lrelu(c y) = c lrelu(y) for c > 0, which saves a pass over the
 picture.
 """
 
@@ -129,15 +129,14 @@ class EqualLinear(nn.Module):
     """Linear layer with equalised learning rate.
 
     y = x (W * lr_multiplier / sqrt(in))^T + b * lr_multiplier, then leaky ReLU * sqrt(2) if `activation`.
-    The stored weight has standard deviation `init` / lr_multiplier at initialisation.
+    The stored weight has standard deviation `init` / lr_multiplier at initialisation. `gain` multiplies weight and bias.
     """
 
     def __init__(self, in_features: int, out_features: int, *, init: float = 1.0, bias_init: float = 0.0,
-                 lr_multiplier: float = 1.0, activation: bool = False) -> None:
+                 lr_multiplier: float = 1.0, gain: float = 1.0, activation: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_features, in_features) * (init / lr_multiplier))
         self.bias = nn.Parameter(torch.full((out_features,), float(bias_init)))
-        gain = SQRT2 if activation else 1.0
         self.weight_gain = gain * lr_multiplier / math.sqrt(in_features)
         self.bias_gain = gain * lr_multiplier
         self.activation = activation
@@ -146,7 +145,7 @@ class EqualLinear(nn.Module):
         """``[...,in]`` to ``[...,out]`` in the weight's dtype."""
         bias = self.bias if self.bias_gain == 1.0 else self.bias * self.bias_gain
         x = F.linear(x.to(self.weight.dtype), self.weight * self.weight_gain, bias)
-        return leaky(x) if self.activation else x
+        return leaky_relu(x) if self.activation else x
 
 
 class GroupedLinear(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .inputs import fit_images
-from .layers import EqualConv2d, EqualLinear
+from .layers import SQRT2, EqualConv2d, EqualLinear, leaky
 from .rectifier_encoders import ResidualDown
 
 __all__ = ["LightEncoder", "LightEncoderConfig"]
@@ -62,11 +62,11 @@ class Tap(nn.Module):
         blocks: list[nn.Module] = [EqualConv2d(in_channels, channels, 1, activation=True)]
         blocks += [ResidualDown(channels, channels) for _ in range(halvings)]
         self.blocks = nn.Sequential(*blocks)
-        self.linear = EqualLinear(channels * TAP_SIZE * TAP_SIZE, features, activation=True)
+        self.linear = EqualLinear(channels * TAP_SIZE * TAP_SIZE, features, gain=SQRT2)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B,in,s,s]`` to ``[B,features]`` in the weights' dtype."""
-        return self.linear(self.blocks(x).flatten(1))
+        return leaky(self.linear(self.blocks(x).flatten(1)))
 
 
 class LightEncoder(nn.Module):
