@@ -129,7 +129,7 @@ class EqualLinear(nn.Module):
     """Linear layer with equalised learning rate.
 
     y = x (W * lr_multiplier / sqrt(in))^T + b * lr_multiplier, then leaky ReLU * sqrt(2) if `activation`.
-    The stored weight has standard deviation `init` / lr_multiplier at initialisation. `gain` multiplies weight and bias.
+    The stored weight has standard deviation `init` / lr_multiplier at initialisation; `gain` multiplies both at use.
     """
 
     def __init__(self, in_features: int, out_features: int, *, init: float = 1.0, bias_init: float = 0.0,
