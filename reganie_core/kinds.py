@@ -51,7 +51,8 @@ KINDS: dict[str, Kind] = {
     # A file with a generator and an encoder is one file: it lies in either folder.
     "encoder": Kind("load_encoder",
                     _several(("Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder"), "encoders",
-                             "StyleEncoderConfig") | _one("LightEncoder", "light_encoder"),
+                             "StyleEncoderConfig")
+                    | _one("LightEncoder", "light_encoder") | _one("JointEncoder", "joint_encoder"),
                     "REGANIE_ENCODER", "Load e4e Encoder", (REGANIE, STYLEGAN), in_domain=True, inverts=True),
     "dystyle": Kind("load_editor", _one("DyStyle", "dystyle"), "REGANIE_DYSTYLE", "Load DyStyle", in_domain=True),
     "styleclip": Kind("load_editor", {name: ("mapper", f"{name}Config") for name in

@@ -18,47 +18,10 @@ from ..kinds import KINDS, of_network
 
 __all__ = ["build", "config_class", "describe", "network_class"]
 
-<<<<<<< HEAD
 def _look_up(kind: str, name: object) -> tuple[Any, str, str]:
     """Module, class and config class of a type of network."""
     known = KINDS[kind].networks if kind in KINDS else {}
     if not known:
-=======
-# kind of file -> type name -> module of this package; the config class is the type name + "Config".
-_ENCODERS = {
-    "Encoder4Editing": "encoders",
-    "GradualStyleEncoder": "encoders",
-    "SingleStyleCodeEncoder": "encoders",
-    "LightEncoder": "light_encoder",
-    "JointEncoder": "joint_encoder",
-}
-_RESTYLE = (
-    "ProgressiveBackboneEncoder", "BackboneEncoder", "ResNetProgressiveBackboneEncoder", "ResNetBackboneEncoder",
-    "GradualStyleEncoder", "ResNetGradualStyleEncoder", "LightRestyle",
-)
-_TYPES: dict[str, dict[str, str]] = {
-    "generator": {"Generator": "stylegan2"},
-    "discriminator": {"Discriminator": "discriminator"},
-    "encoder": _ENCODERS,
-    "rectifier": {"Rectifier": "rectifier"},
-    "restyle": dict.fromkeys(_RESTYLE, "restyle"),
-    "hfgi": {"HFGI": "hfgi"},
-    "hyperstyle": {"HyperStyle": "hyperstyle"},
-    "attributes": {"AttributeNet": "attribute_net"},
-    "dystyle": {"DyStyle": "dystyle"},
-    "identity": {"IdentityNet": "identity_net"},
-    "styleclip": dict.fromkeys(("LevelsMapper", "SingleMapper", "StyleSpaceMapper"), "mapper"),
-    "text_image": {"TextImageNet": "text_image"},
-}
-# The IR-SE-50 encoders share one config class.
-_CONFIGS = dict.fromkeys(("Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder"), "StyleEncoderConfig")
-
-
-def _module(kind: str, name: object) -> Any:
-    if kind not in _TYPES:
-        raise UnsupportedCheckpointError(f"No network of kind {str(kind)[:60]!r} is known; known: {', '.join(_TYPES)}.")
-    if not isinstance(name, str) or name not in _TYPES[kind]:
->>>>>>> main
         raise UnsupportedCheckpointError(
             f"No network of kind {str(kind)[:60]!r} is known; known: {', '.join(of_network())}.")
     if not isinstance(name, str) or name not in known:

@@ -5,8 +5,8 @@ Weights are kept as the public checkpoints keep them: unit-variance "raw" tensor
 or float16; a weight is cast to the dtype of the activation where it is used, so parameters and optimiser state stay
 float32. Linear layers are small and compute in the dtype of their own weight.
 
-The gain sqrt(2) of a convolution's activation goes into weight and bias: lrelu(c y) = c lrelu(y) for c > 0, which saves a pass over the
-picture.
+The gain sqrt(2) of a convolution's activation goes into weight and bias: lrelu(c y) = c lrelu(y) for c > 0, which
+saves a pass over the picture.
 """
 
 from __future__ import annotations
