@@ -17,25 +17,26 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from .belonging import check_generator, differ, fingerprint_of, trained_with
 from .checkpoints.sums import MANIFEST, MAX_MANIFEST, valid_sums
 from .editing import load_editor
-from .editing.protocol import Editor, EditValue, check_owner, describe_controls
+from .editing.protocol import Editor, EditValue, describe_controls
 from .errors import CorruptCheckpointError, InputError, NotFoundError, ReganieError, ReganieWarning
 from .faces.framing import FFHQ, Framing, framing_of
 from .inversion.e4e import check_pair
 from .inversion.usual import UsualError
+from .kinds import PARTS
 from .paths import is_file, safe_join
 
 __all__ = ["PARTS", "Domain", "check_provenance", "load_domain", "load_manifest", "packaged_domains"]
 
 MAX_EXAMPLES = 256
 DEFAULT_RECTIFIERS = ("own", "carry")
-PARTS: tuple[str, ...] = ("generator", "encoder", "dystyle", "styleclip", "directions", "rectifier")
 PACKAGED = {"portraits": Path(__file__).resolve().parent / "portraits" / "weights"}
 
 
@@ -85,7 +86,7 @@ class Domain:
             wanted = "own" if self.default_rectifier == "own" and self._has_its_own() else "carry"
         if wanted == "own":
             self.require("rectifier")
-            return self.rectifier  # type: ignore[return-value]
+            return cast(nn.Module, self.rectifier)
         from .rectification import load_rectifier
 
         device = "cpu" if self.generator is None else next(self.generator.parameters()).device
@@ -93,10 +94,7 @@ class Domain:
 
     def _has_its_own(self) -> bool:
         """Whether there is a rectifier, and nothing says that it is another generator's."""
-        if self.rectifier is None:
-            return False
-        known = fingerprints_of(self.rectifier).get("generator"), getattr(self.generator, "fingerprint", None)
-        return None in known or known[0] == known[1]
+        return self.rectifier is not None and not differ(trained_with(self.rectifier).get("generator"), self.generator)
 
     @property
     def editors(self) -> dict[str, Editor]:
@@ -259,21 +257,14 @@ def load_domain(name: str | os.PathLike[str] = "portraits", device: torch.device
     if domain.encoder is not None:
         check_provenance(domain.encoder, "encoder", generator=generator)
     for part, editor in domain.editors.items():
-        check_owner(editor, generator, f"{part} editor of the domain {domain.name}")
+        check_generator(editor, generator, f"{part} editor of the domain {domain.name}")
     if domain.rectifier is not None:
         # One rectifier serves several editors; it was trained with one of them.
-        wanted = fingerprints_of(domain.rectifier).get("editor")
-        known = [editor for editor in domain.editors.values() if getattr(editor, "fingerprint", None) == wanted]
+        wanted = trained_with(domain.rectifier).get("editor")
+        known = [editor for editor in domain.editors.values() if fingerprint_of(editor) == wanted]
         editor = next(iter(known or domain.editors.values()), None)
         check_provenance(domain.rectifier, generator=generator, encoder=domain.encoder, editor=editor)
     return domain
-
-
-def fingerprints_of(trained: nn.Module | Editor) -> Mapping[str, Any]:
-    """The fingerprints that a file says its networks had; whatever a file holds in that place, a table."""
-    provenance = getattr(trained, "provenance", None)
-    prints = provenance.get("fingerprints") if isinstance(provenance, Mapping) else None
-    return prints if isinstance(prints, Mapping) else {}
 
 
 def check_provenance(trained: nn.Module | Editor, /, what: str = "rectifier",
@@ -283,12 +274,11 @@ def check_provenance(trained: nn.Module | Editor, /, what: str = "rectifier",
     Compares ``trained.provenance["fingerprints"][name]`` with ``network.fingerprint``; silent where one is unknown.
     The names are generator, encoder and editor.
     """
-    prints = fingerprints_of(trained)
+    prints = trained_with(trained)
     sentences = []
     for name, network in networks.items():
-        wanted = prints.get(name)
-        found = getattr(network, "fingerprint", None)
-        if wanted and found and wanted != found:
+        wanted, found = prints.get(name), fingerprint_of(network)
+        if differ(wanted, found):
             refused = (what, name) == ("rectifier", "generator")
             advice = ("it is refused, and auto carries without it" if refused else
                       "expect weaker results, or use the networks it was trained with")
