@@ -9,7 +9,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 
 help:
 	@echo "make demo   invert, edit and rectify eight pictures the generator has never seen -> out/demo.png"
-	@echo "make test   run the tests, one process for each core        make lint   run ruff"
+	@echo "make test   run the tests, a process for each core       make lint   run ruff and pyright"
 	@echo "make test PYTHON=python3.10 VENV=.venv/3.10   the same on another Python"
 	@echo "make soak   the long tests: full-size networks, kills, fuzzing, bad inputs, memory -> docs/promises.md"
 	@echo "make bench  docs/performance*.md   make clean  remove what these targets made"
@@ -34,6 +34,7 @@ soak: $(STAMP)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
+	$(PY) -m pyright
 
 bench: $(STAMP)
 	$(PY) -m benchmarks

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from reganie_core.networks.encoders import Encoder4Editing
 from reganie_core.networks.irse import BottleneckIRSE
-from reganie_core.networks.modulation import EqualisedConv, GlobalModulation, SpatialModulation, UnitConv
+from reganie_core.networks.layers import EqualConv2d
+from reganie_core.networks.modulation import GlobalModulation, SpatialModulation, UnitConv
 from reganie_core.networks.rectifier import DecoderBlock, Rectifier
 from reganie_core.networks.rectifier_encoders import PictureEncoder, ResidualDown
 from reganie_core.networks.stylegan2 import Generator, SynthesisLayer, ToRGB
@@ -94,12 +95,12 @@ def synthesis(network: Generator, ws: Tensor) -> Tensor:
     return rgb
 
 
-def equalised(conv: EqualisedConv, x: Tensor, gain: float = 1.0) -> Tensor:
+def equalised(conv: EqualConv2d, x: Tensor, gain: float = 1.0) -> Tensor:
     """Equalised convolution, activation, then the gain of a residual sum; gains are not folded."""
     if conv.padding:
         x = F.pad(x, (conv.padding,) * 4, mode="reflect")
     x = F.conv2d(x, conv.weight / math.sqrt(conv.weight[0].numel()), conv.bias, stride=conv.stride)
-    return (F.leaky_relu(x, 0.2) * SQRT2 if conv.activate else x) * gain
+    return (F.leaky_relu(x, 0.2) * SQRT2 if conv.activation else x) * gain
 
 
 def down_block(block: ResidualDown, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,7 @@ from . import _host, _models
 from ._sockets import given
 
 PACKAGED = "portraits (packaged)"
-FOLDER_OF = {
-    "generator": _host.STYLEGAN,
-    "encoder": _host.REGANIE,
-    "dystyle": _host.REGANIE,
-    "styleclip": _host.REGANIE,
-    "directions": _host.REGANIE,
-    "rectifier": _host.REGANIE,
-    "method": _host.REGANIE,
-}
-# A file with a generator and an encoder is one file: it lies in either folder, and both loaders find it.
-ALSO_IN = {"generator": _host.REGANIE, "encoder": _host.STYLEGAN, "method": _host.STYLEGAN}
+METHOD = "hyperstyle"  # stands for every inversion method with a network of its own: their files lie together
 FIRST_DETECTOR = "first found in models/reganie"
 NO_METHOD = "no file chosen"
 TABLES = "fs3.npy"  # a folder that holds it is StyleCLIP's public tables
@@ -70,17 +61,22 @@ def _may_be(folder: str, name: str, kind: str, surely: bool = False) -> bool:
 def files(kind: str) -> list[str]:
     """The packaged portraits first, then the user's files that are, or may be, of this kind.
 
-    Of the other folder's files (``ALSO_IN``) those that surely are.
+    Of the other folder's files (``kinds.KINDS``) those that surely are.
     """
     folders = _host.list_folders(TABLES) if kind == "styleclip" else []
     return list(dict.fromkeys([PACKAGED, *folders, *_names(kind, kind)]))
 
 
+def folders_of(kind: str) -> tuple[str, ...]:
+    """The model folders where files of a kind may lie, the one where they belong first."""
+    return rc.kinds.KINDS[METHOD if kind == "method" else kind].folders
+
+
 def _names(place: str, kind: str) -> list[str]:
     """Names of the files of one kind in the folder of ``place`` and in the other folder that may hold such files."""
-    folder, other = FOLDER_OF[place], ALSO_IN.get(place)
+    folder, *others = folders_of(place)
     names = [name for name in _host.list_files(folder) if _may_be(folder, name, kind)]
-    return names + [name for name in (_host.list_files(other) if other else []) if _may_be(other, name, kind, True)]
+    return names + [name for other in others for name in _host.list_files(other) if _may_be(other, name, kind, True)]
 
 
 def method_files() -> list[str]:
@@ -125,7 +121,7 @@ def load_method(method: str, name: str) -> _models.Model:
 
 def domains() -> list[str]:
     """The packaged domain first, then the folders below models/reganie that hold a domain.json."""
-    return [PACKAGED, *_host.list_domains()]
+    return [PACKAGED, *_host.list_folders(rc.domains.MANIFEST)]
 
 
 def controls(kinds: tuple[str, ...] = ("directions",)) -> list[str]:
@@ -160,8 +156,7 @@ def fingerprints_of(kind: str, name: str) -> dict[str, Any]:
         provenance = (_contents(path_of(kind, name)) or {}).get("provenance")
     except rc.ReganieError:
         return {}
-    prints = provenance.get("fingerprints") if isinstance(provenance, dict) else None
-    return prints if isinstance(prints, dict) else {}
+    return rc.belonging.trained_with(provenance or {})
 
 
 def _controls(config: dict[str, Any]) -> list[rc.Control]:
@@ -212,15 +207,13 @@ def path_of(kind: str, name: str) -> Path:
         if not manifest.get(kind):
             raise rc.errors.NotFoundError(f"The packaged portraits domain has no {kind}; choose a file of your own.")
         return rc.paths.safe_join(folder, manifest[kind])
+    folder, *others = folders_of(kind)
     try:
-        return _host.resolve(FOLDER_OF[kind], name, directory=_is_folder(kind, name))
+        return _host.resolve(folder, name, directory=_is_folder(kind, name))
     except rc.errors.NotFoundError:
-        if kind not in ALSO_IN:
-            raise
-        try:
-            return _host.resolve(ALSO_IN[kind], name)
-        except rc.errors.NotFoundError:
-            pass
+        for other in others:
+            with suppress(rc.errors.NotFoundError):
+                return _host.resolve(other, name)
         raise  # the sentence about the folder where such files belong
 
 
@@ -236,8 +229,8 @@ def load(kind: str, name: str, **options: Any) -> _models.Model:
 
 def chosen(node: Any, kind: str, wire: Any, name: str) -> _models.Model:
     """What is connected, else the file of that name; ``node`` keeps it, so that the next run need not load it again."""
-    node.kept = given(wire, kind) if wire is not None else load(kind, name)
-    return node.kept
+    node.model = given(wire, kind) if wire is not None else load(kind, name)
+    return node.model
 
 
 def state(kind: str, name: str) -> str:
@@ -251,11 +244,11 @@ def state(kind: str, name: str) -> str:
 def problem(kind: str, name: object) -> bool | str:
     """For VALIDATE_INPUTS: True, or one sentence that says what is wrong with a file name and what to do."""
     if not isinstance(name, str):
-        return f"A {kind} is chosen by its file name. {_host.folder_hint(FOLDER_OF[kind])}"
-    extensions = _host.EXTENSIONS[FOLDER_OF[kind]]
+        return f"A {kind} is chosen by its file name. {_host.folder_hint(folders_of(kind)[0])}"
+    extensions = _host.EXTENSIONS[folders_of(kind)[0]]
     if name != PACKAGED and not _is_folder(kind, name) and Path(name).suffix.lower() not in extensions:
         return f"{name[:120]!r} is not a {kind} file: accepted are {', '.join(extensions)}. " + _host.folder_hint(
-            FOLDER_OF[kind]
+            folders_of(kind)[0]
         )
     try:
         path_of(kind, name)
@@ -267,7 +260,7 @@ def problem(kind: str, name: object) -> bool | str:
 def name_problem(kind: str, name: object) -> bool | str:
     """For a name beside an optional socket: only its form. Whether the file exists matters only when it is used."""
     if not isinstance(name, str):
-        return f"A {kind} is chosen by its file name. {_host.folder_hint(FOLDER_OF[kind])}"
+        return f"A {kind} is chosen by its file name. {_host.folder_hint(folders_of(kind)[0])}"
     try:
         if name != PACKAGED:
             rc.paths.check_name(name)

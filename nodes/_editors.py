@@ -57,7 +57,7 @@ class EditNode:
 
 
 def change(
-    editor: _models.Model, latent: Any, edits: Mapping[str, Any], generator: _models.Model | None = None, **more: Any
+    editor: Any, latent: Any, edits: Mapping[str, Any], generator: _models.Model | None = None, **more: Any
 ) -> Any:
     """The edited latent on the device for results; no edits give the same latent back.
 
@@ -96,7 +96,7 @@ def picture(generator: _models.Model, latent: Any, show: bool = False) -> tuple[
 def of_sliders(node: Any, wire: Any, name: str, control: str) -> _models.Model:
     """The editor with values for controls that is connected, else the one a name from the list means."""
     if wire is not None:
-        node.kept = given(wire, *_choices.SLIDER_EDITORS)
+        node.model = given(wire, *_choices.SLIDER_EDITORS)
     else:
-        node.kept = _choices.load(_choices.kind_of_editor(name, control), name)
-    return node.kept
+        node.model = _choices.load(_choices.kind_of_editor(name, control), name)
+    return node.model

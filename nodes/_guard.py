@@ -69,8 +69,8 @@ def _list(cls: type) -> Iterator[tuple[str, str, dict[str, Any], bool]]:
     for group in ("required", "optional"):
         for name, (kind, options) in groups.get(group, {}).items():
             beside = kind == "COMBO" and (name in own or isinstance(options["options"], Names))
-            kept = {key: options[key] for key in ("min", "max", "options") if key in options and not beside}
-            yield name, kind, kept, group == "required" and not beside
+            limits = {key: options[key] for key in ("min", "max", "options") if key in options and not beside}
+            yield name, kind, limits, group == "required" and not beside
 
 
 def _shown(value: Any) -> str:

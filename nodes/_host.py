@@ -24,16 +24,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ..reganie_core.batches import pictures_at_once
 from ..reganie_core.errors import NotFoundError
 from ..reganie_core.images import to_pil
+from ..reganie_core.kinds import REGANIE, STYLEGAN
 from ..reganie_core.paths import is_file, placed, safe_join
 
 log = logging.getLogger("ReGANIE")
 Result = TypeVar("Result")
 PREVIEW_SECONDS, PREVIEW_PIXELS = 0.25, 512
 
-STYLEGAN = "stylegan"
-REGANIE = "reganie"
 EXTENSIONS: dict[str, tuple[str, ...]] = {
     STYLEGAN: (".safetensors", ".pkl", ".pt", ".pth"),
     REGANIE: (".safetensors", ".pt", ".pth", ".pkl", ".npy"),
@@ -72,11 +72,6 @@ def list_files(folder: str, extensions: tuple[str, ...] | None = None) -> list[s
 def roots(folder: str) -> list[str]:
     """The places of a registered folder."""
     return list(folder_paths.get_folder_paths(folder))
-
-
-def list_domains() -> list[str]:
-    """Relative names of the folders below ``models/reganie`` that hold a ``domain.json``."""
-    return list_folders("domain.json")
 
 
 def list_folders(holding: str) -> list[str]:
@@ -137,7 +132,7 @@ def list_outputs(folder: str, extensions: tuple[str, ...]) -> list[str]:
     return [path.relative_to(root).as_posix() for path in found]
 
 
-def output_file(folder: str, name: object) -> Path:
+def output_file(folder: str, name: str) -> Path:
     """A file below a folder of the output folder.
 
     Raises:
@@ -228,13 +223,9 @@ class Resident:
         self.module = module.eval().requires_grad_(False)
         for part in self.module.modules():  # a pass of a large network must not have to be waited for
             part.register_forward_pre_hook(_look_for_cancel)
-        self._patcher = comfy.model_patcher.ModelPatcher(
+        self.patcher = comfy.model_patcher.ModelPatcher(
             self.module, load_device=mm.get_torch_device(), offload_device=mm.unet_offload_device()
         )
-
-    @property
-    def patcher(self) -> comfy.model_patcher.ModelPatcher:
-        return self._patcher
 
 
 def to_device(residents: list[Resident], memory: int) -> None:
@@ -257,13 +248,8 @@ def activation_bytes(resolution: int, batch: int) -> int:
 
 # -------------------------------------------------------------------------------------------------- progress, chunks
 def chunk_size(resolution: int) -> int:
-    """How many images go through a network at once: 1 at 1024 pixels, 32 at 128 and below; 1 on a CPU.
-
-    On a CPU pictures would depend on their company in the last bits, as `rc.edit` says of `chunk`, and gain little.
-    """
-    if device().type == "cpu":
-        return 1
-    return max(1, min(32, 4 * 512 * 512 // (resolution * resolution)))
+    """How many images go through a network at once on this device."""
+    return pictures_at_once(resolution, device())
 
 
 class Progress:
@@ -351,9 +337,9 @@ def notice(title: str, text: str) -> None:
 
 def say(node: str | None, text: str) -> None:
     """A line of text on a node itself, on hosts that can show one."""
-    host = getattr(server.PromptServer, "instance", None)
-    if node is not None and hasattr(host, "send_progress_text"):
-        host.send_progress_text(text, node)
+    send = getattr(getattr(server.PromptServer, "instance", None), "send_progress_text", None)
+    if node is not None and send is not None:
+        send(text, node)
 
 
 # ------------------------------------------------------------------------------------------------- other packs, routes

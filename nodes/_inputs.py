@@ -18,7 +18,7 @@ class Names(list):
     input that VALIDATE_INPUTS takes instead shares one sentence with all the others there.
     """
 
-    def __contains__(self, name: object) -> bool:
+    def __contains__(self, name: Any) -> bool:
         try:
             return super().__contains__(name) or bool(rc.paths.check_name(name))
         except rc.ReganieError:

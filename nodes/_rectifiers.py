@@ -21,7 +21,7 @@ def names() -> list[str]:
 def carry() -> _models.Model:
     """Carrying without a network, as a wire carries rectifiers."""
     value = rc.load_rectifier(CARRY)
-    return _models.Model("rectifier", value.label, value)
+    return _models.Model("rectifier", rc.rectification.name_of(value), value)
 
 
 def chosen(wire: Any, name: str, delta: rc.Delta) -> _models.Model:

@@ -1,4 +1,4 @@
-"""The types on the wires. One socket type per kind, all our own, so foreign wiring is refused before anything runs."""
+"""The types on the wires. One socket type per kind, all our own, so wires of other packs are refused at once."""
 
 from __future__ import annotations
 
@@ -6,27 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..reganie_core.errors import MismatchError, NotFoundError
+from ..reganie_core.kinds import KINDS, PARTS
 
-GENERATOR = "REGANIE_GENERATOR"
-ENCODER = "REGANIE_ENCODER"
-DYSTYLE = "REGANIE_DYSTYLE"
-STYLECLIP = "REGANIE_STYLECLIP"
-DIRECTIONS = "REGANIE_DIRECTIONS"
-RECTIFIER = "REGANIE_RECTIFIER"
+GENERATOR, ENCODER, DYSTYLE, STYLECLIP, DIRECTIONS, RECTIFIER = (str(KINDS[part].socket) for part in PARTS)
 LATENT = "REGANIE_LATENT"
 DELTA = "REGANIE_DELTA"  # a reganie_core.Delta
 FACE = "REGANIE_FACE"
 SLIDER_EDITOR = f"{DYSTYLE},{DIRECTIONS}"  # ComfyUI connects either
-
-LOADER_OF = {  # as the page names them
-    "generator": "Load StyleGAN",
-    "encoder": "Load e4e Encoder",
-    "dystyle": "Load DyStyle",
-    "styleclip": "Load StyleCLIP",
-    "directions": "Load Directions",
-    "rectifier": "Load Rectifier",
-}
-
 
 @dataclass(frozen=True)
 class Missing:
@@ -37,7 +23,7 @@ class Missing:
 
     def error(self) -> NotFoundError:
         """The sentence for the node that needed it."""
-        loader = LOADER_OF.get(self.kind)
+        loader = KINDS[self.kind].node
         advice = f"use {loader} for this input, or a domain that has one" if loader else "use a domain that has one"
         return NotFoundError(f"The domain {self.domain!r} has no {self.kind}; {advice}.")
 

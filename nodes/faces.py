@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from ._sockets import FACE, given
 
 CATEGORY = "ReGANIE/6 Photos"
 WAYS = ("detector", "points", "aligned")
-FRAMINGS = ("ffhq", "portraits")
+FRAMINGS = ("ffhq", "portraits", "faces")
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class AlignFace:
         options: dict[str, Any] = {"which": which, "framing": framing, "missing": missing, "aligned": find == "aligned"}
         known = _points(points, len(pictures)) if find == "points" else None
         if find == "detector":
-            self.kept = _models.load("detector", _choices.detector_path(detector_name), detector_name)
-            options["detector"] = self.kept.value
+            self.model = _models.load("detector", _choices.detector_path(detector_name), detector_name)
+            options["detector"] = self.model.value
         progress, crops, faces, found, reasons = _host.Progress(len(pictures)), [], [], [], []
         for index in range(len(pictures)):
             if known is not None:
@@ -164,8 +164,8 @@ def _choice() -> dict[str, Any]:
             {
                 "options": list(FRAMINGS),
                 "default": "ffhq",
-                "tooltip": "How the training pictures were cut: ffhq for generators of real faces, portraits "
-                "for the packaged ones.",
+                "tooltip": "How the training pictures were cut: ffhq for generators trained on FFHQ, portraits "
+                "and faces for the packaged domains of these names.",
             },
         ),
         "smooth": (
@@ -328,7 +328,7 @@ class PasteFace:
                     reference=None if plain is None else plain[rows].to(own.device),
                 )
                 weight = pasted.mask[:, 0]
-                changed = rc.images.to_comfy(pasted.photos).to(own)
+                changed = rc.images.to_comfy(cast(Tensor, pasted.photos)).to(own)
                 # Through [-1,1] and back is not exact, so what is untouched comes from the photo itself.
                 colours = torch.where(weight[..., None] > 0, changed, colours.expand_as(changed))
             else:

@@ -84,7 +84,7 @@ class E4EInvert:
         image: Tensor,
         encoder: _models.Model | None = None,
         encoder_name: str = _choices.PACKAGED,
-        fit: str = "error",
+        fit: rc.images.Fit = "error",
     ) -> tuple[Any, Tensor, Tensor]:
         generator = given(generator, "generator")
         encoder = _choices.chosen(self, "encoder", encoder, encoder_name)

@@ -135,7 +135,7 @@ class InvertImage:
 
 
 @contextmanager
-def _latest(generator: torch.nn.Module) -> Iterator[Callable[[], Tensor | None]]:
+def _latest(generator: Any) -> Iterator[Callable[[], Tensor | None]]:
     """While a method runs: what its generator drew last, as ``[H,W,3]`` in [0,1], to be shown on the node."""
     last: list[Tensor] = []
 

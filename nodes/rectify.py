@@ -176,12 +176,12 @@ class Rectify:
         edited: Tensor,
         delta: rc.Delta,
         strength: float = 1.0,
-        output: str = "photo",
+        output: rc.rectification.Output = "photo",
         rectifier: _models.Model | None = None,
         rectifier_name: str = _rectifiers.AUTO,
         unique_id: str | None = None,
     ) -> tuple[Tensor, Tensor]:
-        rectifier = self.kept = _rectifiers.chosen(rectifier, rectifier_name, delta)
+        rectifier = self.model = _rectifiers.chosen(rectifier, rectifier_name, delta)
         pictures = rc.images.from_comfy(edited, "edited picture")
         repeats = rc.rectification.repeats_of(pictures, delta)
         size = max(pictures.shape[-1], delta.image.shape[-1], rectifier.value.resolution or 0)

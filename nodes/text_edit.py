@@ -74,7 +74,7 @@ class StyleCLIPEdit(_editors.EditNode):
         neutral: str = "",
         strength: float = 1.5,
         threshold: float = OWN,
-        editor: _models.Model | None = None,
+        editor: Any = None,
         editor_name: str = _choices.PACKAGED,
         inversion: Tensor | None = None,
     ) -> tuple[Any, Tensor]:
@@ -87,7 +87,7 @@ class StyleCLIPEdit(_editors.EditNode):
 
 
 def _edits(controls: Any, target: str, neutral: str, strength: float, threshold: float | None) -> dict[str, Any]:
-    """The text for an editor that reads texts; for one with trained texts the control that is meant."""
+    """The text for an editor that reads texts; for one with trained texts the matching control."""
     for control in controls:
         if control.kind == "text":
             return {control.name: rc.editing.TextEdit(target, neutral, strength, threshold)}

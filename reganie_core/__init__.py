@@ -6,7 +6,22 @@ The names below load on first use, so that importing the package costs nothing a
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names for editors and type checkers; a test compares the two lists
+    from . import (
+        algorithm1, alignment, batches, belonging, checkpoints, delta, domains, editing, errors, faces, images,
+        inversion, kinds, latents, metrics, networks, paths, pipeline, portraits, rectification, sheets, text,
+    )
+    from .checkpoints import convert, inspect, load_discriminator, load_encoder, load_generator
+    from .delta import Delta
+    from .domains import Domain, load_domain
+    from .editing import Control, Target, TextEdit, format_edits, load_editor, parse_edits
+    from .errors import ReganieError, ReganieWarning
+    from .inversion import load_inverter
+    from .latents import Latent
+    from .pipeline import EditResult, edit, invert
+    from .rectification import load_rectifier, rectify
 
 __version__ = "0.2.0"
 
@@ -36,12 +51,13 @@ _NAMES = {
     "ReganieWarning": "errors",
 }
 _MODULES = frozenset({
-    "algorithm1", "alignment", "checkpoints", "delta", "domains", "editing", "errors", "faces", "images", "inversion",
-    "latents", "metrics", "networks",
-    "paths", "pipeline", "portraits", "rectification", "sheets", "text",
+    "algorithm1", "alignment", "batches", "belonging", "checkpoints", "delta", "domains", "editing", "errors",
+    "faces", "images", "inversion", "kinds", "latents", "metrics", "networks", "paths", "pipeline", "portraits",
+    "rectification", "sheets", "text",
 })
 
 __all__ = [*_NAMES, "portraits", "__version__"]  # noqa: PLE0604 - literal names, held in one table
+
 
 def __getattr__(name: str) -> Any:
     """Import what is asked for (PEP 562)."""

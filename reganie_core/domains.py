@@ -3,8 +3,9 @@
 ``{"format_version": "1", "name": "portraits", "resolution": 64, "generator": "generator.safetensors", "encoder": ...,
 "directions": ..., "dystyle": ..., "styleclip": ..., "rectifier": ..., "examples": ["examples/hat.png", ...],
 "default_rectifier": "own", "inversion_error": {"pictures": "drawn portraits", "count": 500, "p50": .02, "p90": .04,
-"p99": .05}, "sha256": {"generator.safetensors": "<64 hex>", ...}}``; every part may be missing, every name is relative
-to the folder. Files that have a sum are compared with it when they are read. ``default_rectifier`` "carry" prefers
+"p99": .05}, "framing": "ffhq", "sha256": {"generator.safetensors": "<64 hex>", ...}}``; every part may be missing,
+every name is relative to the folder. ``framing`` says how its pictures were cut around a face: a name, or where the
+five points lie. Files that have a sum are compared with it when they are read. ``default_rectifier`` "carry" prefers
 carrying without a network to the domain's own rectifier, where measurements say so.
 """
 
@@ -16,24 +17,26 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from .belonging import check_generator, differ, fingerprint_of, trained_with
 from .checkpoints.sums import MANIFEST, MAX_MANIFEST, valid_sums
 from .editing import load_editor
-from .editing.protocol import Editor, EditValue, check_owner, describe_controls
+from .editing.protocol import Editor, EditValue, describe_controls
 from .errors import CorruptCheckpointError, InputError, NotFoundError, ReganieError, ReganieWarning
+from .faces.framing import FFHQ, Framing, framing_of
 from .inversion.e4e import check_pair
 from .inversion.usual import UsualError
+from .kinds import PARTS
 from .paths import is_file, safe_join
 
 __all__ = ["PARTS", "Domain", "check_provenance", "load_domain", "load_manifest", "packaged_domains"]
 
 MAX_EXAMPLES = 256
 DEFAULT_RECTIFIERS = ("own", "carry")
-PARTS: tuple[str, ...] = ("generator", "encoder", "dystyle", "styleclip", "directions", "rectifier")
 PACKAGED = {"portraits": Path(__file__).resolve().parent / "portraits" / "weights"}
 
 
@@ -47,6 +50,7 @@ class Domain:
         name, folder, resolution, examples: from the manifest; examples are existing pictures in the folder.
         default_rectifier: "own" or "carry": what ``rectifier="auto"`` takes where the domain has one of its own.
         usual_error: how large its inversion errors are on pictures of its kind; None: not measured.
+        framing: how its pictures were cut around a face; FFHQ's where the manifest does not say.
     """
 
     generator: nn.Module | None = None
@@ -61,6 +65,7 @@ class Domain:
     examples: list[Path] = field(default_factory=list)
     default_rectifier: str = "own"
     usual_error: UsualError | None = None
+    framing: Framing = FFHQ
 
     def choose_rectifier(self, wanted: str | os.PathLike[str] | nn.Module = "auto") -> nn.Module:
         """The rectifier for this domain's generator.
@@ -81,7 +86,7 @@ class Domain:
             wanted = "own" if self.default_rectifier == "own" and self._has_its_own() else "carry"
         if wanted == "own":
             self.require("rectifier")
-            return self.rectifier  # type: ignore[return-value]
+            return cast(nn.Module, self.rectifier)
         from .rectification import load_rectifier
 
         device = "cpu" if self.generator is None else next(self.generator.parameters()).device
@@ -89,10 +94,7 @@ class Domain:
 
     def _has_its_own(self) -> bool:
         """Whether there is a rectifier, and nothing says that it is another generator's."""
-        if self.rectifier is None:
-            return False
-        known = fingerprints_of(self.rectifier).get("generator"), getattr(self.generator, "fingerprint", None)
-        return None in known or known[0] == known[1]
+        return self.rectifier is not None and not differ(trained_with(self.rectifier).get("generator"), self.generator)
 
     @property
     def editors(self) -> dict[str, Editor]:
@@ -188,6 +190,10 @@ def load_manifest(name: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
         raise CorruptCheckpointError(f'{path}: "resolution" must be a number of pixels.')
     if manifest.get("default_rectifier", "own") not in DEFAULT_RECTIFIERS:
         raise CorruptCheckpointError(f'{path}: "default_rectifier" must be one of {", ".join(DEFAULT_RECTIFIERS)}.')
+    try:
+        framing_of(manifest.get("framing", "ffhq"))
+    except InputError as error:
+        raise CorruptCheckpointError(f"{path}: {error}") from error
     if not valid_sums(manifest.get("sha256", {})):
         raise CorruptCheckpointError(f'{path}: "sha256" must be a table of file names and sums of 64 hex digits.')
     for part in PARTS:
@@ -244,27 +250,21 @@ def load_domain(name: str | os.PathLike[str] = "portraits", device: torch.device
     domain = Domain(**parts, name=manifest["name"], folder=folder, examples=examples,
                     default_rectifier=manifest.get("default_rectifier", "own"),
                     usual_error=UsualError.from_dict(manifest.get("inversion_error")),
+                    framing=framing_of(manifest.get("framing", "ffhq")),
                     resolution=getattr(generator, "resolution", manifest.get("resolution")))
     if domain.generator is not None and domain.encoder is not None:
         check_pair(domain.generator, domain.encoder)
     if domain.encoder is not None:
         check_provenance(domain.encoder, "encoder", generator=generator)
     for part, editor in domain.editors.items():
-        check_owner(editor, generator, f"{part} editor of the domain {domain.name}")
+        check_generator(editor, generator, f"{part} editor of the domain {domain.name}")
     if domain.rectifier is not None:
         # One rectifier serves several editors; it was trained with one of them.
-        wanted = fingerprints_of(domain.rectifier).get("editor")
-        known = [editor for editor in domain.editors.values() if getattr(editor, "fingerprint", None) == wanted]
+        wanted = trained_with(domain.rectifier).get("editor")
+        known = [editor for editor in domain.editors.values() if fingerprint_of(editor) == wanted]
         editor = next(iter(known or domain.editors.values()), None)
         check_provenance(domain.rectifier, generator=generator, encoder=domain.encoder, editor=editor)
     return domain
-
-
-def fingerprints_of(trained: nn.Module | Editor) -> Mapping[str, Any]:
-    """The fingerprints that a file says its networks had; whatever a file holds in that place, a table."""
-    provenance = getattr(trained, "provenance", None)
-    prints = provenance.get("fingerprints") if isinstance(provenance, Mapping) else None
-    return prints if isinstance(prints, Mapping) else {}
 
 
 def check_provenance(trained: nn.Module | Editor, /, what: str = "rectifier",
@@ -274,12 +274,11 @@ def check_provenance(trained: nn.Module | Editor, /, what: str = "rectifier",
     Compares ``trained.provenance["fingerprints"][name]`` with ``network.fingerprint``; silent where one is unknown.
     The names are generator, encoder and editor.
     """
-    prints = fingerprints_of(trained)
+    prints = trained_with(trained)
     sentences = []
     for name, network in networks.items():
-        wanted = prints.get(name)
-        found = getattr(network, "fingerprint", None)
-        if wanted and found and wanted != found:
+        wanted, found = prints.get(name), fingerprint_of(network)
+        if differ(wanted, found):
             refused = (what, name) == ("rectifier", "generator")
             advice = ("it is refused, and auto carries without it" if refused else
                       "expect weaker results, or use the networks it was trained with")

@@ -7,13 +7,17 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from .belonging import differ, fingerprint_of
 from .errors import CorruptCheckpointError, InputError, MismatchError
 from .images import clamp
+
+if TYPE_CHECKING:
+    from .networks.stylegan2 import Generator
 
 __all__ = ["Latent", "blend", "concatenate", "load_latent", "render", "save_latent", "synthesize"]
 
@@ -39,7 +43,7 @@ class Latent:
     generator: str | None = None
     features: Mapping[str, Tensor] = field(default_factory=dict)
     residual: Tensor | None = None
-    aligner: nn.Module | None = None
+    aligner: Any = None  # a network
 
     def __post_init__(self) -> None:
         ws = self.ws
@@ -102,18 +106,17 @@ class Latent:
         """Each code ``times`` times, image-major: the order in which one difference serves several edits."""
         return self._map(lambda tensor: tensor.repeat_interleave(times, 0))
 
-    def check(self, generator: nn.Module) -> None:
+    def check(self, generator: Generator) -> None:
         """Raise :class:`MismatchError` unless the codes belong to ``generator``: sizes, fingerprints when known."""
         if (self.num_ws, self.w_dim) != (generator.num_ws, generator.w_dim):
             raise MismatchError(
                 f"The latent has {self.num_ws} style vectors of {self.w_dim}, the generator takes {generator.num_ws} "
                 f"of {generator.w_dim}: it was made for another generator. Invert the picture again with this one."
             )
-        found = getattr(generator, "fingerprint", None)
-        if self.generator and found and self.generator != found:
+        if differ(self.generator, generator):
             raise MismatchError(
-                f"The latent belongs to generator {self.generator}, but this is generator {found}. Use the one it was "
-                "made with, or invert the picture again."
+                f"The latent belongs to generator {self.generator}, but this is {fingerprint_of(generator)}. Use "
+                "the one it was made with, or invert the picture again."
             )
 
 
@@ -129,7 +132,7 @@ def concatenate(latents: Sequence[Latent]) -> Latent:
     if not latents:
         raise InputError("There is no latent to concatenate.")
     first = latents[0]
-    owners = {latent.generator for latent in latents} - {None}
+    owners = {latent.generator for latent in latents if latent.generator is not None}
     if len(owners) > 1 or len({latent.ws.shape[1:] for latent in latents}) > 1:
         shapes = sorted({tuple(latent.ws.shape[1:]) for latent in latents})
         raise MismatchError(f"Latents of different generators cannot be joined: {sorted(owners)}, sizes {shapes}.")
@@ -144,11 +147,12 @@ def concatenate(latents: Sequence[Latent]) -> Latent:
             for key, like in shapes.items()
         }
 
-    aligned = all(latent.residual is not None and latent.aligner is first.aligner for latent in latents)
+    residuals = [latent.residual for latent in latents if latent.residual is not None]
+    aligned = len(residuals) == len(latents) and all(latent.aligner is first.aligner for latent in latents)
     return replace(
         first,
         features=join([latent.features for latent in latents]),
-        residual=torch.cat([latent.residual for latent in latents]) if aligned else None,  # type: ignore[misc]
+        residual=torch.cat(residuals) if aligned else None,
         aligner=first.aligner if aligned else None,
         ws=torch.cat([latent.ws for latent in latents]),
         offsets=join([latent.offsets for latent in latents]),
@@ -183,14 +187,14 @@ def blend(first: Latent, second: Latent, amount: float, layers: Sequence[int] | 
     joined = concatenate([first, second])  # checks that they fit, and fills missing parts with zeros
     ws = torch.lerp(joined.ws[:size], joined.ws[size:], float(amount))
     if layers is not None:
-        kept = torch.ones(ws.shape[1], dtype=torch.bool, device=ws.device)
-        kept[list(layers)] = False
-        ws = torch.where(kept[:, None], joined.ws[:size], ws)
+        unchanged = torch.ones(ws.shape[1], dtype=torch.bool, device=ws.device)
+        unchanged[list(layers)] = False
+        ws = torch.where(unchanged[:, None], joined.ws[:size], ws)
     mixed = joined._map(lambda tensor: torch.lerp(tensor[:size], tensor[size:], float(amount)))
     return replace(mixed, ws=ws)
 
 
-def synthesize(generator: nn.Module, latent: Latent, noise: str = "const", chunk: int = 8) -> Tensor:
+def synthesize(generator: Generator, latent: Latent, noise: str = "const", chunk: int = 8) -> Tensor:
     """G(latent) -> ``[B,3,R,R]`` clamped to [-1,1], ``chunk`` images at a time; differentiable in the codes.
 
     Raises:
@@ -199,15 +203,15 @@ def synthesize(generator: nn.Module, latent: Latent, noise: str = "const", chunk
     return clamp(render(generator, latent, noise, chunk))
 
 
-def render(generator: nn.Module, latent: Latent, noise: str = "const", chunk: int = 8) -> Tensor:
-    """:func:`synthesize` without the clamp: what iterative inversions look at."""
+def render(generator: Generator, latent: Latent, noise: str = "const", chunk: int = 8) -> Tensor:
+    """:func:`synthesize` without the clamp: what iterative inversions measure."""
     latent.check(generator)
     size = 1 if latent.changes else max(1, chunk)  # changed parameters belong to one image
     parts = [_render_part(generator, latent[i : i + size], noise) for i in range(0, latent.batch, size)]
     return torch.cat(parts)
 
 
-def _render_part(generator: nn.Module, latent: Latent, noise: str) -> Tensor:
+def _render_part(generator: Generator, latent: Latent, noise: str) -> Tensor:
     paint = _synthesize_changed if latent.changes else _synthesize_plain
     if latent.aligner is None or latent.residual is None:
         return paint(generator, latent, noise)
@@ -217,7 +221,7 @@ def _render_part(generator: nn.Module, latent: Latent, noise: str) -> Tensor:
     return paint(generator, replace(bare, features=features), noise)
 
 
-def _synthesize_plain(generator: nn.Module, latent: Latent, noise: str) -> Tensor:
+def _synthesize_plain(generator: Generator, latent: Latent, noise: str) -> Tensor:
     more = {"features": latent.features} if latent.features else {}
     if not latent.offsets:
         return generator.synthesis(latent.ws, noise=noise, **more).float()
@@ -235,7 +239,7 @@ def _synthesize_plain(generator: nn.Module, latent: Latent, noise: str) -> Tenso
 class _Plain(nn.Module):
     """The plain synthesis as a module, so that ``functional_call`` can run it with other parameters."""
 
-    def __init__(self, generator: nn.Module) -> None:
+    def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
 
@@ -243,7 +247,7 @@ class _Plain(nn.Module):
         return _synthesize_plain(self.generator, latent, noise)
 
 
-def _synthesize_changed(generator: nn.Module, latent: Latent, noise: str) -> Tensor:
+def _synthesize_changed(generator: Generator, latent: Latent, noise: str) -> Tensor:
     """One image by a generator whose parameters are changed for this image only."""
     own = dict(generator.named_parameters())
     bad = [name for name, change in latent.changes.items() if name not in own or own[name].shape != change.shape[1:]]

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from .errors import InputError, UnsafePathError
+from .errors import InputError, NotFoundError, ReganieError, UnsafePathError
 
 __all__ = ["MAX_NAME", "atomic_write", "check_name", "is_file", "placed", "read_text", "refuse_overwriting_inputs",
            "safe_join"]
@@ -128,34 +128,61 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it replaces ``path``, on any error it is removed.
+    """Yield a temporary path beside ``path``; on success it is on the disk and replaces ``path``, on any error it is
+    removed. Whatever interrupts this, ``path`` holds the old or the new content, never a part of one.
 
     The temporary name keeps the suffix, so writers that look at it (PIL) choose the right format.
 
     Raises:
-        InputError: the folder of ``path`` does not exist or cannot be written.
+        NotFoundError: the folder of ``path`` does not exist.
+        InputError: ``path`` is a folder, or it cannot be written.
     """
     target = Path(path)
     try:
         if target.is_dir():
             raise InputError(f"{target} is a folder; choose the name of a file.")
-        handle, name = tempfile.mkstemp(prefix=".part-", suffix=target.suffix, dir=target.parent or Path("."))
-    except OSError as error:
-        raise InputError(
-            f"Cannot write to the folder {target.parent}: {error.strerror}. Create it or choose "
-            "another."
-        ) from error
+        if not target.parent.is_dir():
+            raise NotFoundError(f"Cannot write to the folder {target.parent}: it does not exist. Create it or choose "
+                                "another.")
+        handle, name = tempfile.mkstemp(prefix=".part-", suffix=target.suffix, dir=target.parent)
+    except (OSError, ValueError) as error:
+        raise _cannot_write(target, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         mask = os.umask(0)
         os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes private files; a picture is for sharing
+        temporary.chmod(0o666 & ~mask)  # mkstemp makes private files; a picture or a model is for sharing
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _cannot_write(target, error) from error
         raise
+    _sync_folder(target.parent)
+
+
+def _cannot_write(target: Path, error: Exception) -> Exception:
+    if isinstance(error, ReganieError):
+        return error
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"'{target}' cannot be written: {reason}. Choose another folder, or make room in this one.")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable where the system allows opening a folder (not on Windows)."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some network file systems refuse; the content is safe all the same
+    finally:
+        os.close(descriptor)
 
 
 def refuse_overwriting_inputs(output: str | os.PathLike[str], inputs: list[str | os.PathLike[str]]) -> None:

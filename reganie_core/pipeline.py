@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .algorithm1 import Algorithm1, algorithm1
+from .batches import pictures_at_once
 from .delta import Delta, paste
 from .domains import Domain, load_domain
 from .editing import EditValue, parse_edits
@@ -193,7 +194,7 @@ def edit(image: Picture | Sequence[Picture] | EditResult, edits: Mapping[str, Ed
     if editor is not None:
         check_edits(editor, changes)
     where = next(domain.generator.parameters()).device
-    step = max(1, chunk) if chunk is not None else 1 if where.type == "cpu" else 8
+    step = pictures_at_once(domain.generator.resolution, where) if chunk is None else max(1, chunk)
     if isinstance(image, EditResult):
         with torch.inference_mode():
             return _again(image, domain, editor, changes, chosen, strength, output, step)

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from .alignment.carry import Carried, Carry
 from .alignment.flow import estimate_flow
+from .batches import pictures_at_once
+from .belonging import check_generator
 from .delta import Delta
 from .errors import InputError, MismatchError
 from .images import area_downsample, check_image, clamp, resize
 from .networks.rectifier_encoders import DeltaCode
 
-__all__ = ["OUTPUTS", "check_generator", "encode_differences", "load_rectifier", "name_of", "rectify",
+__all__ = ["OUTPUTS", "encode_differences", "load_rectifier", "name_of", "rectify",
            "rectify_with_doubt", "repeats_of"]
 
 Output = Literal["photo", "rectifier", "edited"]
@@ -55,7 +57,7 @@ def rectify_with_doubt(rectifier: nn.Module, edited: Tensor, delta: Delta | Tens
         output: ``"photo"`` the size of the picture that was inverted, at least Y^'s; where that is larger than the
             network's, detail beyond the network is carried. ``"rectifier"`` the network's resolution (Y^'s size for
             a rectifier of any size). ``"edited"`` Y^'s size: Y^ + strength * up(R(down Y^, down dX) - down Y^).
-        chunk: pictures at a time; by default 1 on a CPU for large pictures and for carrying, else 8.
+        chunk: pictures at a time; by default as :func:`pictures_at_once` says.
         code: what :func:`encode_differences` gave for these differences; E_d does not run then.
         inversion: X^ ``[D,3,R,R]`` in [-1,1] beside a bare dX. A :class:`Delta` holds it.
         doubt: False leaves the mask out (zeros).
@@ -71,7 +73,7 @@ def rectify_with_doubt(rectifier: nn.Module, edited: Tensor, delta: Delta | Tens
         raise InputError(f"strength must be a number from 0 to 2, found {strength!r}.")
     edited = clamp(check_image(edited, "edited picture"))
     if isinstance(delta, Delta):
-        check_generator(rectifier, delta)
+        _check_generator(rectifier, delta)
         inversion = delta.inversion
     else:
         delta = check_image(delta, "difference", limit=2.5)
@@ -164,7 +166,7 @@ def encode_differences(rectifier: nn.Module, delta: Delta | Tensor, chunk: int |
     if isinstance(delta, Tensor):
         delta = check_image(delta, "difference", limit=2.5)
     if isinstance(delta, Delta):
-        check_generator(rectifier, delta)
+        _check_generator(rectifier, delta)
     _check_sizes(rectifier, None, delta, None)
     small = _at(delta, rectifier.resolution)
     return DeltaCode.cat([rectifier.encode_delta(part) for part in small.split(chunk or _chunk(rectifier, small))])
@@ -176,21 +178,14 @@ def name_of(rectifier: nn.Module) -> str:
     return next((name for name in names if isinstance(name, str) and name), "without a name")
 
 
-def check_generator(rectifier: nn.Module, delta: Delta) -> None:
+def _check_generator(rectifier: nn.Module, delta: Delta) -> None:
     """Raise :class:`MismatchError` when the rectifier is known to be another generator's; silent where unknown."""
-    provenance = getattr(rectifier, "provenance", None)
-    prints = provenance.get("fingerprints") if isinstance(provenance, dict) else None
-    wanted = prints.get("generator") if isinstance(prints, dict) else None
-    if wanted and delta.generator and wanted != delta.generator:
-        raise MismatchError(
-            f"The rectifier {name_of(rectifier)} was trained for the generator {ascii(wanted)[:40]} at "
-            f"{rectifier.resolution} pixels, and these pictures come from the generator {delta.generator!r} at "
-            f"{delta.inversion.shape[-1]} pixels; choose auto or carry, or a rectifier trained for this generator.")
+    check_generator(rectifier, delta.generator, f"rectifier {name_of(rectifier)} of {rectifier.resolution} pixels",
+                    "To go on, choose auto or carry, or a rectifier trained for this generator.")
 
 
 def _chunk(rectifier: nn.Module, pictures: Tensor) -> int:
-    large = rectifier.resolution is None or rectifier.resolution >= 256
-    return 1 if large and pictures.device.type == "cpu" else 8
+    return pictures_at_once(rectifier.resolution or pictures.shape[-1], pictures.device)
 
 
 def repeats_of(edited: Tensor, delta: Delta | Tensor) -> int:

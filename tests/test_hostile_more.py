@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from reganie_core import checkpoints, domains, images, inversion, latents
+from reganie_core import belonging, checkpoints, domains, images, inversion, latents
 from reganie_core.__main__ import main
 from reganie_core.checkpoints import nvidia, psp
 from reganie_core.checkpoints.parts import Part
@@ -260,7 +260,7 @@ def test_manifests(tiny_domain: Path, tmp_path: Path) -> None:
 def test_provenance_of_any_form(provenance: dict[str, Any]) -> None:
     trained = type("Trained", (), {"provenance": provenance})()
     assert domains.check_provenance(trained, generator=nn.Identity()) == []
-    domains.fingerprints_of(trained).get("editor")
+    belonging.trained_with(trained).get("editor")
 
 
 def test_pictures_that_ask_for_memory_or_programs(tmp_path: Path) -> None:

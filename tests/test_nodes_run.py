@@ -106,7 +106,7 @@ def test_a_network_loaded_by_name_lives_as_long_as_its_node(pack, wires, tiny_do
     with torch.inference_mode():
         for seed in range(2):
             node.rectify(edited=picture(seed=seed), delta=delta, rectifier_name=PACKAGED)
-            assert node.kept is wires.rectifier
+            assert node.model is wires.rectifier
     path = shutil.copy(tiny_domain / "encoder.safetensors", tmp_path / "encoder.safetensors")
     model = pack.sub("_models").load("encoder", path, "a copy")
     network = weakref.ref(model.value)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reganie_core.errors import InputError, UnsafePathError
+from reganie_core.errors import InputError, NotFoundError, UnsafePathError
 from reganie_core.paths import atomic_write, refuse_overwriting_inputs, safe_join
 
 HOSTILE = [
@@ -76,7 +76,7 @@ def test_atomic_write_leaves_all_or_nothing(tmp_path):
     with atomic_write(target) as temporary:
         temporary.write_text("new")
     assert target.read_text() == "new" and os.listdir(tmp_path) == ["out.txt"]
-    with pytest.raises(InputError, match="folder"), atomic_write(tmp_path / "missing" / "x"):
+    with pytest.raises(NotFoundError, match="folder"), atomic_write(tmp_path / "missing" / "x"):
         pass
 
 

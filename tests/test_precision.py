@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from reganie_core.errors import InputError
 from reganie_core.networks import precision, winograd
-from reganie_core.networks.ops import reflect_pad
+from reganie_core.networks.layers import reflect_pad
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
 CPU = torch.device("cpu")

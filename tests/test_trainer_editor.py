@@ -256,7 +256,7 @@ def test_it_trains_resumes_and_loads(paths: list[str], tmp_path: Path) -> None:
     edited = editor.edit(ws, {"glasses": True})
     assert edited.shape == ws.shape and not torch.equal(edited, ws)
     with pytest.raises(MismatchError):
-        rc.editing.check_owner(editor, "another")
+        rc.belonging.check_generator(editor, "another", "editor")
 
 
 def test_micro_batches_make_the_same_step(paths: list[str]) -> None:

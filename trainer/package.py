@@ -7,8 +7,9 @@
         extra:attributes=runs/attributes/attributes.safetensors extra:judge=runs/judge/attributes.safetensors --examples
 
 `part=FILE` becomes a part of the domain; `extra:name=FILE` is stored beside them for training and tables. With
---examples, a few portraits with long-tail items (seeds from 10^9 up) are rendered as example pictures. domain.json
-holds the SHA-256 sum of every network, which readers compare.
+--examples, a few portraits with long-tail items (seeds from 10^9 up) are rendered as example pictures; --example FILE
+adds a picture of your own, already cut as the domain's pictures are. --framing says how that was. domain.json holds
+the SHA-256 sum of every network, which readers compare; what `usual.py` and others wrote into it stays.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from reganie_core.checkpoints.files import sha256_of  # noqa: E402
 from reganie_core.checkpoints.sums import MANIFEST  # noqa: E402
 from reganie_core.domains import PARTS, load_domain  # noqa: E402
 from reganie_core.errors import InputError, ReganieError  # noqa: E402
+from reganie_core.faces.framing import NAMES, framing_named  # noqa: E402
 from reganie_core.images import save_image  # noqa: E402
 from trainer.data import FIRST_RESERVED_SEED  # noqa: E402
 
@@ -68,6 +70,18 @@ def render_examples(out: Path, resolution: int) -> list[str]:
     return names
 
 
+def copy_examples(files: list[str], out: Path) -> list[str]:
+    """Pictures into the domain's folder of examples, under their own names."""
+    names = []
+    for file in files:
+        if not Path(file).is_file():
+            raise InputError(f"--example {file} is no file.")
+        (out / "examples").mkdir(exist_ok=True)
+        shutil.copyfile(file, out / "examples" / Path(file).name)
+        names.append(f"examples/{Path(file).name}")
+    return names
+
+
 def main(argv: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python trainer/package.py", description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,17 +89,24 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--out", required=True, metavar="DIR")
     p.add_argument("--name", default="portraits")
     p.add_argument("--examples", action="store_true", help="render example portraits")
+    p.add_argument("--example", action="append", default=[], metavar="FILE", help="a picture to ship with it; again")
+    p.add_argument("--framing", default="", help=f"how its pictures were cut around a face: {', '.join(NAMES)}")
     args = p.parse_args(argv)
     out = Path(args.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        before = json.loads((out / MANIFEST).read_text()) if (out / MANIFEST).exists() else {}
         manifest = copy_parts(args.parts, out)
         (out / MANIFEST).unlink(missing_ok=True)  # its sums are those of the files before
         resolution = load_generator(out / "generator.safetensors").resolution
         examples = render_examples(out, resolution) if args.examples else []
+        examples += copy_examples(args.example, out)
+        stays = {key: before[key] for key in ("default_rectifier", "framing", "inversion_error") if key in before}
+        if args.framing:
+            stays["framing"] = framing_named(args.framing).name
         sums = {file.name: sha256_of(file) for file in sorted(out.glob("*.safetensors"))}
-        text = {"format_version": "1", "name": args.name, "resolution": resolution, **manifest, "examples": examples,
-                "sha256": sums}
+        text = {"format_version": "1", "name": args.name, "resolution": resolution, **manifest, **stays,
+                "examples": examples, "sha256": sums}
         (out / MANIFEST).write_text(json.dumps(text, indent=1) + "\n")
         load_domain(out)
     except ReganieError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import sys
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 
@@ -199,7 +199,7 @@ def _load_from_bytes(machine: Unpickler, args: tuple[Any, ...]) -> StorageRecord
         raise CorruptCheckpointError(
             "A nested storage of the file is not a byte string. The file is damaged: get it again."
         )
-    return machine.nested(payload)
+    return machine.nested(cast(Any, payload))  # a LongText is as good as the bytes
 
 
 def _tensor(_: Unpickler, args: tuple[Any, ...]) -> TensorRecord:

@@ -72,10 +72,11 @@ def _check_config(value: Any, depth: int = 0) -> None:
         )
     for item in items:
         _check_config(item, depth + 1)
-    for name in _COUNTS if isinstance(value, Mapping) else ():
-        if type(value.get(name)) is int and value[name] > MAX_COUNT:
+    counts = {name: value.get(name) for name in _COUNTS} if isinstance(value, Mapping) else {}
+    for name, count in counts.items():
+        if type(count) is int and count > MAX_COUNT:
             raise CorruptCheckpointError(
-                f"The configuration in the file asks for {name} = {value[name]}; {MAX_COUNT} is the most. Get it again."
+                f"The configuration in the file asks for {name} = {count}; {MAX_COUNT} is the most. Get it again."
             )
 
 

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 
 from ..errors import InputError
+from ..kinds import KINDS, of_network
 from .files import sha256_of
 from .loading import build, choose, is_ours, naming, provenance_of, read_tensors
 from .ours import fingerprint, read_checkpoint, save_checkpoint
 from .source import open_source
-
-NETWORKS = ("generator", "discriminator", "encoder", "restyle", "hfgi", "hyperstyle")
 
 
 @torch.inference_mode(False)
@@ -58,7 +57,7 @@ def convert(
             tensors = read_tensors(part)
             found, config, dialect = part.kind, part.config, part.dialect
             provenance = {**provenance_of(source, part), "sha256": sha256_of(src)}
-        if found in NETWORKS:
+        if found in of_network() and KINDS[found].loader != "load_editor":
             build(found, config, tensors)  # nothing is written that the loaders would refuse
     save_checkpoint(dst, found, config, tensors, provenance, dtype)
     return {

@@ -1,14 +1,12 @@
-"""Opening and atomically writing files: the two things every reader and writer here shares."""
+"""Opening files and reading from them: what every reader here shares."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from ..errors import CorruptCheckpointError, InputError, NotFoundError
 
@@ -57,7 +55,7 @@ def read_exact(handle: BinaryIO, count: int, what: str) -> bytearray:
     view = memoryview(buffer)
     done = 0
     while done < count:
-        step = handle.readinto(view[done:])  # type: ignore[attr-defined]
+        step = cast(Any, handle).readinto(view[done:])
         if not step:
             raise CorruptCheckpointError(
                 f"The file ends inside {what} ({done} of {count} bytes are there). It is truncated: get it again."
@@ -74,49 +72,3 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
-    """Call ``write`` on a temporary file beside ``path``, flush it to the disk, then rename it onto ``path``.
-
-    Whatever interrupts this (an error, Ctrl-C, a kill), ``path`` holds either the old or the new content, never a
-    part of it; the temporary file is removed unless the process itself is killed.
-
-    Raises:
-        NotFoundError: the folder does not exist.
-        InputError: the file cannot be written.
-    """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise NotFoundError(f"The folder '{path.parent}' does not exist. Create it first.")
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be written: {error.strerror}.") from None
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            write(handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; a model file may be read by anyone
-        os.replace(temporary, path)
-    except BaseException as error:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise InputError(f"'{path}' cannot be written: {error.strerror}.") from error
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable where the system allows opening a folder (not on Windows)."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # some network file systems refuse; the content is safe all the same
-    finally:
-        os.close(descriptor)

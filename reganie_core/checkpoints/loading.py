@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -21,18 +21,24 @@ from ..errors import (
     UnsupportedCheckpointError,
     WrongKindError,
 )
+from ..kinds import KINDS, of_network
 from .building import build, check_shapes, skeleton
 from .dialects import explain_unknown, recognise
-from .ours import LOADERS, Checkpoint, check_finite, check_kind, describe, fingerprint, read_checkpoint
+from .ours import Checkpoint, check_finite, check_kind, describe, fingerprint, read_checkpoint
 from .parts import Part
 from .source import Source, open_source
 
+if TYPE_CHECKING:
+    from ..networks.discriminator import Discriminator
+    from ..networks.rectifier import Rectifier
+    from ..networks.stylegan2 import Generator
+    from ..networks.text_image import TextImageNet
+
 AVERAGE_SAMPLES = 8192
-METHODS = ("restyle", "hfgi", "hyperstyle", "encoder")
 
 
 @torch.inference_mode(False)
-def load_generator(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
+def load_generator(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Generator:
     """A StyleGAN2 generator from any dialect: rosinality, NVIDIA, PTI, the decoder of e4e / pSp, or our own.
 
     It is in eval mode, without gradients on its weights, and carries ``fingerprint`` (16 hex characters),
@@ -48,7 +54,7 @@ def load_generator(path: str | os.PathLike[str], device: torch.device | str = "c
 
 
 @torch.inference_mode(False)
-def load_discriminator(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
+def load_discriminator(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Discriminator:
     """A StyleGAN2 discriminator (rosinality ``d``, NVIDIA ``D``, or our own). Raises as ``load_generator``."""
     return _load(path, "discriminator", device)
 
@@ -61,19 +67,19 @@ def load_encoder(
 
     Args:
         encoder_type: "e4e", "psp" or "psp-w" (or "Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder"),
-            for foreign files that do not say which of them they hold.
+            for public files that do not say which of them they hold.
     """
     return _load(path, "encoder", device, encoder_type)
 
 
 @torch.inference_mode(False)
-def load_rectifier(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
+def load_rectifier(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Rectifier:
     """A rectifying network of ours. Raises as ``load_generator``."""
     return _load(path, "rectifier", device)
 
 
 @torch.inference_mode(False)
-def load_text_image(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:
+def load_text_image(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> TextImageNet:
     """A small text-image network of ours. Raises as ``load_generator``."""
     return _load(path, "text_image", device)
 
@@ -92,10 +98,10 @@ def load_method(
             kind = describe_source(source)[0]
         else:
             kind = choose(source, None, encoder_type).kind
-        if kind not in METHODS:
+        if not KINDS[kind].inverts:
             raise WrongKindError(
-                f"The file is of kind '{kind}', which inverts nothing. Read it with {LOADERS[kind]}(), or give a file "
-                f"of kind {', '.join(METHODS)}."
+                f"The file is of kind '{kind}', which inverts nothing. Read it with {KINDS[kind].loader}(), or give a "
+                f"file of kind {', '.join(name for name, entry in KINDS.items() if entry.inverts)}."
             )
     return kind, _load(path, kind, device, encoder_type)
 
@@ -140,7 +146,7 @@ def is_ours(source: Source) -> bool:
 
 
 def choose(source: Source, kind: str | None, encoder_type: str | None = None) -> Part:
-    """The part of a foreign file that is of the wanted kind (None: the main one)."""
+    """The part of a public file that is of the wanted kind (None: the main one)."""
     parts = recognise(source, encoder_type)
     if not parts:
         explain_unknown(source)
@@ -154,13 +160,13 @@ def choose(source: Source, kind: str | None, encoder_type: str | None = None) ->
     found = parts[0].kind
     raise WrongKindError(
         f"The file is of kind '{found}' ({parts[0].dialect} dialect), not '{kind}'. "
-        f"Read it with {LOADERS[found]}(), or give another file."
+        f"Read it with {KINDS[found].loader}(), or give another file."
     )
 
 
 def _load(
     path: str | os.PathLike[str], kind: str, device: torch.device | str, encoder_type: str | None = None
-) -> nn.Module:
+) -> Any:
     with naming(path):
         source = open_source(path)
         if is_ours(source):
@@ -170,9 +176,10 @@ def _load(
             tensors = read_tensors(part)
             checkpoint = Checkpoint(kind, part.config, provenance_of(source, part), tensors)
         network = build(checkpoint.kind, checkpoint.config, checkpoint.tensors)
-    network.fingerprint = fingerprint(network.state_dict())  # type: ignore[assignment]
-    network.provenance = checkpoint.provenance  # type: ignore[assignment]
-    network.source = source.name  # type: ignore[assignment]
+    facts = {"fingerprint": fingerprint(network.state_dict()), "provenance": checkpoint.provenance,
+             "source": source.name}
+    for name, value in facts.items():
+        setattr(network, name, value)
     return network.to(device)
 
 
@@ -190,7 +197,7 @@ def describe_source(source: Source) -> tuple[str, dict[str, Any], dict[str, Any]
 
 
 def provenance_of(source: Source, part: Part) -> dict[str, Any]:
-    """Where the weights of a foreign file come from; only the file's name, never the path of anybody's machine."""
+    """Where the weights of a public file come from; only the file's name, never the path of anybody's machine."""
     return {"source": source.name, "dialect": part.dialect, "container": source.container,
             "notes": [*part.notes, *part.cautions]}
 
@@ -200,7 +207,7 @@ def provenance_of(source: Source, part: Part) -> dict[str, Any]:
 
 def read_tensors(part: Part) -> dict[str, torch.Tensor]:
     """All tensors of a part under our names, checked and completed: everything the network needs, and finite."""
-    if part.kind in ("generator", "discriminator", *METHODS):
+    if part.kind in of_network() and part.kind != "styleclip":
         empty = skeleton(part.kind, part.config)
         expected = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
         optional = {name for name in expected if _may_be_missing(part, name)}
@@ -282,7 +289,7 @@ def mean_latent(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) 
     """w_avg [w_dim]: the mean of 8192 mapped latents, seed 0 (what a file without latent_avg would have stored)."""
     complete = dict(tensors)
     complete.setdefault("mapping.w_avg", torch.zeros(config["w_dim"]))
-    mapping = build("generator", config, complete).mapping
+    mapping = cast("Generator", build("generator", config, complete)).mapping
     z = torch.randn(AVERAGE_SAMPLES, config["z_dim"], generator=torch.Generator().manual_seed(0))
     labels = None
     if classes := config.get("c_dim", 0):

@@ -32,7 +32,7 @@ DISCRIMINATOR = ("b4.conv.weight", "b4.fc.weight", "b4.out.weight")
 def find(root: Any, dialect: str = NAME) -> list[Part]:
     """The generator (averaged weights preferred) and discriminator of ``dict(G, D, G_ema, ...)``, or nothing.
 
-    Of pickled modules, or of state dicts, under whatever names they are kept.
+    Of pickled modules, or of state dicts, under any names.
     """
     found = tables(root)
     parts = []

@@ -13,29 +13,13 @@ from typing import Any
 import torch
 
 from ..errors import CorruptCheckpointError, InputError, UnsupportedCheckpointError, WrongKindError
-from .files import open_regular, write_atomically
+from ..kinds import KINDS
+from ..paths import atomic_write
+from .files import open_regular
 from .safetensors_file import NAMES, plain_json, read_header, stored_tensors, write_tensors
 from .sums import check_sum
 
 FORMAT_VERSION = 1
-LOADERS: dict[str, str] = {
-    "generator": "load_generator",
-    "discriminator": "load_discriminator",
-    "encoder": "load_encoder",
-    "rectifier": "load_rectifier",
-    "restyle": "load_inverter",
-    "hfgi": "load_inverter",
-    "hyperstyle": "load_inverter",
-    "directions": "load_directions",
-    "dystyle": "load_editor",
-    "styleclip": "load_editor",
-    "attributes": "read_checkpoint",
-    "identity": "read_checkpoint",
-    "text_image": "read_checkpoint",
-    "latent": "read_checkpoint",
-    "training": "read_checkpoint",
-}
-KINDS = frozenset(LOADERS)
 SUM_ITEMS = 1 << 22
 
 
@@ -58,10 +42,10 @@ def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach()
-        digest.update(f"{name}\0{tuple(tensor.shape)}\0".encode("utf-8", "surrogatepass"))  # of a foreign pickle
+        digest.update(f"{name}\0{tuple(tensor.shape)}\0".encode("utf-8", "surrogatepass"))  # of a public pickle
         flat = tensor.to(device="cpu", dtype=torch.float32).contiguous().reshape(-1)
         if flat.numel():
-            digest.update(memoryview(flat.numpy()))
+            digest.update(flat.numpy().data)
     return digest.hexdigest()[:16]
 
 
@@ -92,7 +76,7 @@ def save_checkpoint(
 
     Args:
         path: ends in ``.safetensors``; its folder exists.
-        kind: one of ``KINDS``.
+        kind: one of ``kinds.KINDS``.
         config: what rebuilds the network; plain JSON values (tuples become lists).
         tensors: name -> tensor on any device; written contiguous.
         provenance: command, commit, seed, kimg, fingerprints, metrics ...; plain JSON values.
@@ -124,7 +108,8 @@ def save_checkpoint(
         "config": _to_json(config, "config"),
         "provenance": _to_json(provenance, "provenance"),
     }
-    write_atomically(path, lambda handle: write_tensors(handle, stored, metadata))
+    with atomic_write(path) as temporary, open(temporary, "wb") as handle:
+        write_tensors(handle, stored, metadata)
 
 
 def _to_json(value: Mapping[str, Any], what: str) -> str:
@@ -175,7 +160,7 @@ def check_kind(found: str, wanted: str | None, name: str) -> None:
     if wanted is not None and found != wanted:
         raise WrongKindError(
             f"'{name}' holds a checkpoint of kind '{found}', not '{wanted}'. "
-            f"Read it with {LOADERS.get(found, 'inspect')}()."
+            f"Read it with {KINDS[found].loader}()."
         )
 
 

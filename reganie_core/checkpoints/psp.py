@@ -88,7 +88,7 @@ def _type(tensors: Tensors, opts: dict[str, Any], wanted: str | None) -> str:
     name = wanted or opts.get("encoder_type")
     if name is not None and not isinstance(name, str):
         raise CorruptCheckpointError("The file's encoder_type is not a name. Give encoder_type, or another file.")
-    name = _ALIASES.get(name, name)
+    name = None if name is None else _ALIASES.get(name, name)
     if name is None and "styles.0.linear.weight" not in tensors:
         return "SingleStyleCodeEncoder"
     if name in _RESTYLE_TYPES:

@@ -194,4 +194,4 @@ def write_tensors(handle: BinaryIO, tensors: Mapping[str, torch.Tensor], metadat
     for name in order:
         flat = tensors[name].detach().cpu().contiguous().reshape(-1)
         if flat.numel():
-            handle.write(memoryview(flat.view(torch.uint8).numpy()))
+            handle.write(flat.view(torch.uint8).numpy().data)

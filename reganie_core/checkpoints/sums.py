@@ -39,7 +39,7 @@ def expected_sum(path: str | os.PathLike[str]) -> str | None:
     except (OSError, ValueError, RecursionError):
         return None
     sums = manifest.get("sha256") if isinstance(manifest, dict) else None
-    return sums.get(path.name) if valid_sums(sums) else None
+    return sums.get(path.name) if isinstance(sums, dict) and valid_sums(sums) else None
 
 
 def check_sum(handle: BinaryIO, path: str | os.PathLike[str]) -> None:

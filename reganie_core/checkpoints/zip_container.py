@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from ..errors import CorruptCheckpointError, UnsupportedCheckpointError
 from .allowlist import find_global, storage_of
@@ -163,5 +163,5 @@ def _wide_fields(extra: memoryview, size: int, packed: int, local: int) -> tuple
         wide = [next(values, None) if v == _ALL_ONES else v for v in (size, packed, local)]
         if None in wide:
             break
-        return wide[0], wide[1], wide[2]  # type: ignore[return-value]
+        return cast(tuple[int, int, int], tuple(wide[:3]))
     _damaged("an entry without its 64-bit size")

@@ -80,7 +80,7 @@ class Photos:
 
         self.args, self.size = args, domain.generator.resolution  # type: ignore[union-attr]
         self.largest = LARGEST_PHOTO if getattr(args, "output", "") == "photo" else None
-        self.framing = "portraits" if domain.name == "portraits" else "ffhq"
+        self.framing = domain.framing
         self.detector: Detector | None = None
         self.points: dict[str, Path] = {}
         if args.align == "none":

@@ -16,7 +16,6 @@ from .protocol import (
     Target,
     TextEdit,
     check_edits,
-    check_owner,
     describe_controls,
     edit_latent,
 )
@@ -30,7 +29,6 @@ __all__ = [
     "Target",
     "TextEdit",
     "check_edits",
-    "check_owner",
     "describe_controls",
     "edit_latent",
     "format_edits",

@@ -10,11 +10,11 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from ..errors import InputError, MismatchError
+from ..errors import InputError
 from ..latents import Latent
 from .ranges import check_range
 
-__all__ = ["Control", "EditValue", "Editor", "Target", "TextEdit", "check_edits", "check_owner", "describe_controls",
+__all__ = ["Control", "EditValue", "Editor", "Target", "TextEdit", "check_edits", "describe_controls",
            "edit_latent"]
 
 NAME = re.compile(r"\w[\w.\-]{0,63}")
@@ -219,22 +219,3 @@ def check_edits(editor: Editor, edits: Mapping[str, EditValue]) -> dict[str, tup
             check_range(control, value)
         found[name] = (control, value)
     return found
-
-
-def check_owner(editor: Editor, generator: Any, what: str = "editor") -> None:
-    """Refuse an editor that was trained for another generator; silent where either fingerprint is unknown.
-
-    Args:
-        generator: a network with ``fingerprint``, or a fingerprint.
-        what: how the message calls the editor.
-
-    Raises:
-        MismatchError: the message names both generators.
-    """
-    provenance = getattr(editor, "provenance", None)
-    prints = provenance.get("fingerprints") if isinstance(provenance, Mapping) else None
-    wanted = prints.get("generator") if isinstance(prints, Mapping) else None
-    found = generator if isinstance(generator, str) else getattr(generator, "fingerprint", None)
-    if isinstance(wanted, str) and wanted and found and wanted != found:
-        raise MismatchError(f"The {what} was trained for generator {repr(wanted)[:40]}, but this is generator "
-                            f"{found!r}. Use the editor made for it, or the generator it was trained with.")

@@ -1,35 +1,43 @@
-"""Which square belongs to a face: the published FFHQ one, or the one that another domain was drawn in."""
+"""Which square belongs to a face: the published FFHQ one, or the one that another domain's pictures were cut with."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .points import ffhq_quad
+from .points import EYE_MOUTH, ffhq_quad
 
-__all__ = ["FFHQ", "Framing", "framing_named", "in_frame", "moved", "shape_features"]
+__all__ = ["FACES", "FFHQ", "NAMES", "Framing", "framing_named", "framing_of", "in_frame", "moved", "shape_features"]
 
 LARGEST_CHANGE = 1.0  # points that no face of the domain has must not send the square far away
 
 
 @dataclass(frozen=True)
 class Framing:
-    """From points to a square.
+    """From points to a square: FFHQ's own where neither ``table`` nor ``points`` is given.
 
-    ``table`` is empty for FFHQ's own square. Otherwise it holds four rows (shift along the square's x and y in units
-    of its half side, natural logarithm of the scale, turn in radians) of 45 weights for :func:`shape_features` of the
-    five points: how this domain's square differs from FFHQ's. Four points do not serve then.
+    ``points``: where the five points lie in the domain's crops, as shares of their side. The square is the one that
+    brings a face's points nearest to them (least squares over shift, scale and turn).
+
+    ``table``: four rows (shift along the square's x and y in units of its half side, natural logarithm of the scale,
+    turn in radians) of 45 weights for :func:`shape_features` of the five points: how this domain's square differs
+    from FFHQ's. Four points do not serve then.
     """
 
     name: str = "ffhq"
     table: tuple[tuple[float, ...], ...] = ()
+    points: tuple[tuple[float, float], ...] = ()
 
     def quad(self, points: Tensor) -> Tensor:
         """Corners ``[4,2]`` (upper left, lower left, lower right, upper right) of checked points ``[4|5,2]``."""
+        if self.points:
+            return similar_square(points, self.points)
         square = ffhq_quad(points)
         if not self.table:
             return square
@@ -40,6 +48,23 @@ class Framing:
 
 
 FFHQ = Framing()
+#: Medians of the five points over the published crops of FairFace (dlib's crop with a quarter of padding).
+FACES = Framing("faces", points=((0.2937, 0.2584), (0.6657, 0.2594), (0.4702, 0.4885), (0.3341, 0.6675),
+                                 (0.6367, 0.6695)))
+NAMES = ("ffhq", "faces", "portraits")
+
+
+def similar_square(points: Tensor, wanted: Sequence[tuple[float, float]]) -> Tensor:
+    """Corners ``[4,2]`` of the square in which ``points [4|5,2]`` lie nearest to the five ``wanted`` shares of it."""
+    target = torch.tensor(wanted, dtype=torch.float64)
+    if len(points) == 4:
+        target = target[list(EYE_MOUTH[5])]
+    # As complex numbers a similarity is z -> a z + b, and its least squares are one division.
+    share, pixel = (torch.view_as_complex(p.double().contiguous()) for p in (target, points))
+    centred = share - share.mean()
+    a = (centred.conj() * (pixel - pixel.mean())).sum() / centred.abs().square().sum()
+    corners = torch.tensor([[0, 0], [0, 1], [1, 1], [1, 0]], dtype=torch.float64)
+    return torch.view_as_real(a * (torch.view_as_complex(corners) - share.mean()) + pixel.mean())
 
 
 def in_frame(points: Tensor, quad: Tensor) -> Tensor:
@@ -76,17 +101,34 @@ def moved(quad: Tensor, change: Tensor) -> Tensor:
 
 
 def framing_named(name: str | Framing) -> Framing:
-    """``"ffhq"`` or ``"portraits"`` (the packaged domain's own framing), or a Framing as it is.
+    """A framing by its name, one of ``NAMES``; a Framing comes back as it is.
 
     Raises:
         InputError: another name.
     """
     if isinstance(name, Framing):
         return name
-    if name == "ffhq":
-        return FFHQ
     if name == "portraits":
         from ..portraits.landmarks import portraits_framing
 
         return portraits_framing()
-    raise InputError(f"There is no framing {repr(name)[:60]}; there are: ffhq, portraits.")
+    known = {"ffhq": FFHQ, "faces": FACES}
+    if name not in known:
+        raise InputError(f"There is no framing {repr(name)[:60]}; there are: {', '.join(NAMES)}.")
+    return known[name]
+
+
+def framing_of(value: Any) -> Framing:
+    """What a domain.json says under "framing": a name, or five pairs of shares of the crop's side.
+
+    Raises:
+        InputError: neither.
+    """
+    if isinstance(value, str):
+        return framing_named(value)
+    pairs = value if isinstance(value, list) and len(value) == 5 else []
+    if not pairs or not all(isinstance(p, list) and len(p) == 2 and all(type(v) in (int, float) and -1 <= v <= 2
+                                                                       for v in p) for p in pairs):
+        raise InputError(f'"framing" is one of {", ".join(NAMES)}, or five pairs x,y: where the eyes, the nose and the '
+                         f"mouth's corners lie in a crop, as shares of its side; found {repr(value)[:60]}.")
+    return Framing("own", points=tuple((float(x), float(y)) for x, y in pairs))

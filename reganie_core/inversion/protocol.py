@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from ..errors import MismatchError, ReganieError, ReganieWarning
+from ..belonging import check_generator, differ, fingerprint_of, trained_with
+from ..errors import ReganieError, ReganieWarning
 from ..images import Fit, clamp, fit_photo
 from ..latents import Latent, concatenate
 
@@ -82,19 +83,12 @@ class MethodInverter:
 
     def check(self, generator: nn.Module) -> None:
         """Raise :class:`MismatchError` when the method was made for another generator, before anything is computed."""
-        recorded = self.provenance.get("fingerprints")
-        recorded = recorded if isinstance(recorded, dict) else {}
-        wanted, have = recorded.get("generator"), getattr(generator, "fingerprint", None)
-        if wanted and have and wanted != have:
-            raise MismatchError(
-                f"This {self.method} network was trained for generator {wanted}, but this is generator {have}. "
-                "Use the one it was made with, or train it for this one."
-            )
+        check_generator(self, generator, f"{self.method} network")
         encoder = None if self.network is None or "encoder" not in self.network else self.network["encoder"]
-        wanted, have = recorded.get("encoder"), getattr(encoder, "fingerprint", None)
-        if wanted and have and wanted != have:
-            warnings.warn(f"This {self.method} network was trained on encoder {wanted}, not on {have}.",
-                          ReganieWarning, stacklevel=4)
+        wanted = trained_with(self).get("encoder")
+        if differ(wanted, encoder):
+            warnings.warn(f"This {self.method} network was trained on encoder {wanted}, not on "
+                          f"{fingerprint_of(encoder)}.", ReganieWarning, stacklevel=4)
 
     def part(self, generator: nn.Module, images: Tensor, noise: str, tick: Callable[[], None]) -> tuple[Latent, Tensor]:
         """The latent and the picture (clamped later) of one chunk; calls ``tick`` :meth:`steps` times at most."""

@@ -9,63 +9,40 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from torch import nn
 
 from ..errors import CorruptCheckpointError, InputError, UnsupportedCheckpointError
+from ..kinds import KINDS, of_network
 
 __all__ = ["build", "config_class", "describe", "network_class"]
 
-# kind of file -> type name -> module of this package; the config class is the type name + "Config".
-_ENCODERS = {
-    "Encoder4Editing": "encoders",
-    "GradualStyleEncoder": "encoders",
-    "SingleStyleCodeEncoder": "encoders",
-    "LightEncoder": "light_encoder",
-}
-_RESTYLE = (
-    "ProgressiveBackboneEncoder", "BackboneEncoder", "ResNetProgressiveBackboneEncoder", "ResNetBackboneEncoder",
-    "GradualStyleEncoder", "ResNetGradualStyleEncoder", "LightRestyle",
-)
-_TYPES: dict[str, dict[str, str]] = {
-    "generator": {"Generator": "stylegan2"},
-    "discriminator": {"Discriminator": "discriminator"},
-    "encoder": _ENCODERS,
-    "rectifier": {"Rectifier": "rectifier"},
-    "restyle": dict.fromkeys(_RESTYLE, "restyle"),
-    "hfgi": {"HFGI": "hfgi"},
-    "hyperstyle": {"HyperStyle": "hyperstyle"},
-    "attributes": {"AttributeNet": "attribute_net"},
-    "dystyle": {"DyStyle": "dystyle"},
-    "identity": {"IdentityNet": "identity_net"},
-    "styleclip": dict.fromkeys(("LevelsMapper", "SingleMapper", "StyleSpaceMapper"), "mapper"),
-    "text_image": {"TextImageNet": "text_image"},
-}
-# The IR-SE-50 encoders share one config class.
-_CONFIGS = dict.fromkeys(("Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder"), "StyleEncoderConfig")
-
-
-def _module(kind: str, name: object) -> Any:
-    if kind not in _TYPES:
-        raise UnsupportedCheckpointError(f"No network of kind {str(kind)[:60]!r} is known; known: {', '.join(_TYPES)}.")
-    if not isinstance(name, str) or name not in _TYPES[kind]:
+def _look_up(kind: str, name: object) -> tuple[Any, str, str]:
+    """Module, class and config class of a type of network."""
+    known = KINDS[kind].networks if kind in KINDS else {}
+    if not known:
         raise UnsupportedCheckpointError(
-            f"Unknown {kind} type {str(name)[:60]!r}; this version knows {', '.join(_TYPES[kind])}. "
+            f"No network of kind {str(kind)[:60]!r} is known; known: {', '.join(of_network())}.")
+    if not isinstance(name, str) or name not in known:
+        raise UnsupportedCheckpointError(
+            f"Unknown {kind} type {str(name)[:60]!r}; this version knows {', '.join(known)}. "
             "The file may come from a newer version."
         )
-    return import_module(f".{_TYPES[kind][name]}", __name__)
+    module, config = known[name]
+    return import_module(f".{module}", __name__), name, config
 
 
-def network_class(kind: str, name: str) -> type[nn.Module]:
+def network_class(kind: str, name: object) -> type[nn.Module]:
     """The class of a network. Raises :class:`UnsupportedCheckpointError` for a kind or type that is not known."""
-    return getattr(_module(kind, name), name)
+    module, name, _ = _look_up(kind, name)
+    return getattr(module, name)
 
 
-def config_class(kind: str, name: str) -> type:
+def config_class(kind: str, name: object) -> type:
     """The frozen dataclass that configures it."""
-    special = dict.fromkeys(_RESTYLE[:-1], "RestyleConfig") if kind == "restyle" else _CONFIGS
-    return getattr(_module(kind, name), special.get(name, f"{name}Config"))
+    module, _, config = _look_up(kind, name)
+    return getattr(module, config)
 
 
 def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
@@ -76,9 +53,9 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
     """
     fields = dict(config)
     name = fields.pop("type", None)
-    cls, config_cls = network_class(kind, name), config_class(kind, name)  # type: ignore[arg-type]
+    cls, config_cls = network_class(kind, name), config_class(kind, name)
     if kind == "rectifier":
-        fields.setdefault("output", "residual")  # what files meant that do not say
+        fields.setdefault("output", "residual")  # the default of older files
     known = {f.name for f in dataclasses.fields(config_cls)}
     unknown = sorted(str(key)[:60] for key in fields if key not in known)
     if unknown:
@@ -111,6 +88,6 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def describe(network: nn.Module) -> dict[str, Any]:
     """``{"type": class name, **fields}`` of a network's ``config``, ready for JSON; :func:`build` takes it back."""
-    fields = dataclasses.asdict(network.config)  # type: ignore[call-overload]
+    fields = dataclasses.asdict(cast(Any, network).config)
     listed = {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
     return {"type": type(network).__name__, **listed}

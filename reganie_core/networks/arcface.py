@@ -45,7 +45,7 @@ class BottleneckIR(BottleneckIRSE):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__(in_channels, out_channels, stride)
-        self.res_layer = self.res_layer[:-1]
+        self.res_layer = nn.Sequential(*list(self.res_layer.children())[:-1])
 
 
 class FaceRecognizer(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
 from ..images import area_downsample
-from .ops import EqualConv2d, EqualLinear
+from .layers import EqualConv2d, EqualLinear
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ConvTrunk(nn.Module):
 
     def __init__(self, resolution: int, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.resolution = resolution
+        self.resolution, self.widths = resolution, channels
         self.dtype = torch.float32
         self.stem = EqualConv2d(3, channels[0], 3, activation=True)
         self.convs = nn.ModuleList(
@@ -67,8 +67,7 @@ class ConvTrunk(nn.Module):
     @property
     def map_channels(self) -> tuple[int, ...]:
         """Channels of the feature maps, finest first."""
-        widths = [down.weight.shape[0] for down in self.downs]
-        return *widths, widths[-1]
+        return (*self.widths, self.widths[-1])
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Feature maps of pictures in the size that they have, a multiple of 2^scales; see `features`."""

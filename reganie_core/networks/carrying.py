@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .modulation import ACTIVATION_GAIN, EqualisedConv
+from .layers import EqualConv2d
 from .rectifier_encoders import ResidualDown
 
 __all__ = ["FlowCorrection"]
@@ -29,13 +29,13 @@ class FlowCorrection(nn.Module):
 
     def __init__(self, in_channels: int, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.first = EqualisedConv(in_channels, channels[0], 3, padding=1, activate=True, gain=ACTIVATION_GAIN)
+        self.first = EqualConv2d(in_channels, channels[0], 3, reflect=True, activation=True)
         self.down = nn.ModuleList(ResidualDown(a, b) for a, b in pairwise(channels))
         self.up = nn.ModuleList(
-            EqualisedConv(b + a, a, 3, padding=1, activate=True, gain=ACTIVATION_GAIN)
+            EqualConv2d(b + a, a, 3, reflect=True, activation=True)
             for a, b in reversed(list(pairwise(channels)))
         )
-        self.last = EqualisedConv(channels[0], 2, 3, padding=1)
+        self.last = EqualConv2d(channels[0], 2, 3, reflect=True)
         nn.init.zeros_(self.last.weight)
 
     def forward(self, f_x: Tensor, sp: Tensor) -> Tensor:

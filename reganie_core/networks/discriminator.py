@@ -13,7 +13,7 @@ from einops import rearrange, reduce, repeat
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
-from .ops import EqualConv2d, EqualLinear
+from .layers import EqualConv2d, EqualLinear
 
 
 @dataclass(frozen=True)

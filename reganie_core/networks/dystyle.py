@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
-from .ops import EqualLinear, leaky_relu
+from .layers import EqualLinear, GroupedLinear, leaky_relu
 
 KINDS = ("numeric", "binary")
 SOFTNESS = 0.02       # change, in standard deviations, at which an expert counts half when experts are weighed
@@ -61,22 +61,6 @@ class DyStyleConfig:
             raise InputError(f"Sizes and deviations must be positive and finite; found {sizes} and {self.std}.")
 
 
-class GroupedLinear(nn.Module):
-    """One linear layer per group, equalised learning rate.  x [B,G,in] -> [B,G,out]."""
-
-    def __init__(self, groups: int, in_features: int, out_features: int, zero: bool = False) -> None:
-        super().__init__()
-        weight = torch.zeros if zero else torch.randn
-        self.weight = nn.Parameter(weight(groups, out_features, in_features))
-        self.bias = nn.Parameter(torch.zeros(groups, out_features))
-        self.gain = 1.0 / math.sqrt(in_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        # [G,B,in] x [G,in,out]: one batched product for all groups.
-        y = torch.bmm(x.transpose(0, 1), self.weight.transpose(1, 2) * self.gain)
-        return y.transpose(0, 1) + self.bias
-
-
 class Experts(nn.Module):
     """K experts as stacked tensors: features of the code and each one's condition -> a direction per style layer."""
 
@@ -114,6 +98,11 @@ class DyStyle(nn.Module):
         super().__init__()
         self.config = config
         count, width = len(config.names), config.num_ws * config.w_dim
+        self.center: Tensor
+        self.spread: Tensor
+        self.binary: Tensor
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("center", torch.zeros(config.w_dim))
         self.register_buffer("spread", torch.ones(1))
         binary = torch.tensor([kind == "binary" for kind in config.kinds])
@@ -179,9 +168,9 @@ class DyStyle(nn.Module):
         return torch.where(active.any(dim=1)[:, None, None], ws + offset.to(ws.dtype), ws)
 
     def condition(self, step: Tensor, current: Tensor) -> Tensor:
-        """What each expert is told [B,K,4]: change, present value and target, standardised, and 1.
+        """The condition of each expert [B,K,4]: change, present value and target, standardised, and 1.
 
-        A binary attribute is told only whether it goes on or off, so its path from "as it is" is a straight line.
+        For a binary attribute it says only whether it goes on or off, so the path from "as it is" is a straight line.
         """
         now = torch.where(self.binary, 2.0 * current - 1.0, (current - self.mean) / self.std)
         asked = torch.where(self.binary, step.sign(), step)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .inputs import fit_images
 from .irse import IRSE50
-from .ops import EqualLinear
+from .layers import EqualLinear
 
 __all__ = ["Encoder4Editing", "GradualStyleEncoder", "SingleStyleCodeEncoder", "StyleEncoderConfig"]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
 from .irse import BottleneckIR, irse_input
-from .ops import EqualConv2d
+from .layers import EqualConv2d, leaky_relu
 
 __all__ = ["HFGI", "HFGIConfig"]
 
@@ -61,7 +61,7 @@ class _Leaky(nn.Module):
     """leaky_relu(x, 0.2) sqrt 2."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, 0.2) * 2**0.5
+        return leaky_relu(x)
 
 
 class ConsultationEncoder(nn.Module):
@@ -132,7 +132,7 @@ class HFGI(nn.Module):
     def start_at_identity(self) -> None:
         """Last layers to zero: an untrained network injects nothing (training starts from the plain inversion)."""
         for head in (self.residue.condition_scale3, self.residue.condition_shift3):
-            nn.init.zeros_(head[-1].weight)
+            nn.init.zeros_(next(head[-1].parameters()))
 
     def small(self, pictures: Tensor) -> Tensor:
         """``[B,3,H,W]`` clamped, at the networks' size: bilinear without antialiasing, as the method defines it."""

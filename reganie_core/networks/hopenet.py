@@ -65,6 +65,8 @@ class HopeNet(nn.Module):
         for name in ("yaw", "pitch", "roll"):
             setattr(self, f"fc_{name}", nn.Linear(channels, BINS))
         self.fc_finetune = nn.Linear(channels + 3, 3)
+        self.mean: Tensor
+        self.deviation: Tensor
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
 from .inputs import fit_images
-from .ops import EqualLinear
+from .layers import EqualLinear
 from .resnet34 import ResNetTrunk
 
 __all__ = ["DEFAULT_LAYERS", "HyperStyle", "HyperStyleConfig", "layer_name"]
@@ -101,9 +101,12 @@ class SharedHypernetwork(nn.Module):
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
         self.channels, self.hidden = channels, hidden
-        for i, width in ((1, channels * 9), (2, channels * hidden)):
-            self.register_parameter(f"w{i}", nn.Parameter(torch.randn(hidden, width) / 40))
-            self.register_parameter(f"b{i}", nn.Parameter(torch.randn(width) / 40))
+        self.w1, self.b1 = self._layer(hidden, channels * 9)
+        self.w2, self.b2 = self._layer(hidden, channels * hidden)
+
+    @staticmethod
+    def _layer(inputs: int, outputs: int) -> tuple[nn.Parameter, nn.Parameter]:
+        return nn.Parameter(torch.randn(inputs, outputs) / 40), nn.Parameter(torch.randn(outputs) / 40)
 
     def forward(self, code: Tensor) -> Tensor:
         """See the class: a row per input channel first, then that row's weights to every output channel."""
@@ -159,7 +162,7 @@ class HyperStyle(ResNetTrunk):
 
     @property
     def input_resolution(self) -> int:
-        """Size of what it looks at."""
+        """Size of its input."""
         return self.config.input_resolution
 
     def deltas(self, x: Tensor) -> dict[int, Tensor]:
@@ -180,8 +183,8 @@ class HyperStyle(ResNetTrunk):
         """Last layers to zero: an untrained network changes nothing (training starts from the plain inversion)."""
         for head in self.refinement_blocks.values():
             if isinstance(head, OwnHead):
-                nn.init.zeros_(head.output[-1].weight)
-                nn.init.zeros_(head.output[-1].bias)
+                for parameter in head.output[-1].parameters():
+                    nn.init.zeros_(parameter)
         if hasattr(self, "shared_weight_hypernet"):
             shared = self.shared_weight_hypernet
             nn.init.zeros_(shared.w1)

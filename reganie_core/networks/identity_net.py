@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .attribute_net import ConvTrunk
-from .ops import EqualLinear
+from .layers import EqualLinear
 
 __all__ = ["IdentityNet", "IdentityNetConfig"]
 

@@ -20,7 +20,7 @@ def fit_images(images: Tensor, size: int | tuple[int, int], channels: int = 3) -
         raise InputError(
             f"An encoder takes a float tensor [B,{channels},H,W] in [-1,1]; found {images.dtype} {list(images.shape)}."
         )
-    size = (size, size) if isinstance(size, int) else tuple(size)
-    if tuple(images.shape[-2:]) == size:
+    size = (size, size) if isinstance(size, int) else size
+    if tuple(images.shape[-2:]) == tuple(size):
         return images
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .inputs import fit_images
-from .modulation import ACTIVATION_GAIN, EqualisedConv, EqualisedLinear
+from .layers import SQRT2, EqualConv2d, EqualLinear, leaky
 from .rectifier_encoders import ResidualDown
 
 __all__ = ["LightEncoder", "LightEncoderConfig"]
@@ -59,14 +59,14 @@ class Tap(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, features: int, halvings: int) -> None:
         super().__init__()
-        blocks: list[nn.Module] = [EqualisedConv(in_channels, channels, 1, activate=True, gain=ACTIVATION_GAIN)]
+        blocks: list[nn.Module] = [EqualConv2d(in_channels, channels, 1, activation=True)]
         blocks += [ResidualDown(channels, channels) for _ in range(halvings)]
         self.blocks = nn.Sequential(*blocks)
-        self.linear = EqualisedLinear(channels * TAP_SIZE * TAP_SIZE, features, activate=True)
+        self.linear = EqualLinear(channels * TAP_SIZE * TAP_SIZE, features, gain=SQRT2)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B,in,s,s]`` to ``[B,features]`` in the weights' dtype."""
-        return self.linear(self.blocks(x).flatten(1))
+        return leaky(self.linear(self.blocks(x).flatten(1)))
 
 
 class LightEncoder(nn.Module):
@@ -78,20 +78,20 @@ class LightEncoder(nn.Module):
     """
 
     latent_avg: Tensor
-    in_channels = 3  # subclasses look at several pictures at once
+    in_channels = 3  # subclasses take several pictures at once
 
     def __init__(self, config: LightEncoderConfig) -> None:
         super().__init__()
         self.config = config
         c = config
-        self.stem = EqualisedConv(self.in_channels, c.channels[0], 3, padding=1, activate=True, gain=ACTIVATION_GAIN)
+        self.stem = EqualConv2d(self.in_channels, c.channels[0], 3, reflect=True, activation=True)
         self.blocks = nn.ModuleList(ResidualDown(a, b) for a, b in pairwise(c.channels))
         # Coarse to fine: 4, 8 and 16 px.
         self.taps = nn.ModuleList(Tap(c.channels[-1 - i], c.tap_channels, c.features, i) for i in range(3))
-        self.base = EqualisedLinear(c.features, c.w_dim)
+        self.base = EqualLinear(c.features, c.w_dim)
         # Finer layers also see the coarse vectors: an offset is relative to what w0 already explains.
         self.deltas = nn.ModuleList(
-            EqualisedLinear(c.features * (1 + self._tap_of(i)), c.w_dim, init=0.0) for i in range(1, c.num_ws)
+            EqualLinear(c.features * (1 + self._tap_of(i)), c.w_dim, init=0.0) for i in range(1, c.num_ws)
         )
         self.register_buffer("latent_avg", torch.zeros(c.num_ws, c.w_dim))
         self.stage = c.num_ws - 1

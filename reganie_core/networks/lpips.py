@@ -69,6 +69,8 @@ class LPIPS(nn.Module):
         self.features = nn.Sequential(*layers)
         for k, width in enumerate(WIDTHS[config.net]):
             setattr(self, f"lin{k}", _Head(width))
+        self.shift: Tensor
+        self.scale: Tensor
         self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1), persistent=False)
 

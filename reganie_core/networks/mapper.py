@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
-from .ops import EqualLinear
+from .layers import EqualLinear
 
 #: The published step: the residual is added times this.
 STEP = 0.1

@@ -1,4 +1,4 @@
-"""Equalised layers and the alternating spatial / global modulation (ReGANIE eq. 7-8).
+"""The alternating spatial / global modulation (ReGANIE eq. 7-8).
 
 Both modulations scale the *input* of one ordinary convolution whose weight is shared by the whole batch, so they
 are correct for every batch size and cost no grouped convolution:
@@ -21,13 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .ops import SQRT2, Fir, leaky, reflect_pad
+from .layers import SQRT2, EqualLinear, Fir, leaky, scale_in
 from .winograd import as_kernel, conv3x3
 
 __all__ = [
     "ACTIVATION_GAIN",
-    "EqualisedConv",
-    "EqualisedLinear",
     "GlobalModulation",
     "SpatialModulation",
     "UnitConv",
@@ -42,83 +40,6 @@ EPS = 1e-8
 def unit_rms(x: Tensor, dim: int = 1) -> Tensor:
     """``x`` divided by its root mean square over ``dim`` (epsilon 1e-8 under the root)."""
     return x * (x.square().mean(dim, keepdim=True) + EPS).rsqrt()
-
-
-def scale_in(x: Tensor, weight: Tensor, style: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Multiply ``style [B,in]`` onto ``x [B,in,H,W]``, or onto ``weight [out,in,k,k]`` where one picture allows it.
-
-    The weight keeps its dtype.
-    """
-    if style is not None:
-        if x.shape[0] == 1 and x.numel() >= weight.numel():
-            weight = weight * style[0][:, None, None]
-        else:
-            x = x * style.to(x.dtype)[:, :, None, None]
-    return x, weight
-
-
-class EqualisedConv(nn.Module):
-    """Convolution with equalised learning rate: raw weight N(0, 1), scaled by ``gain / sqrt(fan_in)`` at use.
-
-    ``padding`` is reflected, which keeps the border of a picture free of a dark frame. ``activate`` adds the leaky
-    ReLU; the gain then also multiplies the bias, so that ``gain`` means the gain of the activation's output.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        *,
-        stride: int = 1,
-        padding: int = 0,
-        bias: bool = True,
-        activate: bool = False,
-        gain: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel, kernel))
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
-        self.stride, self.padding, self.activate = stride, padding, activate
-        self.bias_gain = gain
-        self.weight_gain = gain / math.sqrt(in_channels * kernel * kernel)
-
-    def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
-        """``[B,in,H,W]``, scaled by ``style [B,in]`` where given, to ``[B,out,H',W']`` in the dtype of ``x``."""
-        if self.padding:
-            x = reflect_pad(x, self.padding, self.padding)
-        weight = self.weight
-        if x.numel() < weight.numel():  # a wide layer on a small map: scale the map
-            x = x * self.weight_gain
-        else:
-            weight = weight * self.weight_gain
-        x, weight = scale_in(x, weight, style)
-        bias = None if self.bias is None else (self.bias * self.bias_gain).to(x.dtype)
-        if weight.shape[-1] == 1 and self.stride == 1 and not torch.is_grad_enabled():
-            # A product over the channels; oneDNN's convolution is not used for it on one thread.
-            x = F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0].to(x.dtype), bias).permute(0, 3, 1, 2)
-        elif self.stride == 1:
-            x = conv3x3(x, weight, bias, padding=0)
-        else:
-            x = F.conv2d(x, as_kernel(weight, x), bias, stride=self.stride)
-        return leaky(x) if self.activate else x
-
-
-class EqualisedLinear(nn.Module):
-    """Linear layer with equalised learning rate; computes in the dtype of its own weight (small, kept precise)."""
-
-    def __init__(self, in_features: int, out_features: int, *, init: float = 1.0, activate: bool = False) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) * init)
-        self.bias = nn.Parameter(torch.zeros(out_features))
-        self.activate = activate
-        self.gain = ACTIVATION_GAIN if activate else 1.0
-        self.weight_gain = self.gain / math.sqrt(in_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[...,in]`` to ``[...,out]`` in the weight's dtype."""
-        x = F.linear(x.to(self.weight.dtype), self.weight * self.weight_gain, self.bias * self.gain)
-        return leaky(x) if self.activate else x
 
 
 class SpatialModulation(nn.Module):
@@ -159,7 +80,7 @@ class GlobalModulation(nn.Module):
 
     def __init__(self, gl_dim: int, channels: int, *, normalise: bool = True) -> None:
         super().__init__()
-        self.affine = EqualisedLinear(gl_dim, channels, init=MODULATION_INIT)
+        self.affine = EqualLinear(gl_dim, channels, init=MODULATION_INIT)
         self.normalise = normalise
 
     def style(self, gl: Tensor) -> Tensor:

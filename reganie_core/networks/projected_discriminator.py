@@ -21,7 +21,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..errors import InputError, MismatchError
 from .attribute_net import ConvTrunk
-from .ops import EqualConv2d, leaky_relu
+from .layers import EqualConv2d, leaky_relu
 
 __all__ = ["ProjectedDiscriminator", "ProjectedDiscriminatorConfig"]
 
@@ -45,10 +45,12 @@ class _SpectralConv(nn.Conv2d):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, stride=2, padding=1)
         nn.init.normal_(self.weight, std=0.25)       # only its direction counts; a small weight turns quickly
-        nn.init.zeros_(self.bias)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return leaky_relu(F.conv2d(x, self.weight.to(x.dtype), self.bias.to(x.dtype), self.stride, self.padding))
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return leaky_relu(F.conv2d(x, self.weight.to(x.dtype), bias, self.stride, self.padding))
 
 
 class _Head(nn.Module):
@@ -78,7 +80,7 @@ class ProjectedDiscriminator(nn.Module):
         super().__init__()
         channels = trunk.map_channels
         if len(config.widths) != len(channels):
-            raise InputError(f"The network that a projected discriminator looks through has {len(channels)} feature "
+            raise InputError(f"The feature network of a projected discriminator has {len(channels)} feature "
                              f"maps; give as many widths, found {len(config.widths)}.")
         if config.resolution % 2 ** len(channels) or config.resolution < 2 ** (len(channels) + 1):
             raise InputError(f"{config.resolution} px are too few for a network that halves them {len(channels)-1} "
@@ -106,7 +108,7 @@ class ProjectedDiscriminator(nn.Module):
     @torch.no_grad()
     def measure_norms(self) -> None:
         """One power iteration for each convolution; call it once a step."""
-        for conv in (conv for head in self.heads for conv in head.convs):
+        for conv in (module for module in self.heads.modules() if isinstance(module, _SpectralConv)):
             conv.train()
             conv.weight  # noqa: B018 - reading it iterates
             conv.eval()

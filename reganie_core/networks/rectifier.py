@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from ..alignment.flow import estimate_flow, resize_flow, warp
 from ..errors import InputError, MismatchError
 from .carrying import FlowCorrection
-from .modulation import EqualisedConv, GlobalModulation, SpatialModulation, UnitConv
+from .layers import EqualConv2d
+from .modulation import GlobalModulation, SpatialModulation, UnitConv
 from .precision import activation_dtype
 from .rectifier_encoders import DeltaCode, DeltaEncoder, PictureEncoder, PrimaryCode
 
@@ -147,7 +148,7 @@ class DecoderBlock(nn.Module):
         self.skip_gain = 1.0 / math.sqrt(2.0)
         self.skip = None
         if up or in_channels != out_channels:
-            self.skip = EqualisedConv(in_channels, out_channels, 1, bias=False, gain=self.skip_gain)
+            self.skip = EqualConv2d(in_channels, out_channels, 1, bias=False, gain=self.skip_gain)
 
     def forward(self, x: Tensor, code: DeltaCode) -> Tensor:
         """``[B,in,h,w]`` to ``[B,out,h,w]`` or twice that size."""
@@ -173,12 +174,12 @@ class PictureDecoder(nn.Module):
         self.merges = nn.ModuleList()
         if c.primary_skips:
             finer = zip(c.encoder_channels[-2::-1], c.decoder_channels, strict=True)
-            self.merges.extend(EqualisedConv(a, b, 1, bias=False) for a, b in finer)
+            self.merges.extend(EqualConv2d(a, b, 1, bias=False) for a, b in finer)
             for merge in self.merges:
                 nn.init.zeros_(merge.weight)  # starts as the network without skips
         self.body_blocks = c.body_blocks
         self.rgb_style = GlobalModulation(c.gl_dim, widths[-1], normalise=False) if "global" in c.modulation else None
-        self.to_rgb = EqualisedConv(widths[-1], 4 if c.carry_channels else 3, 1)  # the fourth: mask of the carried dX
+        self.to_rgb = EqualConv2d(widths[-1], 4 if c.carry_channels else 3, 1)  # the fourth: mask of the carried dX
         if c.output == "residual":
             nn.init.zeros_(self.to_rgb.weight)
 

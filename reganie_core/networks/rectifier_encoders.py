@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .modulation import ACTIVATION_GAIN, EqualisedConv, EqualisedLinear, unit_rms
-from .ops import reflect_pad
+from .layers import EqualConv2d, EqualLinear, reflect_pad
+from .modulation import unit_rms
 
 __all__ = ["DeltaCode", "DeltaEncoder", "GlobalHead", "PictureEncoder", "PrimaryCode", "ResidualDown", "blur_down"]
 
@@ -68,11 +68,12 @@ class ResidualDown(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv1 = EqualisedConv(in_channels, in_channels, 3, padding=1, activate=True, gain=ACTIVATION_GAIN)
+        self.conv1 = EqualConv2d(in_channels, in_channels, 3, reflect=True, activation=True)
         # Activation gain sqrt 2 times the residual sum's 1 / sqrt 2.
-        self.conv2 = EqualisedConv(in_channels, out_channels, 3, stride=2, activate=True, gain=1.0)
-        self.skip = EqualisedConv(in_channels, out_channels, 1, bias=False, gain=1.0 / math.sqrt(2.0))
+        self.conv2 = EqualConv2d(in_channels, out_channels, 3, stride=2, padding=0, activation=True, gain=1.0)
+        self.skip = EqualConv2d(in_channels, out_channels, 1, bias=False, gain=1.0 / math.sqrt(2.0))
         taps = torch.tensor([1.0, 2.0, 1.0]) / 4.0
+        self.kernel: Tensor
         self.register_buffer("kernel", torch.outer(taps, taps)[None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ class PictureEncoder(nn.Module):
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.from_rgb = EqualisedConv(3, channels[0], 1, activate=True, gain=ACTIVATION_GAIN)
+        self.from_rgb = EqualConv2d(3, channels[0], 1, activation=True)
         self.blocks = nn.ModuleList(ResidualDown(a, b) for a, b in pairwise(channels))
 
     def features(self, images: Tensor) -> list[Tensor]:
@@ -112,10 +113,10 @@ class GlobalHead(nn.Module):
         super().__init__()
         widths = (in_channels, *channels)
         self.convs = nn.ModuleList(
-            EqualisedConv(a, b, 3, stride=2, activate=True, gain=ACTIVATION_GAIN)
+            EqualConv2d(a, b, 3, stride=2, padding=0, activation=True)
             for a, b in pairwise(widths)
         )
-        self.linear = EqualisedLinear(widths[-1], gl_dim)
+        self.linear = EqualLinear(widths[-1], gl_dim)
 
     def project(self, features: Tensor) -> Tensor:
         """Pooling and projection ``[B,C,h,w]`` to ``[B,gl_dim]``; the order of the positions does not matter."""
@@ -139,7 +140,7 @@ class DeltaEncoder(PictureEncoder):
         self.sp_head = None
         if sp_channels is not None:
             self.sp_head = nn.Sequential(
-                EqualisedConv(top, top, 1, activate=True, gain=ACTIVATION_GAIN), EqualisedConv(top, sp_channels, 1)
+                EqualConv2d(top, top, 1, activation=True), EqualConv2d(top, sp_channels, 1)
             )
         self.gl_head = None if gl_dim is None else GlobalHead(top, gl_channels, gl_dim)
 

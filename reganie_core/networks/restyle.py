@@ -31,7 +31,7 @@ ITERATIONS = 5
 
 @dataclasses.dataclass(frozen=True)
 class RestyleConfig(StyleEncoderConfig):
-    """As every style encoder's, and how often the network looks at its own result."""
+    """As every style encoder's, and the number of refinement passes."""
 
     iterations: int = ITERATIONS
 
@@ -64,7 +64,7 @@ class _Restyle:
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(height, width) of what it looks at."""
+        """(height, width) of its input."""
         width = self.config.input_resolution
         return getattr(self.config, "input_height", None) or width, width
 

@@ -15,14 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError, MismatchError
-from .ops import SQRT2, EqualLinear, Fir, FirUpsample, leaky
+from .layers import EqualLinear, FirUpsample
 from .precision import activation_dtype
-from .sharing import once, sharing
-from .winograd import as_kernel, conv3x3
+from .sharing import sharing
+from .stylegan2_layers import Generators, SynthesisLayer, ToRGB, inject
 
 NOISE_MODES = ("const", "none", "random")
 ONE_BY_ONE = 64     # on a CPU: from here up a batch goes picture by picture
@@ -86,6 +85,7 @@ class MappingNetwork(nn.Module):
             layer = EqualLinear(width, config.w_dim, lr_multiplier=config.mapping_lr_multiplier, activation=True)
             setattr(self, f"fc{i}", layer)
             width = config.w_dim
+        self.w_avg: Tensor
         self.num_layers, self.c_dim, self.z_dim = config.mapping_layers, config.c_dim, config.z_dim
         self.num_ws = config.num_ws
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
@@ -131,107 +131,6 @@ class MappingNetwork(nn.Module):
         return label
 
 
-def modulated_conv(x: Tensor, weight: Tensor, style: Tensor, bias: Tensor, up: Fir | None = None) -> Tensor:
-    """Demodulated 3x3 convolution and bias, times the activation's gain sqrt(2) (see :func:`ops.activate`).
-
-    x [B,I,H,W], raw weight [O,I,3,3], style [B,I]; `up` is the blur that follows a stride-2 transposed convolution.
-    y = d * conv(s x), d = rsqrt(sum_ik (s_i w_oik)^2 + 1e-8), with w scaled by 1/sqrt(fan_in).
-
-    Scale-in / scale-out: one convolution with a shared weight serves the whole batch. For a single picture that is
-    larger than the weight, both factors go into the weight instead and the passes over the picture are saved.
-    """
-    gain = 1.0 / math.sqrt(weight[0].numel())
-    if x.dtype == torch.float16:
-        # float16 overflows at 65504. Demodulation cancels any common factor, so weight and style are brought to
-        # at most 1 / sqrt(fan_in) and 1 beforehand (as NVIDIA's networks do).
-        weight = weight * (gain / weight.abs().amax(dim=(1, 2, 3), keepdim=True))
-        style = style / style.abs().amax(dim=1, keepdim=True)
-    else:
-        style = style * gain
-    raw = weight
-    energy = once("energy", raw, lambda: raw.square().flatten(2) @ raw.new_ones(raw[0, 0].numel()))
-    demod = (style.square() @ energy.t() + 1e-8).rsqrt() * SQRT2
-    bias = (bias * SQRT2).to(x.dtype)
-    fold = x.shape[0] == 1 and x.numel() >= weight.numel()
-    if fold:
-        weight = weight * (demod[0, :, None] * style[0])[:, :, None, None]
-    else:
-        x = x * style.to(x.dtype)[:, :, None, None]
-    shift = bias if fold else None
-    if up is not None:
-        kernel = as_kernel(weight.transpose(0, 1), x) if fold else \
-            once("kernel", raw, lambda: as_kernel(raw.transpose(0, 1), x))
-        x = up(F.conv_transpose2d(x, kernel, stride=2), shift)
-    else:
-        half = not fold and x.dtype == torch.bfloat16
-        x = conv3x3(x, once("kernel", raw, lambda: as_kernel(raw, x)) if half else weight, shift)
-    return x if fold else torch.addcmul(bias[:, None, None], x, demod.to(x.dtype)[:, :, None, None])
-
-
-class SynthesisLayer(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU."""
-
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, up: bool,
-                 clamp: float | None) -> None:
-        super().__init__()
-        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.noise_strength = nn.Parameter(torch.zeros([]))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
-        self.fir = Fir((1, 1), gain=4.0) if up else None
-        self.resolution, self.clamp = resolution, clamp
-
-    def forward(self, x: Tensor, style: Tensor, noise: str, generator: torch.Generator | None) -> Tensor:
-        x = modulated_conv(x, self.weight, style, self.bias, self.fir)
-        if noise == "none":
-            return leaky(x, self.clamp)
-        grid = self.noise_const
-        if noise == "random":
-            each = [generator] if not isinstance(generator, (list, tuple)) else generator     # one per sample
-            shape = (x.shape[0] // len(each), 1, self.resolution, self.resolution)
-            grid = torch.cat([torch.randn(shape, generator=g, device=x.device if g is None else g.device)
-                              for g in each]).to(x.device)
-        grid = (grid * (self.noise_strength * SQRT2)).to(x.dtype)
-        return leaky(x + grid if torch.is_grad_enabled() else x.add_(grid), self.clamp)
-
-
-class ToRGB(nn.Module):
-    """1x1 modulated convolution to RGB without demodulation.
-
-    The style multiplies the tiny weight instead of the features: one matrix product per sample, no scaled copy.
-    """
-
-    def __init__(self, in_channels: int, w_dim: int, clamp: float | None) -> None:
-        super().__init__()
-        self.affine = EqualLinear(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(3, in_channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(3))
-        self.gain, self.clamp = 1.0 / math.sqrt(in_channels), clamp
-
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        b, c, h, w = x.shape
-        weight = (self.weight.view(1, 3, c) * (style * self.gain)[:, None, :]).to(x.dtype)      # [B,3,C]
-        if x.is_contiguous():
-            rgb = torch.bmm(weight, x.reshape(b, c, h * w)).view(b, 3, h, w)
-        else:  # channels_last: pixels are rows already
-            pixels = x.permute(0, 2, 3, 1).reshape(b, h * w, c)
-            rgb = torch.bmm(pixels, weight.transpose(1, 2)).view(b, h, w, 3).permute(0, 3, 1, 2)
-        rgb = rgb.float() + self.bias.view(1, 3, 1, 1)
-        return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
-
-
-def inject(x: Tensor, maps: Tensor | None) -> Tensor:
-    """x (1 + scale) + shift for maps [B,2,C,H,W] = (scale, shift) of a layer's output x [B,C,H,W]; None: x itself."""
-    if maps is None:
-        return x
-    if maps.shape[0] != x.shape[0] or maps.shape[1] != 2 or maps.shape[2:] != x.shape[1:]:
-        raise MismatchError(f"Maps of shape {list(maps.shape)} cannot be injected where {list(x.shape)} flows; "
-                            f"{[x.shape[0], 2, *x.shape[1:]]} fits. They were made for another generator.")
-    scale, shift = maps.to(x.dtype).unbind(1)
-    return torch.addcmul(shift, x, 1 + scale)
-
-
 class SynthesisBlock(nn.Module):
     """One resolution: [upsampling layer,] layer, and its share of the RGB pyramid."""
 
@@ -248,13 +147,12 @@ class SynthesisBlock(nn.Module):
         self.final_resolution = config.resolution
 
     @property
-    def layers(self) -> list[nn.Module]:
+    def layers(self) -> list[SynthesisLayer | ToRGB]:
         """Style consumers in StyleSpace order."""
-        return [m for m in (getattr(self, "conv0", None), self.conv1, self.torgb) if m is not None]
+        return [*([self.conv0] if hasattr(self, "conv0") else []), self.conv1, self.torgb]
 
     def forward(self, x: Tensor | None, rgb: Tensor | None, styles: list[Tensor], noise: str,
-                generator: torch.Generator | None, features: Mapping[str, Tensor] | None = None
-                ) -> tuple[Tensor, Tensor]:
+                generator: Generators, features: Mapping[str, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         styles, features = list(styles), features or {}
         dtype = self.dtype or activation_dtype(styles[0].device, self.final_resolution)
         if x is None:
@@ -264,7 +162,7 @@ class SynthesisBlock(nn.Module):
             x = inject(self.conv0(x.to(dtype), styles.pop(0), noise, generator), features.get("conv0"))
         x = inject(self.conv1(x, styles.pop(0), noise, generator), features.get("conv1"))
         y = self.torgb(x, styles.pop(0))
-        return x, y if rgb is None else y + self.upsample(rgb)
+        return x, y if rgb is None or self.upsample is None else y + self.upsample(rgb)
 
 
 class SynthesisNetwork(nn.Module):
@@ -310,7 +208,7 @@ class SynthesisNetwork(nn.Module):
         return out
 
     def forward(self, ws: Tensor | None = None, noise: str = "const",
-                generator: torch.Generator | Sequence[torch.Generator] | None = None,
+                generator: Generators = None,
                 styles: list[Tensor] | None = None, features: Mapping[str, Tensor] | None = None) -> Tensor:
         """Image [B,3,R,R].
 
@@ -321,29 +219,31 @@ class SynthesisNetwork(nn.Module):
         """
         if noise not in NOISE_MODES:
             raise InputError(f"Unknown noise mode {noise!r}; choose one of {', '.join(NOISE_MODES)}.")
-        if (ws is None) == (styles is None):
+        if ws is None and styles is None or ws is not None and styles is not None:
             raise InputError("Give either ws or styles to synthesis, not both and not neither.")
-        batch, several = (styles[0] if ws is None else ws).shape[0], isinstance(generator, (list, tuple))
-        level = len(self.blocks) if noise == "random" and not (several and len(generator) == batch) \
-            else self._first_alone(batch, (styles[0] if ws is None else ws).device)
+        given = styles[0] if styles is not None else ws
+        assert given is not None
+        batch, own_noise = given.shape[0], isinstance(generator, Sequence) and len(generator) == given.shape[0]
+        level = len(self.blocks) if noise == "random" and not own_noise else self._first_alone(batch, given.device)
         if level == 0:
             return self._each(batch, lambda row: self(
-                None if ws is None else ws[row], noise, generator[row] if several else generator,
+                None if ws is None else ws[row], noise, _rows(generator, row),
                 None if styles is None else [s[row] for s in styles],
                 {name: maps[row] for name, maps in (features or {}).items()}))
         if styles is None:
-            styles = self.styles(ws)
+            styles = self.styles(given)
         elif [s.shape[-1] for s in styles] != self.style_dims():
             raise MismatchError(f"{len(styles)} style vectors of lengths {[s.shape[-1] for s in styles]} given, "
                                 f"this generator takes {self.style_dims()}.")
         by_block = self._by_block(features or {})
         x, rgb = self._run(0, level, None, None, styles, noise, generator, by_block)
+        styles_of_all = styles
         if level >= len(self.blocks):
             return rgb
-        # Large maps gain nothing from company: one at a time they stay in the cache, and memory does not grow.
+        # Large maps gain nothing from a batch: one at a time they stay in the cache, and memory does not grow.
         return self._each(batch, lambda row: self._run(
-            level, len(self.blocks), x[row], rgb[row], [s[row] for s in styles], noise,
-            generator[row] if several else generator,
+            level, len(self.blocks), x[row], rgb[row], [s[row] for s in styles_of_all], noise,
+            _rows(generator, row),
             {name: {k: v[row] for k, v in layers.items()} for name, layers in by_block.items()})[1])
 
     def _each(self, batch: int, paint: Callable[[slice], Tensor]) -> Tensor:
@@ -359,7 +259,7 @@ class SynthesisNetwork(nn.Module):
     def _first_alone(self, batch: int, device: torch.device) -> int:
         """The block from which on a batch goes picture by picture (on a CPU without gradients), else their number.
 
-        In bfloat16 the first: there another order of sums is 1e-2 of a picture, and none may depend on its company.
+        In bfloat16 the first: there another order of sums is 1e-2 of a picture, and no picture may depend on the batch.
         """
         if batch < 2 or device.type != "cpu" or torch.is_grad_enabled():
             return len(self.blocks)
@@ -367,7 +267,7 @@ class SynthesisNetwork(nn.Module):
         return 0 if dtype == torch.bfloat16 else min(int(math.log2(ONE_BY_ONE)) - 2, len(self.blocks))
 
     def _run(self, first: int, last: int, x: Tensor | None, rgb: Tensor | None, styles: list[Tensor], noise: str,
-             generator: torch.Generator | Sequence[torch.Generator] | None,
+             generator: Generators,
              features: Mapping[str, Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
         """Blocks `first` to `last` (exclusive) on features and the picture so far; `styles` of the whole network."""
         at = 0
@@ -376,6 +276,7 @@ class SynthesisNetwork(nn.Module):
             if i >= first:
                 x, rgb = block(x, rgb, styles[at : at + count], noise, generator, features.get(f"b{4 * 2**i}"))
             at += count
+        assert x is not None and rgb is not None  # there is at least one block
         return x, rgb
 
     def _by_block(self, features: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -387,6 +288,11 @@ class SynthesisNetwork(nn.Module):
                                     "named like 'b64.conv0'. They were made for another generator.")
             found.setdefault(block, {})[layer] = maps
         return found
+
+
+def _rows(generator: Generators, row: slice) -> Generators:
+    """The generators of some samples."""
+    return generator[row] if isinstance(generator, Sequence) else generator
 
 
 class Generator(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .attribute_net import ConvTrunk
-from .ops import EqualLinear
+from .layers import EqualLinear
 
 #: Word numbers that are no words: filling, and the first token, whose output stands for the text.
 PAD, START, FIRST_WORD = 0, 1, 2

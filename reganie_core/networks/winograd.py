@@ -107,9 +107,10 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int 
             n = min(step, down - top)
             start = rows_of.storage_offset() + i * s_batch + 4 * top * s_row
             tiles = rows_of.as_strided((6, 6, n, across, channels), steps, start)
-            moved = into @ tiles.reshape(36, n * across * channels)
-            mixed = torch.bmm(moved.view(36, n * across, channels), kernel)
-            made = (out_of @ mixed.view(36, n * across * outputs)).view(4, 4, n, across, outputs).permute(2, 0, 3, 1, 4)
+            transformed = into @ tiles.reshape(36, n * across * channels)
+            summed = torch.bmm(transformed.view(36, n * across, channels), kernel)
+            made = (out_of @ summed.view(36, n * across * outputs)).view(4, 4, n, across, outputs)
+            made = made.permute(2, 0, 3, 1, 4)
             target = out[i, 4 * top : 4 * (top + n)].view(n, 4, across, 4, outputs)
             target.copy_(made) if bias is None else torch.add(made, bias, out=target)
     return out.permute(0, 3, 1, 2)

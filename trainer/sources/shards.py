@@ -19,8 +19,8 @@ from threading import Lock
 import numpy as np
 import torch
 
-from reganie_core.checkpoints.files import write_atomically
 from reganie_core.errors import InputError
+from reganie_core.paths import atomic_write
 
 from ..randomness import generator_at
 from .pictures import LARGEST_FILE, SUFFIXES, Pictures, is_picture
@@ -99,7 +99,8 @@ class TarPictures(Pictures):
                  for name, size, time in stats}
         if file is not None and found != known:
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, lambda handle: handle.write(json.dumps(found).encode()))
+            with atomic_write(file) as temporary:
+                temporary.write_bytes(json.dumps(found).encode())
         counts = [found[name][2] for name, _, _ in stats]
         if not sum(counts):
             raise InputError(f"{stats[0][0]} and {len(stats) - 1} other shards hold no pictures; members must end "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from reganie_core.networks.attribute_net import AttributeNet
 from reganie_core.networks.dystyle import GroupedLinear
-from reganie_core.networks.ops import EqualLinear
+from reganie_core.networks.layers import EqualLinear
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from reganie_core.networks.ops import EqualLinear
+from reganie_core.networks.layers import EqualLinear
 
 __all__ = ["LatentDiscriminator"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...belonging import check_generator
 from ...errors import InputError, MismatchError
 from ...latents import Latent
 from ...networks.mapper import STEP, StyleSpaceMapper
@@ -39,14 +40,6 @@ def add_offsets(latent: Latent, offsets: Mapping[int, Tensor]) -> Latent:
             )
         joined[index] = joined[index] + moved if index in joined else moved.clone()
     return replace(latent, offsets=joined)
-
-
-def _check_generator(latent: Latent, provenance: Mapping[str, Any], what: str) -> None:
-    prints = provenance.get("fingerprints")
-    wanted = prints.get("generator") if isinstance(prints, Mapping) else None
-    if isinstance(wanted, str) and wanted and latent.generator and wanted != latent.generator:
-        raise MismatchError(f"The {what} was made for generator {repr(wanted)[:40]}, but this latent belongs to "
-                            f"{latent.generator}. Use the one made for it.")
 
 
 class StyleCLIPEditor:
@@ -145,7 +138,7 @@ class StyleCLIPEditor:
         strength = self.controls[0].default if strength is None else strength
         if not isinstance(strength, int | float) or not math.isfinite(strength):
             raise InputError(f"The strength must be a finite number, found {repr(strength)[:40]}.")
-        _check_generator(latent, self.provenance, "text editor")
+        check_generator(self, latent.generator, "text editor")
         if latent.num_ws != self.num_ws:
             raise MismatchError(f"The latent has {latent.num_ws} style vectors, this text editor is for a generator "
                                 f"with {self.num_ws}.")
@@ -221,7 +214,7 @@ class MapperEditor:
 
     def edit_latent(self, latent: Latent, edits: Mapping[str, EditValue]) -> Latent:
         """The latent with edited codes, or with StyleSpace offsets."""
-        _check_generator(latent, self.provenance, "mapper")
+        check_generator(self, latent.generator, "mapper")
         amount = self._amount(edits, latent.ws)
         if amount is None:
             return latent

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...belonging import differ, trained_with
 from ...checkpoints import fingerprint, read_checkpoint
 from ...checkpoints.directions import control_name
 from ...checkpoints.records import ArrayRecord
@@ -92,9 +93,8 @@ def _global(config: Mapping[str, Any], tensors: dict[str, Tensor], provenance: d
     settings = {key: config[key] for key in ("method", "neutral", "strength", "threshold") if key in config}
     beside = safe_join(path.parent, str(config.get("text_encoder", ENCODER_FILE)))
     found = _encoder(encoder, beside)
-    prints = provenance.get("fingerprints")
-    wanted = prints.get("text_encoder") if isinstance(prints, Mapping) else None
-    if wanted and found.fingerprint and wanted != found.fingerprint:
+    wanted = trained_with(provenance).get("text_encoder")
+    if differ(wanted, found):
         raise MismatchError(f"{path.name} was made with text encoder {repr(wanted)[:40]}, but this is "
                             f"{found.fingerprint}. Use the one it was made with, or compute the directions again.")
     return StyleCLIPEditor(load_statistics(config, tensors), found, fingerprint=fingerprint(tensors),
