@@ -74,12 +74,13 @@ def test_registry_metadata():
     assert f'__version__ = "{project["version"]}"' in init
 
 
-def test_the_readme_links_to_what_exists():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
-    assert "NOTICE" in links and "LICENSE" in links
-    missing = [link for link in links if not (ROOT / link).exists()]
-    assert missing == []
+def test_documents_link_to_what_exists():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"),
+             *(ROOT / "trainer").rglob("*.md")]
+    links = [(page, link) for page in pages
+             for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))]
+    assert len(links) > 20
+    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
 
 
 def test_make_targets_and_ci():
