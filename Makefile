@@ -9,7 +9,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 
 help:
 	@echo "make demo   invert, edit and rectify eight pictures the generator has never seen -> out/demo.png"
-	@echo "make test   run the tests        make lint   run ruff and pyright"
+	@echo "make test   run the tests, a process for each core       make lint   run ruff and pyright"
 	@echo "make test PYTHON=python3.10 VENV=.venv/3.10   the same on another Python"
 	@echo "make soak   the long tests: full-size networks, kills, fuzzing, bad inputs, memory -> docs/promises.md"
 	@echo "make bench  docs/performance*.md   make clean  remove what these targets made"
@@ -27,7 +27,7 @@ demo: $(STAMP)
 	$(PY) -m reganie_core demo -o out/demo.png
 
 test: $(STAMP)
-	$(PY) -m pytest -q
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
 soak: $(STAMP)
 	$(PY) -m tests.soak

@@ -1,4 +1,7 @@
-"""docs/performance.md from the rows' JSON files, benchmarks/log.md and the list of targets."""
+"""docs/performance.md from the rows' JSON files, benchmarks/log.md and the list of targets.
+
+The JSON files hold more: bare convolutions (the roof), GFLOP, what the machine itself reaches.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,6 @@ ratios within the rounds, so that they hold on a loaded machine, too. Compare fi
 - *public*: NVIDIA's stylegan2-ada-pytorch on its reference operations, where a checkout was named.
 - *roof*: the network's own bare convolutions and matrix products, the direct way, nothing else. It can be beaten by
   computing fewer products, which the float32 path does (`reganie_core/networks/winograd.py`).
-- GFLOP counts 2 per multiply-add of the direct form. *of conv / of matmul*: GFLOP/s as a share of what this machine
-  reached in the same rounds on one 3x3 convolution (256 channels, 64 x 64) and on one product of 1024 x 1024, in the
-  same dtype. Above 100 % means fewer products than the direct form.
 - MiB: peak of one call beyond the loaded network, its inputs and its output, in a process of its own.
 - Weights are random; sizes are the published ones. Training steps are those of the test-sized networks.
 """
@@ -33,30 +33,16 @@ def load_rows(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
-def share(row: dict[str, Any], name: str, kind: str, clock: str) -> str:
-    """GFLOP/s of a route by the machine's own rate."""
-    entry = row["routes"][name]
-    mine = median(row, name, clock)
-    rate = row["routes"].get(f"rate {kind} {entry['dtype']}")
-    own = median(row, f"rate {kind} {entry['dtype']}", clock) if rate else None
-    if not entry.get("gflop") or not mine or not own or entry["dtype"] not in ("float32", "bfloat16"):
-        return "-"
-    return f"{(entry['gflop'] / mine) / (rate['gflop'] / own):.0%}"
-
-
 def row_lines(name: str, row: dict[str, Any], clock: str) -> list[str]:
-    """One line per route, the machine's rates left out."""
+    """One line per route; roofs and the machine's own rates stay in the JSON file."""
     lines = []
     for route, entry in row["routes"].items():
         ms = median(row, route, clock)
-        if route.startswith("rate ") or ms is None:
+        if route.startswith(("rate ", "roof")) or ms is None:
             continue
-        count = sum(v is not None for v in entry[f"{clock}_ms"])
-        gflop, peak = entry.get("gflop"), entry.get("peak_mib")
-        lines.append(" | ".join([
-            f"| {name}", route, entry["dtype"], str(entry["images"]), f"{ms:.0f}" if ms >= 20 else f"{ms:.2f}",
-            str(count), f"{gflop:.1f}" if gflop else "-", share(row, route, "conv", clock),
-            share(row, route, "matmul", clock), f"{peak:.0f} |" if peak is not None else "- |"]))
+        peak = entry.get("peak_mib")
+        time, memory = f"{ms:.0f}" if ms >= 20 else f"{ms:.2f}", "-" if peak is None else f"{peak:.0f}"
+        lines.append(f"| {name} | {route} | {entry['dtype']} | {entry['images']} | {time} | {memory} |")
     return lines
 
 
@@ -83,9 +69,8 @@ def document(folder: Path, order: list[str], clock: str = "wall") -> str:
     lines = [HEAD, *machine_lines(rows), "## Targets", "", "| target | seen | |", "|---|---|---|"]
     lines += [f"| {t.text} | {t.seen} | {t.verdict} |" for t in all_targets(rows, clock)]
     lines += ["", f"## Rows ({'time on the wall' if clock == 'wall' else 'processor time'})", "",
-              "| row | route | dtype | images | ms | rounds | GFLOP | of conv | of matmul | MiB |",
-              "|---|---|---|---|---|---|---|---|---|---|"]
+              "| row | route | dtype | images | ms | MiB |", "|---|---|---|---|---|---|"]
     for name in order:
-        lines += row_lines(name, rows[name], clock) if name in rows else [f"| {name} | not measured | | | | | | | | |"]
+        lines += row_lines(name, rows[name], clock) if name in rows else [f"| {name} | not measured | | | | |"]
     notes = [f"- {name}: {rows[name]['note']}" for name in order if rows.get(name, {}).get("note")]
     return "\n".join([*lines, "", *notes, "", LOG.read_text().rstrip(), ""])

@@ -14,6 +14,7 @@ import json
 import re
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,35 +208,50 @@ def all_nodes(world: World) -> list[str]:
     return [name for name in world.nodes if name not in former(world.nodes)]
 
 
-def cell(text: str) -> str:
-    """Text for a Markdown table."""
-    return text.replace("|", "\\|").encode("ascii", "backslashreplace").decode()
+def outcome(row: Row) -> str:
+    """"works", the name of the typed error, or "anything else"."""
+    return "anything else" if row.error else row.result.split(":")[0].strip("*")
+
+
+def count(found: list[Row]) -> str:
+    """One sentence: how many cases, and how they end."""
+    ends = Counter(outcome(row) for row in found)
+    refused = len(found) - ends["works"] - ends["anything else"]
+    return (f"{len(found)} cases: {ends['works']} work as documented, {refused} end in one typed sentence, "
+            f"{ends['anything else']} in anything else.")
 
 
 def markdown(found: list[Row]) -> str:
-    """The table: inputs with the same outcome share a line."""
-    lines = ["# Nodes and bad inputs", "",
-             "Written by `python -m tests.bad_inputs --out docs/bad-inputs.md`, with a generator of 32 px and networks "
-             "of random weights, so sizes and names of files are those of this toy. *Left out* is an optional input "
-             "that nothing is connected to.", "",
-             f"{len(found)} cases: {sum(r.result.startswith('works') for r in found)} work as documented, "
-             f"{sum(not r.result.startswith('works') and not r.error for r in found)} end in one typed sentence, "
-             f"{sum(bool(r.error) for r in found)} in anything else.", ""]
-    for node in dict.fromkeys(row.node for row in found):
-        lines += [f"## {node}", "", "| input | what is delivered | result |", "| --- | --- | --- |"]
-        merged: dict[tuple[str, str], list[str]] = {}
-        for row in found:
-            if row.node == node:
-                merged.setdefault((row.input, row.result), []).append(row.delivered)
-        lines += [f"| {name} | {'; '.join(whats)} | {cell(result)} |" for (name, result), whats in merged.items()]
-        lines.append("")
-    return "\n".join(lines)
+    """A line for each node: how many inputs work, and how many are refused with which error."""
+    of_node: dict[str, Counter[str]] = {}
+    for row in found:
+        of_node.setdefault(row.node.split()[0], Counter())[outcome(row)] += 1
+    total = sum(of_node.values(), Counter())
+    kinds = ["works", *sorted(set(total) - {"works", "anything else"}), "anything else"]
+
+    def line(name: str, ends: Counter[str]) -> str:
+        return " | ".join([f"| {name}", str(ends.total()), *(str(ends[kind] or "") for kind in kinds)]) + " |"
+
+    return "\n".join([
+        "# Nodes and bad inputs", "",
+        "Written by `python -m tests.bad_inputs --out docs/bad-inputs.md`. Each case takes a graph that works and",
+        "spoils one input of one node. The node works as documented, or ends in one typed error: a sentence that says",
+        "what was found, what was expected and what to do. `--cases` prints every case with its sentence.", "",
+        count(found), "",
+        " | ".join(["| node", "cases", *kinds]) + " |", "| --- |" + " ---: |" * (len(kinds) + 1),
+        *(line(name, ends) for name, ends in of_node.items()), line("all", total), ""])
+
+
+def listing(found: list[Row]) -> str:
+    """Every case on a line of its own."""
+    return "\n".join(f"{row.node} . {row.input} = {row.delivered}: {row.result}" for row in found)
 
 
 def main() -> int:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--out", type=Path, help="write the table here; printed otherwise")
     p.add_argument("--node", action="append", help="only this one; may be given again")
+    p.add_argument("--cases", action="store_true", help="print every case with its sentence")
     p.add_argument("--quick", action="store_true", help=f"leave out the pictures of {LARGE}x{LARGE}")
     args = p.parse_args()
     torch.set_num_threads(1)
@@ -243,11 +259,12 @@ def main() -> int:
         world = World(Path(folder))
         nodes = args.node or [*all_nodes(world), *(() if args.quick else VARIANTS)]
         found = list(rows(world, nodes, not args.quick))
-    text = markdown(found)
+    if args.cases:
+        print(listing(found))
     if args.out:
-        args.out.write_text(text, encoding="utf-8")
-    else:
-        print(text)
+        args.out.write_text(markdown(found), encoding="utf-8")
+    elif not args.cases:
+        print(markdown(found))
     wrong = [row for row in found if row.error]
     for row in wrong:
         print(f"\n{row.node}.{row.input}: {row.delivered}\n{row.error}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
 import subprocess
@@ -15,7 +14,6 @@ import torch
 import reganie_core as rc
 
 ROOT = Path(__file__).resolve().parents[1]
-CORE = sorted((ROOT / "reganie_core").rglob("*.py"))
 
 
 def run_python(code: str) -> dict:
@@ -93,37 +91,3 @@ for module in pkgutil.walk_packages(reganie_core.__path__, "reganie_core."):
 print(json.dumps([before == state(), [m for m in ("comfy", "folder_paths", "trainer", "nodes") if m in sys.modules]]))
 """)
     assert state == [True, []]
-
-
-def forbidden_calls(tree: ast.AST) -> list[str]:
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
-            if name in ("eval", "exec", "torch.load", "torch.jit.load", "pickle.load", "pickle.loads", "print"):
-                found.append(name)
-            if name.endswith(".cuda") or any(k.arg == "allow_pickle" and getattr(k.value, "value", 1) is not False
-                                             for k in node.keywords):
-                found.append(name)
-    return found
-
-
-@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT)))
-def test_house_rules(path):
-    text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
-    prints_allowed = "cli" in path.parts or path.name == "command.py"
-    assert [c for c in forbidden_calls(tree) if not (c == "print" and prints_allowed)] == []
-    assert len(text.splitlines()) <= 420
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == 0:
-            package = (node.module or "").split(".")[0]
-            assert package not in ("reganie_core", "nodes", "trainer", "comfy", "folder_paths")
-        if isinstance(node, ast.Import):
-            names = {alias.name.split(".")[0] for alias in node.names}
-            assert not names & {"reganie_core", "trainer", "comfy", "folder_paths", "socket", "urllib", "requests"}
-
-
-def test_the_checker_finds_what_it_looks_for():
-    code = "torch.load(x); x.cuda(); np.load(f, allow_pickle=True); eval('1'); np.load(f, allow_pickle=False)"
-    assert forbidden_calls(ast.parse(code)) == ["torch.load", "x.cuda", "np.load", "eval"]

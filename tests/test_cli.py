@@ -13,6 +13,7 @@ from PIL import Image
 import reganie_core as rc
 from reganie_core import images, portraits
 from reganie_core.__main__ import COMMANDS, main
+from reganie_core.cli import demo
 from reganie_core.latents import load_latent
 
 
@@ -163,7 +164,8 @@ def test_convert_asks_before_it_replaces(cli, tiny_domain, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_demo_compares_with_the_exact_answers(cli, tiny_domain, tmp_path):
+def test_demo_compares_with_the_exact_answers(cli, tiny_domain, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "SIZE", 64)       # 512 px take half a minute
     status, text, _ = cli("demo", "-o", tmp_path / "out" / "demo.png", "--domain", tiny_domain, "--json")
     report = json.loads(text)
     assert status == 0 and Image.open(report["sheet"]).height > 8 * 128
@@ -172,5 +174,6 @@ def test_demo_compares_with_the_exact_answers(cli, tiny_domain, tmp_path):
     assert all(trivial | {"result", "learned rectifier"} <= set(row) for row in report["rows"]), "no row is left out"
     for task in ("yaw", "smile", "age"):
         assert rows[task, "changed"]["X0 unchanged"] > rows[task, "all"]["X0 unchanged"] > 0
+    monkeypatch.setattr(demo, "SPECS", demo.SPECS[:2])
     text = cli("demo", "-o", tmp_path / "demo.png", "--domain", tiny_domain)[1]
     assert "yaw +15" in text and "plain" in text and len(text.splitlines()) < 16

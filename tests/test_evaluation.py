@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,13 +23,11 @@ from reganie_core.rectification import rectify
 from tests import checkpoint_files as files
 from trainer import evaluate
 from trainer.evaluation import prompts, stats
-from trainer.evaluation import reconstruction as reconstruct
 from trainer.evaluation.bench import Bench, load_judges
 from trainer.evaluation.chunks import Chunks
 from trainer.evaluation.editing import editing
 from trainer.evaluation.experiments import change
 from trainer.evaluation.local import load_local
-from trainer.evaluation.memory import Growth
 from trainer.evaluation.methods import Method, parse_method, parse_rectifier, repaint, subset
 from trainer.evaluation.people import FIRST_VALIDATION_SEED, IN_DOMAIN, Photos, check_seed, held_out_people
 from trainer.evaluation.reconstruction import reconstruction
@@ -81,15 +78,12 @@ def test_ratios_are_of_means_over_the_same_pictures() -> None:
     assert np.isnan(stats.mean(np.full(3, np.nan))["mean"])
 
 
-def test_correlation_slope_and_criteria() -> None:
+def test_correlation_and_slope() -> None:
     x = np.arange(10.0)
     assert stats.slope(x, 3 * x - 1) == pytest.approx(3) and stats.correlation(x, 5 - x) == pytest.approx(-1)
     assert np.isnan(stats.correlation(x, np.ones(10)))
     y = np.random.default_rng(0).normal(size=10)
     assert stats.correlation(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
-    assert not stats.criterion("a", float("nan"), 1.0)["met"] and not stats.criterion("a", 0.9, 1.0, False)["met"]
-    assert stats.all_met({"a": [{"criteria": [stats.criterion("a", 1.0, 1.0)]}]})
-    assert not stats.all_met({"a": [{"criteria": [stats.criterion("a", 1.1, 1.0)]}]})
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------
@@ -116,19 +110,6 @@ def test_killed_work_continues_with_the_missing_pieces(tmp_path: Path) -> None:
     assert calls == [3, 6, 9] and found["x"].tolist() == [i * i for i in range(10)]
     Chunks(tmp_path, progress=False).run("a", {"seed": 2}, 10, 3, squares(calls))
     assert len(calls) == 7                                           # other settings share nothing
-
-
-def test_processes_share_the_pieces(tmp_path: Path) -> None:
-    calls: list[int] = []
-    second = Chunks(tmp_path, rank=1, world=2, progress=False)
-    second._collect = lambda *a: None                                # type: ignore[method-assign]
-    with pytest.raises(TypeError):                                   # it did its half and does not wait here
-        second.run("a", {}, 10, 3, squares(calls))
-    assert calls == [3, 9]
-    found = Chunks(tmp_path, rank=0, world=2, progress=False).run("a", {}, 10, 3, squares(calls))
-    assert calls == [3, 9, 0, 6] and found["x"].tolist() == [i * i for i in range(10)]
-    with pytest.raises(InputError, match="--json"):
-        Chunks(None, rank=0, world=2)
 
 
 # --- people -----------------------------------------------------------------------------------------------------------
@@ -166,11 +147,6 @@ def test_rows_of_editing_are_what_they_say(folder: Path) -> None:
     edited = rc.edit(x0, {"yaw": amounts}, domain=bench.domain)
     whole = result["rows"]["Y_r (learned rectifier)"]["whole"]["all"]["mean"]
     assert whole == pytest.approx(float((edited.rectified - exact).square().mean()), rel=1e-4)
-    _, masks = portraits.render(answered, 32, masks=True)
-    hats = people.rows("hat")
-    weight, error = masks["hat"][hats], (x0 - exact)[hats].square()
-    expected = ((error * weight).sum((1, 2, 3)) / (3 * weight.sum((1, 2, 3)))).mean()
-    assert result["rows"]["X0 unchanged"]["item"]["hat"]["mean"] == pytest.approx(float(expected), rel=1e-4)
     assert IN_DOMAIN in result["rows"]["X0 unchanged"]["changed"]
 
 
@@ -186,7 +162,6 @@ def test_who_cannot_change_is_left_out(folder: Path) -> None:
 def test_runs_are_deterministic_and_continue(folder: Path, tmp_path: Path, experiment: str,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bench, "seconds", lambda self, work, pictures, runs=5: 0.0)
-    monkeypatch.setattr(reconstruct, "growth", lambda device: nullcontext(Growth()))
     common = [experiment, "--domain", str(folder), "--validation", "--count", "12", "--chunk", "5"]
     first, second = tmp_path / "a" / "t.json", tmp_path / "b" / "t.json"
     assert evaluate.main([*common, "--json", str(first)]) == 0
@@ -195,11 +170,8 @@ def test_runs_are_deterministic_and_continue(folder: Path, tmp_path: Path, exper
     pieces[0].unlink()
     assert evaluate.main([*common, "--json", str(second)]) == 0
     results = [json.loads(f.read_text()) for f in (first, second)]
-    for r in results:
-        r[experiment].pop("mebibytes", None)          # NaN here, and NaN is nothing's equal
     assert results[0][experiment] == results[1][experiment] and results[0]["about"]["validation"]
-    report = first.with_suffix(".md").read_text()
-    assert "Validation seeds" in report and "what it must show" in report
+    assert "Validation seeds" in first.with_suffix(".md").read_text()
     assert bool(list((tmp_path / "a").glob("*.png"))) == (experiment not in ("judges", "editor"))
 
 
@@ -252,9 +224,6 @@ def test_methods_and_rectifiers_are_rows(folder: Path) -> None:
     error = (bench.domain.generator.synthesis(codes).clamp(-1, 1) - x0).square().mean()
     assert rows["slow"]["L2"] == pytest.approx(float(error), rel=1e-4)
     assert result["subset"]["slow"]["L2"]["mean"] == pytest.approx(float(error), rel=1e-4)
-    found = {c["name"]: c["value"] for c in result["criteria"]}
-    assert {"X_r / e4e, L2", "X_r / slow, identity"} <= set(found)
-    assert found["X_r / same, L2"] == pytest.approx(1.0) and found["X_r / same, MS-SSIM"] == pytest.approx(1.0)
     edited = editing(bench, people, {"yaw": 15.0})["rows"]
     assert edited["e4e"]["whole"]["all"]["mean"] == pytest.approx(
         edited["Y^ (edited inversion)"]["whole"]["all"]["mean"], rel=1e-5)
@@ -293,13 +262,18 @@ def test_folders_of_pictures_are_reconstructed_and_documented(folder: Path, tmp_
     for i in range(2):
         save_image(portraits.render(portraits.sample(1, i), 48), tmp_path / "photos" / f"{i}.png")
     out = tmp_path / "folder.json"
-    assert evaluate.main(["out-of-domain", "--domain", str(folder), "--validation", "--images",
+    assert evaluate.main(["reconstruction", "--domain", str(folder), "--validation", "--images",
                           str(tmp_path / "photos"), "--json", str(out)]) == 0
-    found = json.loads(out.read_text())["out-of-domain"]
+    found = json.loads(out.read_text())["reconstruction"]
     assert found["count"] == 2 and list(found["rows"]["X0 unchanged"]["L2"]) == ["all"]
-    assert evaluate.main(["document", str(out), "--out", str(tmp_path / "results.md")]) == 0
+    (tmp_path / "template.md").write_text("# Photos\n\n{{folder.json}}\n\nThe end.\n")
+    document = ["document", "--template", str(tmp_path / "template.md"), "--out", str(tmp_path / "results.md")]
+    assert evaluate.main([*document, str(out)]) == 0
     text = (tmp_path / "results.md").read_text()
-    assert "## out-of-domain" in text and "validation seeds" in text
+    assert text.startswith("# Photos\n\n`python trainer/evaluate.py reconstruction --domain")
+    assert "> Validation seeds" in text and "| X0 unchanged | 0 [0, 0] |" in text and text.endswith("\nThe end.\n")
+    assert "--json" not in text
+    assert evaluate.main(document) == 1                              # the file of a place is not given
     with pytest.raises(NotFoundError, match="no pictures"):
         Photos(tmp_path / "nowhere")
 
@@ -313,11 +287,12 @@ class Words:
         return latent.with_ws(latent.ws + 0.3)
 
 
-def test_text_edits_are_compared_with_the_change_they_achieved(folder: Path) -> None:
+def test_text_edits_are_compared_with_the_change_they_achieved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompts, "PROMPTS", prompts.PROMPTS[:3])
     bench = make_bench(folder, chunk=3)
     bench.domain.styleclip = Words()
     result = prompts.text(bench, 5)
-    assert len(result["rows"]) == 20 and not result["left out"]
+    assert len(result["rows"]) == 3 and not result["left out"]
     people = held_out_people(10, FIRST_VALIDATION_SEED, validation=True)
     p = people.parameters[:5]
     x0 = portraits.render(p, 32)

@@ -13,11 +13,9 @@ BEFORE = "# Promises\n\nSomebody's text.\n\n"
 AFTER = "## What is not promised\n\nMore of somebody's text.\n"
 
 
-@pytest.mark.parametrize("old", ["", "## Soak\n\nold figures\n\n"])
-@pytest.mark.parametrize("tail", ["", AFTER])
+@pytest.mark.parametrize(("old", "tail"), [("", ""), ("## Soak\n\nold figures\n\n", ""),
+                                           ("## Soak\n\nold figures\n\n", AFTER)])
 def test_only_its_own_section_changes(old: str, tail: str) -> None:
-    if not old and tail:
-        return      # appended: the next test
     found = soak.refreshed(BEFORE + old + tail, "## Soak\n\nnew figures\n")
     assert found.startswith(BEFORE) and found.endswith(tail or "new figures\n")
     assert found.count("## Soak") == 1 and "old figures" not in found

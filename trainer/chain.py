@@ -16,7 +16,6 @@ and one of
     "stage": STAGE            python trainer/train.py STAGE --config NAME.json --out OUT/NAME; "config" names another
                               file, "options" are key=value that override it
     "evaluate": EXPERIMENT    python trainer/evaluate.py EXPERIMENT --json OUT/NAME.json, with its "arguments"
-    "evaluate": "document"    the same for the document that is made of results
 
 In options and arguments {out} stands for --out.
 
@@ -121,8 +120,6 @@ def command_of(job: Job, configs: Path, out: Path, overrides: list[str], measure
     """What to run for a job; `names` are those that `NAME.key=value` may begin with."""
     if job.evaluate:
         given = [a.replace("{out}", str(out)) for a in job.arguments]
-        if job.evaluate == "document":
-            return [sys.executable, str(EVALUATE), "document", *given]
         return [sys.executable, str(EVALUATE), job.evaluate, *given, *measure, "--json", str(out / f"{job.name}.json")]
     options = [o.replace("{out}", str(out)) for o in job.options]
     own = [o.partition(".")[2] for o in overrides if o.split("=")[0].startswith(f"{job.name}.")]

@@ -54,13 +54,6 @@ def test_an_array_that_is_no_direction(tmp_path: Path, array: np.ndarray) -> Non
     assert str(list(array.shape)) in str(caught.value) and "without tensors" not in str(caught.value)
 
 
-def test_no_text_recommends_boundaries_of_stylegan1() -> None:
-    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "web" / "docs").glob("*.md")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if "stylegan_ffhq_" in line or ("nterFaceGAN" in line or "nterfaceGAN" in line) and ".npy" in line:
-                assert "StyleGAN1" in line, f"{path.name}: {line}"
-
-
 @pytest.mark.parametrize("name", ["stylegan_ffhq_smile_w_boundary", "pggan_celebahq_age_c_gender_boundary"])
 def test_a_boundary_of_stylegan1_says_so(tmp_path: Path, name: str) -> None:
     np.save(tmp_path / f"{name}.npy", np.ones((1, 512)))

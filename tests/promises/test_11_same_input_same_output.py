@@ -53,7 +53,7 @@ def test_another_process_writes_the_same_file(tiny_domain: Path, tmp_path: Path)
 
 def test_a_batch_gives_what_its_pictures_give_alone() -> None:
     domain = rc.load_domain("portraits")
-    image = portraits.render(portraits.sample(5, FIRST, items=("hat",)), domain.resolution)
+    image = portraits.render(portraits.sample(3, FIRST, items=("hat",)), domain.resolution)
     edits = {"yaw": -10.0, "age": 0.5}
     whole = rc.edit(image, edits, domain=domain)
     for index in range(len(image)):
@@ -65,10 +65,10 @@ def test_a_batch_gives_what_its_pictures_give_alone() -> None:
 
 def test_a_slider_moves_a_batch_as_its_pictures_alone() -> None:
     domain = rc.load_domain("portraits")
-    first = rc.edit(portraits.render(portraits.sample(5, FIRST, items=("hat",)), domain.resolution), domain=domain)
+    first = rc.edit(portraits.render(portraits.sample(3, FIRST, items=("hat",)), domain.resolution), domain=domain)
     edits = {"yaw": -10.0, "age": 0.5}
     whole = rc.edit(first, edits, domain=domain).rectified
-    for index in range(5):
+    for index in range(3):
         alone = rc.edit(first.image[index : index + 1], domain=domain)
         moved = rc.edit(alone, edits, domain=domain).rectified
         assert float((whole[index : index + 1] - moved).abs().max()) <= CLOSE

@@ -25,7 +25,7 @@ from .local import ARCFACE, CURRICULARFACE, Local
 from .methods import Method, repaint, spread, subset
 from .people import People, Photos
 
-L2, PERCEPTUAL, IDENTITY, MS_SSIM = "L2", "perceptual (judge)", "identity", "MS-SSIM"
+L2, PERCEPTUAL, IDENTITY, MS_SSIM = "L2", "perceptual distance", "identity", "MS-SSIM"
 SIMILARITIES = frozenset({IDENTITY, MS_SSIM, ARCFACE, CURRICULARFACE})  # 1 is perfect; the others are distances
 
 
@@ -44,7 +44,6 @@ class Bench:
     validation: bool = False
     device: str = "cpu"
     chunk: int = 50
-    dropped: frozenset[str] = frozenset()  # attributes that the judge does not read well enough to be reported
     methods: tuple[Method, ...] = ()  # other inversion methods, rows beside ours
     rectifiers: Mapping[str, nn.Module] = field(default_factory=dict)  # other rectifiers, rows beside ours
     slow_count: int = 50  # pictures for methods that take minutes
@@ -125,8 +124,7 @@ class Bench:
         """The judge's attributes {name: [B]}; those of the local networks where there is no judge."""
         if self.judge is None:
             return self.local.read(images)
-        values = self.judge.read(resize(images, self.judge.net.resolution, "bilinear"))
-        return {name: value for name, value in values.items() if name not in self.dropped}
+        return self.judge.read(resize(images, self.judge.net.resolution, "bilinear"))
 
     def features(self, images: Tensor) -> Tensor:
         """The judge's embedding [B,D], for distances between sets."""
@@ -181,9 +179,6 @@ class Bench:
         slow = [m.label for m in self.methods if m.slow]
         if slow:
             notes.append(f"{', '.join(slow)}: on {self.slow_count} of the pictures, spread evenly over the groups.")
-        if self.dropped:
-            names = ", ".join(sorted(self.dropped))
-            notes.append(f"Attributes that the judge reads too poorly to be reported: {names}.")
         return notes
 
     def seconds(self, work: Callable[[], Any], pictures: int, runs: int = 5) -> float:

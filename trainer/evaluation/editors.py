@@ -23,9 +23,8 @@ from reganie_core.latents import synthesize
 
 from .bench import Bench
 from .people import IN_DOMAIN, held_out_people, private_generator
-from .stats import correlation, criterion, slope
+from .stats import correlation, slope
 
-LEAST_R, SLOPES, LEAST_FLIPS, LARGEST_DRIFT, LARGEST_LOSS = 0.95, (0.85, 1.15), 0.90, 0.10, 0.05
 TOGETHER = (2, 3)
 PARTS = ("dystyle", "directions")
 
@@ -100,8 +99,7 @@ def measure(bench: Bench, editors: Mapping[str, Any], controls: Sequence[Control
                 out[f"{name}|{test}|after"] = torch.stack(list(after.values()), 1)
         return out
 
-    settings = {"seed": bench.seed, "controls": [c.to_dict() for c in controls], "editors": list(editors),
-                "dropped": sorted(bench.dropped)}
+    settings = {"seed": bench.seed, "controls": [c.to_dict() for c in controls], "editors": list(editors)}
     return bench.chunks.run("editor", settings, count, bench.chunk, work)
 
 
@@ -158,7 +156,7 @@ def editor(bench: Bench, count: int, parts: Sequence[str] = ()) -> dict[str, Any
     controls = [c for c in next(iter(editors.values())).controls
                 if c.name in names and all(c.name in k for k in known)]
     values = measure(bench, editors, controls, count)
-    result: dict[str, Any] = {"editors": {}, "criteria": []}
+    result: dict[str, Any] = {"editors": {}}
     for part in editors:
         singles = {c.name: _test(values, part, c.name, controls, names) for c in controls}
         several = {k: _test(values, part, str(k), controls, names) for k in TOGETHER if f"{k}|wanted" in values}
@@ -166,28 +164,4 @@ def editor(bench: Bench, count: int, parts: Sequence[str] = ()) -> dict[str, Any
         together = {"one": _row(list(singles.values())), **{f"{k} at once": _row([t]) for k, t in several.items()}}
         result["editors"][part] = {"all": together["one"], "attributes": attributes, "together": together,
                                    "drift": {n: t["drift"] for n, t in singles.items()}}
-    result["criteria"] = _criteria(result["editors"], chosen)
     return result
-
-
-def _criteria(editors: Mapping[str, Any], parts: Sequence[str]) -> list[dict[str, Any]]:
-    """For the first editor; the second one is what it has to beat."""
-    first = editors[parts[0]]
-    one, criteria = first["all"], []
-    for name, row in first["attributes"].items():
-        if "mean r" in row:
-            criteria += [criterion(f"{name}: r", row["mean r"], LEAST_R, at_most=False),
-                         criterion(f"{name}: slope, at least", row["lowest slope"], SLOPES[0], at_most=False),
-                         criterion(f"{name}: slope, at most", row["highest slope"], SLOPES[1])]
-        if "flips" in row:
-            criteria.append(criterion(f"{name}: flips", row["flips"], LEAST_FLIPS, at_most=False))
-        criteria.append(criterion(f"{name}: largest drift of another ({row['drifts most']})", row["largest drift"],
-                                  LARGEST_DRIFT))
-    for label, row in list(first["together"].items())[1:]:
-        criteria += [criterion(f"{label}: {key}, loss", sign * (one[key] - row[key]), LARGEST_LOSS)
-                     for key, sign in (("mean r", 1), ("flips", 1), ("mean drift", -1)) if key in row and key in one]
-    for other in parts[1:]:
-        theirs = editors[other]["all"]
-        criteria += [criterion(f"{parts[0]} minus {other}: {key}", sign * (one[key] - theirs[key]), 0.0, at_most=False)
-                     for key, sign in (("mean r", 1), ("flips", 1), ("mean drift", -1)) if key in one]
-    return criteria

@@ -13,10 +13,7 @@ from reganie_core.metrics import frechet_distance, kernel_distance, precision_re
 
 from .bench import Bench
 from .people import check_seed, private_generator
-from .stats import criterion
 
-LEAST = {"precision": 0.80, "recall": 0.60}
-LEAST_DEVIATION = 0.80
 NEIGHBOURS = 3
 SHEET = 32
 
@@ -62,10 +59,7 @@ def generator(bench: Bench, count: int) -> dict[str, Any]:
             "mean, renders": float(drawn.mean()), "mean, samples": float(generated.mean()),
             "deviation, renders": float(drawn.std()), "deviation, samples": float(generated.std()),
             "ratio": float(generated.std() / drawn.std())}
-    criteria = [criterion(name, sets["samples"][name], limit, at_most=False) for name, limit in LEAST.items()]
-    criteria += [criterion(f"{name}: deviation ratio", row["ratio"], LEAST_DEVIATION, at_most=False)
-                 for name, row in attributes.items()]
-    return {"rows": sets, "attributes": attributes, "neighbours": NEIGHBOURS, "criteria": criteria}
+    return {"rows": sets, "attributes": attributes, "neighbours": NEIGHBOURS}
 
 
 def sheet(bench: Bench, columns: int = 8) -> list[list[Tensor]]:

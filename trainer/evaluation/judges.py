@@ -13,10 +13,9 @@ from reganie_core.metrics import equal_error_rate
 
 from .bench import Bench
 from .people import check_seed
-from .stats import correlation, correlation_interval, criterion
+from .stats import correlation, correlation_interval
 
 LEAST_CORRELATION = 0.97
-LARGEST_ERROR_RATE = 0.03
 
 
 def attribute_table(bench: Bench, count: int) -> dict[str, dict[str, Any]]:
@@ -68,11 +67,7 @@ def judges(bench: Bench, count: int) -> dict[str, Any]:
     reported = [name for name, row in table.items() if row["r"] >= LEAST_CORRELATION]
     dropped = [name for name in table if name not in reported]
     result: dict[str, Any] = {
-        "rows": table, "reported": reported, "dropped": dropped,
-        "criteria": [criterion(f"{name}: r", row["r"], LEAST_CORRELATION, at_most=False)
-                     for name, row in table.items()]}
+        "rows": table, "reported": reported, "dropped": dropped}
     if bench.identity is not None:
         result["identity"] = identity_error(bench, count)
-        rate = result["identity"]["equal error rate"]
-        result["criteria"].append(criterion("identity: equal error rate", rate, LARGEST_ERROR_RATE))
     return result

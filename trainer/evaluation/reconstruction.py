@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,20 +10,15 @@ from torch import Tensor
 
 from reganie_core import portraits
 
-from .bench import L2, PERCEPTUAL, SIMILARITIES, Bench, group_cells
-from .local import LPIPS_ALEX, LPIPS_VGG
-from .memory import growth
+from .bench import SIMILARITIES, Bench, group_cells
 from .methods import subset
 from .people import IN_DOMAIN, People, Photos
-from .stats import criterion, mean, ratio
+from .stats import mean, ratio
 
 GROUPS = ("all", IN_DOMAIN, "long-tail", *portraits.ITEMS)
 X0, X_HAT, PASTED = "X0 unchanged", "X^ (light encoder)", "X^ + dX pasted"
 RECTIFIED = "X_r (learned rectifier)"
 PLAIN, OURS = "inversion: E, G", "inversion and rectifying: E, G, E_d, E_p, G_p"
-#: What the paper's Table 1 shows for e4e against ReGANIE: L2, LPIPS, identity and MS-SSIM (gaps to 1).
-ANY_GAIN = {m: 1.0 for m in (L2, PERCEPTUAL, LPIPS_VGG, LPIPS_ALEX, *SIMILARITIES)}
-LIMITS = {L2: 1 / 3, PERCEPTUAL: 1 / 2.5, LPIPS_VGG: 1 / 2.5, LPIPS_ALEX: 1 / 2.5, **dict.fromkeys(SIMILARITIES, 1 / 2)}
 
 
 def pictures(bench: Bench, people: People | Photos, rows: slice | list[int]) -> dict[str, Tensor]:
@@ -59,69 +53,37 @@ def gap_ratio(metric: str, above: np.ndarray, below: np.ndarray) -> dict[str, fl
     return ratio(above, below)
 
 
-def reconstruction(bench: Bench, people: People | Photos, limits: Mapping[str, float] = LIMITS) -> dict[str, Any]:
-    """The table: rows x metrics x groups with intervals, X_r / X^ ratios, time per picture.
-
-    `limits`: what X_r / X^ must not exceed, for each metric.
-    """
+def reconstruction(bench: Bench, people: People | Photos) -> dict[str, Any]:
+    """The table: rows x metrics x groups with intervals, X_r / X^ ratios, time per picture."""
     values = measure(bench, people)
     names = list(dict.fromkeys(key.split("|")[0] for key in values))
     metrics = list(dict.fromkeys(key.split("|")[1] for key in values))
     rows = {n: {m: group_cells(values[f"{n}|{m}"], people, GROUPS, mean) for m in metrics} for n in names}
     ratios = {m: group_cells(values[f"{RECTIFIED}|{m}"], people, GROUPS,
                              lambda a, b, m=m: gap_ratio(m, a, b), values[f"{X_HAT}|{m}"]) for m in metrics}
-    named = {m: f"X_r / X^, {m}" + (" gap to 1" if m in SIMILARITIES else "") for m in metrics}
-    criteria = [criterion(named[m], ratios[m]["all"]["mean"], limits[m]) for m in metrics]
     result: dict[str, Any] = {"count": len(people), "rows": rows, "ratios": ratios}
     slow = [method.label for method in bench.methods if method.slow]
     if slow:
         chosen = subset(len(people), bench.slow_count)
         result["slow"] = {"rows": slow, "count": len(chosen)}
         result["subset"] = {n: {m: mean(values[f"{n}|{m}"][chosen]) for m in metrics} for n in names}
-    result |= timing(bench, people)
-    for label in (*(method.label for method in bench.methods), *bench.rectifiers):
-        criteria += _against(label, values, metrics)
-    return {**result, "criteria": criteria + _fast(bench, result["milliseconds"])}
+    return {**result, "milliseconds": timing(bench, people)}
 
 
-def _against(label: str, values: dict[str, np.ndarray], metrics: list[str]) -> list[dict[str, Any]]:
-    """X_r has to be as good as another method or rectifier in every metric, on the pictures that both were run on."""
-    criteria = []
-    for m in metrics:
-        theirs, ours = values[f"{label}|{m}"], values[f"{RECTIFIED}|{m}"]
-        ran = np.isfinite(theirs)
-        if ran.any():
-            criteria.append(criterion(f"X_r / {label}, {m}", gap_ratio(m, ours[ran], theirs[ran])["mean"], 1.0))
-    return criteria
+def timing(bench: Bench, people: People | Photos) -> dict[str, float]:
+    """Milliseconds per picture of every row.
 
-
-def _fast(bench: Bench, milliseconds: dict[str, float]) -> list[dict[str, Any]]:
-    """X_r is among the two fastest of the methods that are not the plain encoder."""
-    if not bench.methods:
-        return []
-    ours = milliseconds[OURS]
-    faster = sum(milliseconds[m.label] < ours for m in bench.methods if m.inverter.method != "e4e")
-    return [criterion("methods faster than X_r (not counting the plain encoder)", faster, 1)]
-
-
-def timing(bench: Bench, people: People | Photos) -> dict[str, dict[str, float]]:
-    """Price of every row: "milliseconds" per picture and "mebibytes" at the peak.
-
-    Networks only (no rendering, files or judges), in batches of 8, median of five warm runs, synchronised; slow methods
-    one picture, once. Memory is what the work takes on top of the loaded networks.
+    Networks only (no rendering, files or evaluation networks), in batches of 8, median of five warm runs, synchronised;
+    slow methods one picture, once.
     """
     images = bench.pictures(people, slice(0, 8))
-    generator, times, memory = bench.domain.generator, {}, {}
-    rows: dict[str, tuple[Any, int, int]] = {PLAIN: (lambda: bench.edit(images, rectify=False), len(images), 5),
-                                             OURS: (lambda: bench.edit(images), len(images), 5)}
+    generator = bench.domain.generator
+    times = {PLAIN: bench.seconds(lambda: bench.edit(images, rectify=False), len(images)),
+             OURS: bench.seconds(lambda: bench.edit(images), len(images))}
     for method in bench.methods:
-        some = images[:1] if method.slow else images
-        rows[method.label] = (lambda m=method, x=some: m(generator, x, bench.batch), len(some), 1 if method.slow else 5)
-    for label, (work, count, runs) in rows.items():
-        with growth(bench.device) as grown:
-            times[label] = 1e3 * bench.seconds(work, count, runs)
-        memory[label] = grown.mib
-    return {"milliseconds": times, "mebibytes": memory}
+        some, runs = (images[:1], 1) if method.slow else (images, 5)
+        times[method.label] = bench.seconds(lambda m=method, x=some: m(generator, x, bench.batch), len(some), runs)
+    return {name: 1e3 * seconds for name, seconds in times.items()}
 
 
 def sheet(bench: Bench, people: People | Photos, per_group: int = 2) -> tuple[list[list[Tensor]], list[str], list[str]]:

@@ -21,9 +21,8 @@ from reganie_core import portraits
 from .bench import Bench
 from .editing import X0, Y_HAT, edited_rows, ours_of
 from .people import People, Photos
-from .stats import criterion, difference, mean, ratio
+from .stats import mean, ratio
 
-LEAST_RESPONSE = 0.95
 EXACT = "exact answer"
 RANGES = {c.name: c.maximum - c.minimum for c in portraits.CONTROLS}
 
@@ -71,24 +70,12 @@ def response(bench: Bench, people: People | Photos, edits: Mapping[str, float]) 
     names = list(dict.fromkeys(key.split("|")[0] for key in values))
     columns = list(dict.fromkeys(key.split("|")[1] for key in values))
     rows = {n: {c: mean(values[f"{n}|{c}"]) for c in columns} for n in names}
-    text = ", ".join(f"{a} {v:+g}" for a, v in edits.items())
-    criteria = []
     exact: dict[str, Any] = {}
-    for c in columns:
-        ours = values[f"{ours_of(names)}|{c}"]
-        if c.startswith("response"):
-            kept = ratio(ours, values[f"{Y_HAT}|{c}"])["mean"]
-            criteria.append(criterion(f"{text}: {c}, Y_r / Y^", kept, LEAST_RESPONSE, at_most=False))
-            if EXACT in names:
-                asked = np.isfinite(values[f"{EXACT}|{c}"])
-                exact[c] = {"people": int(asked.sum())} | {
-                    n: ratio(values[f"{n}|{c}"][asked], values[f"{EXACT}|{c}"][asked]) for n in (Y_HAT, ours_of(names))
-                    if asked.any()}
-        elif c != "drift of others":
-            for n in (Y_HAT, *(m.label for m in bench.methods)):
-                ran = np.isfinite(values[f"{n}|{c}"])
-                if ran.any():
-                    gain = difference(ours[ran], values[f"{n}|{c}"][ran])["mean"]
-                    criteria.append(criterion(f"{text}: {c}, Y_r - {n}", gain, 0.0, at_most=False))
-    result = {"edit": dict(edits), "count": len(people), "rows": rows, "criteria": criteria}
+    if EXACT in names:
+        for c in (c for c in columns if c.startswith("response")):
+            asked = np.isfinite(values[f"{EXACT}|{c}"])
+            exact[c] = {"people": int(asked.sum())} | {
+                n: ratio(values[f"{n}|{c}"][asked], values[f"{EXACT}|{c}"][asked]) for n in (Y_HAT, ours_of(names))
+                if asked.any()}
+    result = {"edit": dict(edits), "count": len(people), "rows": rows}
     return {**result, "of exact": exact} if exact else result

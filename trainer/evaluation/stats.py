@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 RESAMPLES = 1000
@@ -43,11 +40,6 @@ def ratio(above: np.ndarray, below: np.ndarray) -> Cell:
         return _cell(_means(above, weights) / _means(below, weights))
 
 
-def difference(a: np.ndarray, b: np.ndarray) -> Cell:
-    """mean(a - b) over the same pictures."""
-    return mean(a - b)
-
-
 def correlation(x: np.ndarray, y: np.ndarray) -> float:
     """Pearson's r; NaN when one of them is constant."""
     x, y = x.astype(np.float64) - x.mean(dtype=np.float64), y.astype(np.float64) - y.mean(dtype=np.float64)
@@ -71,20 +63,3 @@ def slope(x: np.ndarray, y: np.ndarray) -> float:
     x, y = x.astype(np.float64), y.astype(np.float64)
     spread = ((x - x.mean()) ** 2).sum()
     return float(((x - x.mean()) * (y - y.mean())).sum() / spread) if spread > 0 else float("nan")
-
-
-def criterion(name: str, value: float, limit: float, at_most: bool = True) -> dict[str, Any]:
-    """One thing a table must show, and whether it does; a value that is not a number is not met."""
-    met = bool(value <= limit) if at_most else bool(value >= limit)
-    return {"name": name, "value": float(value), "limit": limit, "rule": "at most" if at_most else "at least",
-            "met": met}
-
-
-def all_met(results: Mapping[str, Any]) -> bool:
-    """Whether every criterion anywhere in the results is met."""
-    if isinstance(results, Mapping):
-        own = all(c["met"] for c in results.get("criteria", ()))
-        return own and all(all_met(v) for k, v in results.items() if k != "criteria")
-    if isinstance(results, list):
-        return all(all_met(v) for v in results)
-    return True

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-HEAD = 3  # columns of a group table: all, in-domain, long-tail come first
-
 
 def number(value: Any) -> str:
     """A cell {"mean", "low", "high"} with its interval, a number with four digits, anything else as text."""
@@ -29,24 +27,18 @@ def markdown(rows: Mapping[str, Mapping[str, Any]], corner: str) -> str:
     return "\n".join(lines)
 
 
-def _criteria(criteria: Sequence[Mapping[str, Any]]) -> str:
-    rows = {c["name"]: {"found": c["value"], "wanted": f"{c['rule']} {c['limit']:.4g}", "met": "yes" if c["met"]
-                        else "**no**"} for c in criteria}
-    return markdown(rows, "what it must show")
-
-
 def _judges(r: Mapping[str, Any]) -> list[str]:
-    parts = [markdown(r["rows"], "judge against truth"),
+    parts = [markdown(r["rows"], "evaluation network against truth"),
              "Reported in tables: " + ", ".join(r["reported"]) + ". Dropped: " + (", ".join(r["dropped"]) or "none")
              + "."]
     if "identity" in r:
-        parts.append(markdown({"identity judge": r["identity"]}, "pairs"))
+        parts.append(markdown({"identity network": r["identity"]}, "pairs"))
     return parts
 
 
 def _generator(r: Mapping[str, Any]) -> list[str]:
-    return [markdown(r["rows"], f"sets of pictures, judge features, k = {r['neighbours']}"),
-            markdown(r["attributes"], "attributes as the judge reads them")]
+    return [markdown(r["rows"], f"sets of pictures, features of the evaluation network, k = {r['neighbours']}"),
+            markdown(r["attributes"], "attributes as the evaluation network reads them")]
 
 
 def _reconstruction(r: Mapping[str, Any]) -> list[str]:
@@ -55,17 +47,13 @@ def _reconstruction(r: Mapping[str, Any]) -> list[str]:
              {m: groups["all"] for m, groups in row.items()} for name, row in r["rows"].items()}
     by_group = {group: {m: cells[group] for m, cells in r["ratios"].items()} for group in next(iter(
         r["ratios"].values()))}
-    memory = r.get("mebibytes", {})
-    times = {name: {"ms per picture": value, "MiB at the peak": memory.get(name, math.nan)}
-             for name, value in r["milliseconds"].items()}
+    times = {name: {"ms per picture": value} for name, value in r["milliseconds"].items()}
     parts = [markdown(whole, f"reconstruction, {r['count']} pictures"),
              markdown(by_group, "X_r / X^ (similarities: ratio of the gaps to 1)")]
     if "subset" in r:
         parts.append(markdown(r["subset"], "the same on the pictures that slow methods were run on"))
-    if times:
-        what = ("price: networks only, batch of 8, median of 5 warm runs, synchronised (slow methods: one picture, "
-                "once); memory on top of the loaded networks")
-        parts.append(markdown(times, what))
+    what = "networks only, batch of 8, median of 5 warm runs, synchronised (slow methods: one picture, once)"
+    parts.append(markdown(times, what))
     return parts
 
 
@@ -97,20 +85,18 @@ def _plain(cell: Any) -> Any:
 
 
 def _doubt(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = {", ".join(f"{k} {v:+g}" for k, v in r["edit"].items()): r["columns"] for r in results}
+    rows = {_name(r["edit"]): r["columns"] for r in results}
     return [markdown(rows, f"mask of doubt against the worst tenth of the errors, {results[0]['count']} portraits")]
 
 
 def _response(results: Sequence[Mapping[str, Any]]) -> list[str]:
     parts = []
     for r in results:
-        label = ", ".join(f"{k} {v:+g}" for k, v in r["edit"].items())
-        parts.append(markdown(r["rows"], f"{label}, {r['count']} pictures"))
+        parts.append(markdown(r["rows"], f"{_name(r['edit'])}, {r['count']} pictures"))
         for column, found in r.get("of exact", {}).items():
             shares = "; ".join(f"{name} {number(v)}" for name, v in found.items() if name != "people")
             parts.append(f"Exact answers are those of the {found['people']} people who stay within the control's "
-                         f"range. Of the {column} that the judge reads in them: {shares or 'nobody is asked'}.")
-        parts.append(_criteria(r["criteria"]))
+                         f"range. Of the {column} read in them: {shares or 'nobody is asked'}.")
     return parts
 
 
@@ -125,47 +111,28 @@ def _editor(r: Mapping[str, Any]) -> list[str]:
 def _text(r: Mapping[str, Any]) -> list[str]:
     parts = [markdown(r["rows"], "prompt"), markdown(r["errors"], "L2 to the exact answer, all prompts")]
     if r["left out"]:
-        parts.append("Left out, because the judge does not read what they ask for well enough: "
+        parts.append("Left out, because the evaluation network does not read what they ask for well enough: "
                      + ", ".join(r["left out"]) + ".")
     return parts
 
 
-def _several(r: Mapping[str, Any]) -> list[str]:
-    """An experiment of several tables."""
-    parts: list[str] = []
-    for name, part in r.items():
-        parts += [f"#### {name}", *SECTIONS[name](part)]
-        if isinstance(part, Mapping) and part.get("criteria"):
-            parts.append(_criteria(part["criteria"]))
-    return parts
-
-
-def _order(r: Mapping[str, Any]) -> list[str]:
-    return [markdown(r["rows"], "errors: of the reconstruction, and to the exact answers, mean over the edits")]
-
-
-def _figures(r: Mapping[str, Any]) -> list[str]:
-    return ["Sheets: " + ", ".join(r["sheets"]) + "."]
-
-
+#: Experiment -> its tables.
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "judges": _judges, "generator": _generator, "reconstruction": _reconstruction, "editing": _editing,
-    "doubt": _doubt, "response": _response, "editor": _editor, "text": _text, "ablation": _several, "unseen": _several,
-    "out-of-domain": _reconstruction, "figures": _figures, "order": _order,
+    "doubt": _doubt, "response": _response, "editor": _editor, "text": _text,
 }
 
 
+def section(results: Mapping[str, Any]) -> str:
+    """The tables of one run of `evaluate.py`."""
+    return "\n\n".join(part for name, tables in SECTIONS.items() if name in results for part in tables(results[name]))
+
+
 def report(results: Mapping[str, Any]) -> str:
-    """All results of one run of `evaluate.py`, with what was run."""
+    """The same with what was run."""
     about = results["about"]
     parts = [f"`{about['command']}`: {about['count']} portraits, seeds from {about['seed']}; domain {about['domain']}, "
              f"commit {about['commit'][:12]}, torch {about['torch']} on {about['machine']}, {about['date']}."]
     if about["validation"]:
         parts.append("**Validation seeds: for looking while developing, not for claims.**")
-    parts += about["notes"]
-    for name, section in SECTIONS.items():
-        if name in results:
-            parts += [f"### {name}", *section(results[name])]
-            if isinstance(results[name], Mapping) and results[name].get("criteria"):
-                parts.append(_criteria(results[name]["criteria"]))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *about["notes"], section(results)]) + "\n"
