@@ -11,7 +11,7 @@ from .. import reganie_core as rc
 from . import _host, _models
 from ._sockets import given
 
-PACKAGED = "portraits (packaged)"
+PACKAGED = "portraits (packaged)"  # the first entry of every list; other packaged domains follow it
 METHOD = "hyperstyle"  # stands for every inversion method with a network of its own: their files lie together
 FIRST_DETECTOR = "first found in models/reganie"
 NO_METHOD = "no file chosen"
@@ -20,6 +20,18 @@ SLIDER_EDITORS = ("dystyle", "directions")  # the kinds whose controls are value
 MAX_CONTROLS = 1000  # in the list, which the page has to draw
 _seen: dict[tuple[str, int, int], dict | None] = {}
 log = logging.getLogger("ReGANIE")
+
+
+def packaged() -> dict[str, str]:
+    """{list entry: domain} of the packaged domains, the portraits first."""
+    names = [name for name in rc.domains.packaged_domains() if name != "portraits"]
+    return {PACKAGED: "portraits", **{f"{name} (packaged)": name for name in names}}
+
+
+def _packaged_with(kind: str) -> list[str]:
+    """The entries of the packaged domains that have a part of this kind; the portraits' in any case."""
+    return [entry for entry, name in packaged().items()
+            if entry == PACKAGED or rc.domains.load_manifest(name)[1].get(kind)]
 
 
 def _quick(path: Path) -> bool:
@@ -59,12 +71,12 @@ def _may_be(folder: str, name: str, kind: str, surely: bool = False) -> bool:
 
 
 def files(kind: str) -> list[str]:
-    """The packaged portraits first, then the user's files that are, or may be, of this kind.
+    """What is packaged first, then the user's files that are, or may be, of this kind.
 
     Of the other folder's files (``kinds.KINDS``) those that surely are.
     """
     folders = _host.list_folders(TABLES) if kind == "styleclip" else []
-    return list(dict.fromkeys([PACKAGED, *folders, *_names(kind, kind)]))
+    return list(dict.fromkeys([*_packaged_with(kind), *folders, *_names(kind, kind)]))
 
 
 def folders_of(kind: str) -> tuple[str, ...]:
@@ -120,8 +132,8 @@ def load_method(method: str, name: str) -> _models.Model:
 
 
 def domains() -> list[str]:
-    """The packaged domain first, then the folders below models/reganie that hold a domain.json."""
-    return [PACKAGED, *_host.list_folders(rc.domains.MANIFEST)]
+    """The packaged domains first, then the folders below models/reganie that hold a domain.json."""
+    return [*packaged(), *_host.list_folders(rc.domains.MANIFEST)]
 
 
 def controls(kinds: tuple[str, ...] = ("directions",)) -> list[str]:
@@ -177,22 +189,38 @@ def editor_files() -> list[str]:
 
 
 def kind_of_editor(name: str, control: str) -> str:
-    """Which kind of editor a name from :func:`editor_files` means; the packaged one depends on the control.
+    """Which kind of editor a name from :func:`editor_files` means; of a packaged domain the control decides.
 
     Raises:
         UnsafePathError, NotFoundError: see :func:`path_of`.
     """
-    if name != PACKAGED:
+    if name not in packaged():
         found = _contents(path_of("directions", name))
         return "dystyle" if found and "dystyle" in found["contains"] else "directions"
-    present = packaged_parts(SLIDER_EDITORS)
-    knowing = [kind for kind in present if control in (item.name for item in controls_of(kind, PACKAGED))]
+    present = packaged_parts(SLIDER_EDITORS, name)
+    knowing = [kind for kind in present if control in (item.name for item in controls_of(kind, name))]
     return next(iter(knowing or present), "directions")
 
 
-def packaged_parts(kinds: tuple[str, ...]) -> list[str]:
-    """Those of the kinds that the packaged domain has."""
-    manifest = rc.domains.load_manifest("portraits")[1]
+def slider_files() -> list[str]:
+    """What DyStyle Edit offers: DyStyle editors, and packaged domains that have directions alone."""
+    listed = files("dystyle")
+    others = [entry for entry in _packaged_with("directions") if slider_kind(entry) == "directions"]
+    return [*listed[:1], *(entry for entry in others if entry not in listed), *listed[1:]]
+
+
+def slider_kind(name: str) -> str:
+    """The part of a domain whose controls DyStyle Edit shows: its DyStyle editor, or its directions without one."""
+    domain = packaged().get(name) if isinstance(name, str) else None
+    if domain is None or domain == "portraits":
+        return "dystyle"
+    manifest = rc.domains.load_manifest(domain)[1]
+    return "dystyle" if manifest.get("dystyle") or not manifest.get("directions") else "directions"
+
+
+def packaged_parts(kinds: tuple[str, ...], name: str = PACKAGED) -> list[str]:
+    """Those of the kinds that a packaged domain has."""
+    manifest = rc.domains.load_manifest(packaged()[name])[1]
     return [kind for kind in kinds if manifest.get(kind)]
 
 
@@ -202,10 +230,11 @@ def path_of(kind: str, name: str) -> Path:
     Raises:
         UnsafePathError, NotFoundError: see ``_host.resolve``; the sentence names the folder and the extensions.
     """
-    if name == PACKAGED:
-        folder, manifest = rc.domains.load_manifest("portraits")
+    domain = packaged().get(name) if isinstance(name, str) else None
+    if domain is not None:
+        folder, manifest = rc.domains.load_manifest(domain)
         if not manifest.get(kind):
-            raise rc.errors.NotFoundError(f"The packaged portraits domain has no {kind}; choose a file of your own.")
+            raise rc.errors.NotFoundError(f"The packaged {domain} domain has no {kind}; choose a file of your own.")
         return rc.paths.safe_join(folder, manifest[kind])
     folder, *others = folders_of(kind)
     try:
@@ -246,7 +275,7 @@ def problem(kind: str, name: object) -> bool | str:
     if not isinstance(name, str):
         return f"A {kind} is chosen by its file name. {_host.folder_hint(folders_of(kind)[0])}"
     extensions = _host.EXTENSIONS[folders_of(kind)[0]]
-    if name != PACKAGED and not _is_folder(kind, name) and Path(name).suffix.lower() not in extensions:
+    if name not in packaged() and not _is_folder(kind, name) and Path(name).suffix.lower() not in extensions:
         return f"{name[:120]!r} is not a {kind} file: accepted are {', '.join(extensions)}. " + _host.folder_hint(
             folders_of(kind)[0]
         )
@@ -262,7 +291,7 @@ def name_problem(kind: str, name: object) -> bool | str:
     if not isinstance(name, str):
         return f"A {kind} is chosen by its file name. {_host.folder_hint(folders_of(kind)[0])}"
     try:
-        if name != PACKAGED:
+        if name not in packaged():
             rc.paths.check_name(name)
     except rc.ReganieError as error:
         return str(error)
@@ -274,7 +303,7 @@ def domain_problem(name: object) -> bool | str:
     if not isinstance(name, str):
         return "A domain is chosen by the name of its folder."
     try:
-        if name != PACKAGED:
+        if name not in packaged():
             _host.resolve(_host.REGANIE, name, directory=True)
     except rc.ReganieError as error:
         return str(error)

@@ -13,7 +13,7 @@ from ._sockets import Missing
 
 def source(name: str) -> str | Path:
     """What ``rc.domains`` calls the domain that a list entry stands for."""
-    return "portraits" if name == _choices.PACKAGED else _host.resolve(_host.REGANIE, name, directory=True)
+    return _choices.packaged().get(name) or _host.resolve(_host.REGANIE, name, directory=True)
 
 
 def state(name: str) -> str:
@@ -75,11 +75,7 @@ def _check_together(found: dict[str, Any]) -> None:
 
 def examples() -> list[str]:
     """File names of the packaged example pictures; empty while no packaged weights are installed."""
-    try:
-        manifest = rc.domains.load_manifest("portraits")[1]
-    except rc.ReganieError:
-        return []
-    return [Path(entry).name for entry in manifest["examples"]]
+    return [path.name for path in _examples()]
 
 
 def example(name: str) -> Path:
@@ -88,9 +84,17 @@ def example(name: str) -> Path:
     Raises:
         NotFoundError: not one of :func:`examples`.
     """
-    folder, manifest = rc.domains.load_manifest("portraits")
-    for entry in manifest["examples"]:
-        if Path(entry).name == name:
-            return rc.paths.safe_join(folder, entry)
+    for path in _examples():
+        if path.name == name:
+            return path
     known = ", ".join(examples()) or "none"
     raise rc.errors.NotFoundError(f"There is no packaged example picture {str(name)[:80]!r}. There are: {known}.")
+
+
+def _examples() -> list[Path]:
+    """The example pictures of every packaged domain, the portraits' first."""
+    found: list[Path] = []
+    for domain in rc.domains.packaged_domains():
+        folder, manifest = rc.domains.load_manifest(domain)
+        found += [rc.paths.safe_join(folder, entry) for entry in manifest["examples"]]
+    return found

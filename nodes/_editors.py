@@ -39,19 +39,30 @@ class EditNode:
             "required": {"generator": _inputs.generator(), "latent": _inputs.latent(), **own},
             "optional": {
                 "editor": _inputs.socket(f"REGANIE_{cls.KIND.upper()}", loader),
-                "editor_name": _inputs.name(_choices.files(cls.KIND)),
+                "editor_name": _inputs.name(cls.names()),
                 "inversion": _inputs.before_edit(),
             },
         }
 
     @classmethod
+    def names(cls) -> list[str]:
+        """The list of editors."""
+        return _choices.files(cls.KIND)
+
+    @classmethod
+    def kind_of(cls, name: str) -> str:
+        """Which kind of editor a name of the list means."""
+        return cls.KIND
+
+    @classmethod
     def IS_CHANGED(cls, editor_name: str = _choices.PACKAGED, **_: Any) -> str:
-        return _choices.state(cls.KIND, editor_name)
+        return _choices.state(cls.kind_of(editor_name), editor_name)
 
     def chosen(self, generator: _models.Model, latent: Any, editor: Any, editor_name: str) -> tuple[Any, Any]:
         """The generator, which must be the latent's, and the editor: the one on the wire, else the named one."""
         generator = given(generator, "generator")
-        editor = _choices.chosen(self, self.KIND, editor, editor_name)
+        kind = self.KIND if editor is not None else self.kind_of(editor_name)
+        editor = _choices.chosen(self, kind, editor, editor_name)
         latent.check(generator.value)
         return generator, editor
 

@@ -24,14 +24,17 @@ def controls(query: dict[str, str]) -> tuple[int, dict[str, Any]]:
     if kind not in KINDS:
         return 404, {"error": f"There are controls of {', '.join(KINDS)} only."}
     try:
+        targets = kind == "dystyle"
         if "domain" in query:
             found = _choices.controls_in(_domains.part(query["domain"], kind))
         else:
-            found = _choices.controls_of(kind, query.get("name", _choices.PACKAGED))
+            name = query.get("name", _choices.PACKAGED)
+            kind = _choices.slider_kind(name) if kind == "dystyle" else kind
+            found, targets = _choices.controls_of(kind, name), kind == "dystyle"
     except (rc.ReganieError, OSError) as error:
         return 404, {"error": str(error)}
     listed = [control.to_dict() for control in found]
-    return 200, {"controls": listed, "accepts_targets": kind == "dystyle"}
+    return 200, {"controls": listed, "accepts_targets": targets}
 
 
 def register(ids: Ids) -> None:

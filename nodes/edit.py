@@ -21,6 +21,14 @@ class DyStyleEdit(_editors.EditNode):
     SEARCH_ALIASES = [*_editors.SEARCHED, "dystyle", "sliders"]
 
     @classmethod
+    def names(cls) -> list[str]:
+        return _choices.slider_files()
+
+    @classmethod
+    def kind_of(cls, name: str) -> str:
+        return _choices.slider_kind(name)
+
+    @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return cls.inputs(
             "Load DyStyle",

@@ -19,8 +19,8 @@ class PortraitExample:
     CATEGORY = CATEGORY
     FUNCTION = "load"
     DESCRIPTION = (
-        "A packaged example portrait with something the generator has never seen, such as a hat or a hand before the "
-        "face. Replace it with Load Image for a picture of your own."
+        "A packaged example: a drawn portrait with something its generator has never seen, such as a hat or a hand, "
+        "or a photograph for the faces domain. Replace it with Load Image for a picture of your own."
     )
     SEARCH_ALIASES = ["example image", "demo picture", "test portrait", "sample image", "reganie"]
     RETURN_TYPES = ("IMAGE",)

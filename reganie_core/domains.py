@@ -37,7 +37,8 @@ __all__ = ["PARTS", "Domain", "check_provenance", "load_domain", "load_manifest"
 
 MAX_EXAMPLES = 256
 DEFAULT_RECTIFIERS = ("own", "carry")
-PACKAGED = {"portraits": Path(__file__).resolve().parent / "portraits" / "weights"}
+_HERE = Path(__file__).resolve().parent
+PACKAGED = {"portraits": _HERE / "portraits" / "weights", "faces": _HERE / "faces" / "weights"}
 
 
 @dataclass

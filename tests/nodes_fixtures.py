@@ -22,6 +22,7 @@ def loaded_pack(tmp_path_factory: pytest.TempPathFactory, tiny_domain: Path) -> 
     host = host_modules(base)
     module = load_pack(host)
     rc = importlib.import_module(module.__name__ + ".reganie_core")
+    rc.domains.PACKAGED.clear()
     rc.domains.PACKAGED["portraits"] = tiny_domain
     return SimpleNamespace(
         module=module,

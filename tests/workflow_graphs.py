@@ -11,10 +11,11 @@ LAST = 390  # width of what stands in the last column
 COMPARED = 420  # height of Before and After
 
 
-def _start(pack: Any, number: int, name: str, example: str = "hat.png", note: int = 400) -> tuple[Graph, int, int]:
+def _start(pack: Any, number: int, name: str, example: str = "hat.png", note: int = 400,
+           **values: Any) -> tuple[Graph, int, int]:
     """A generator, a picture and a note; returns the graph and the numbers of the first two."""
     graph = Graph(pack, number)
-    generator = graph.add("LoadStyleGAN", 0, 0, 60)
+    generator = graph.add("LoadStyleGAN", 0, 0, 60, **values)
     picture = graph.add("PortraitExample", 0, 130, 60, example=example)
     graph.note(0, 280, note, name)
     return graph, generator, picture
@@ -25,12 +26,14 @@ def _compare(graph: Graph, before: tuple[int, str], after: tuple[int, str], x: f
     graph.add("BeforeAfter", x, y, COMPARED, width=width, before=before, after=after)
 
 
-def _card(pack: Any, number: int, name: str, edit: str, height: int, example: str, **values: Any) -> Graph:
+def _card(pack: Any, number: int, name: str, edit: str, height: int, example: str, domain: str = "portraits (packaged)",
+          **values: Any) -> Graph:
     """The design card: invert, edit, compute the difference, rectify."""
-    graph, generator, picture = _start(pack, number, name, example)
-    invert = graph.add("E4EInvert", 1, 0, 190, generator=(generator, "generator"), image=(picture, "image"))
+    graph, generator, picture = _start(pack, number, name, example, file=domain)
+    invert = graph.add("E4EInvert", 1, 0, 190, generator=(generator, "generator"), image=(picture, "image"),
+                       encoder_name=domain)
     edited = graph.add(edit, 2, 0, height, width=340, generator=(generator, "generator"), latent=(invert, "latent"),
-                       inversion=(invert, "inversion"), **values)
+                       inversion=(invert, "inversion"), editor_name=domain, **values)
     delta = graph.add("ComputeDelta", 1, 270, 70, image=(invert, "image"), inversion=(invert, "inversion"))
     result = graph.add("Rectify", 3, 0, 220, edited=(edited, "edited"), delta=(delta, "delta"))
     graph.add("PreviewImage", 1, 430, 320, title="Inversion", images=(invert, "inversion"))
@@ -41,7 +44,8 @@ def _card(pack: Any, number: int, name: str, edit: str, height: int, example: st
 
 def quick_edit(pack: Any) -> Graph:
     """Sliders. The edit node has room for its preview: growing would be an entry in the history."""
-    return _card(pack, 1, "quick_edit", "DyStyleEdit", 760, "hat.png", edits="yaw=+15")
+    return _card(pack, 1, "quick_edit", "DyStyleEdit", 760, "woman.jpg", "faces (packaged)",
+                 edits="smile=+3")
 
 
 def text_edit(pack: Any) -> Graph:
