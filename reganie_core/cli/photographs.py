@@ -27,5 +27,6 @@ def photographs_sheet(device: str | torch.device = "cpu", cell: int = 256) -> Im
     for path in domain.examples:
         inverted = edit(str(path), domain=domain)
         results = [edit(inverted, {name: amount}, domain=domain) for name, amount in EDITS]
-        rows.append([inverted.image[0], inverted.inversion[0], results[0].edited[0], *(r.rectified[0] for r in results)])
+        rows.append([inverted.image[0], inverted.inversion[0], results[0].edited[0],
+                     *(result.rectified[0] for result in results)])
     return contact_sheet(rows, COLUMNS, title="Photographs of people, edited by a generator of 64 pixels", cell=cell)
