@@ -23,7 +23,7 @@ from reganie_core.rectification import rectify
 from tests import checkpoint_files as files
 from trainer import evaluate
 from trainer.evaluation import prompts, stats
-from trainer.evaluation.bench import Bench, load_judges
+from trainer.evaluation.bench import Bench, load_networks
 from trainer.evaluation.chunks import Chunks
 from trainer.evaluation.editing import editing
 from trainer.evaluation.experiments import change
@@ -39,7 +39,7 @@ NUMERIC = tuple(c.name for c in portraits.CONTROLS if c.kind == "numeric")
 
 @pytest.fixture(scope="module")
 def folder(make_domain, tmp_path_factory) -> Path:  # noqa: ANN001
-    """A tiny domain with both judges; weights are random, so numbers mean nothing but must be exact."""
+    """A tiny domain with both evaluation networks; weights are random, so numbers mean nothing but must be exact."""
     folder = make_domain(tmp_path_factory.mktemp("evaluation") / "tiny")
     torch.manual_seed(3)
     judge = {"type": "AttributeNet", "resolution": 32, "channels": [6, 6], "numeric": list(NUMERIC),
@@ -53,7 +53,7 @@ def folder(make_domain, tmp_path_factory) -> Path:  # noqa: ANN001
 
 def make_bench(folder: Path, parts: Path | None = None, chunk: int = 4, **more: Any) -> Bench:
     domain = rc.load_domain(folder)
-    return Bench(domain, *load_judges(domain), Chunks(parts, progress=False, **more), FIRST_VALIDATION_SEED, True,
+    return Bench(domain, *load_networks(domain), Chunks(parts, progress=False, **more), FIRST_VALIDATION_SEED, True,
                  chunk=chunk)
 
 
@@ -158,7 +158,7 @@ def test_who_cannot_change_is_left_out(folder: Path) -> None:
     assert result["asked"]["glasses"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
 
 
-@pytest.mark.parametrize("experiment", ["reconstruction", "judges", "generator", "editor"])
+@pytest.mark.parametrize("experiment", ["reconstruction", "networks", "generator", "editor"])
 def test_runs_are_deterministic_and_continue(folder: Path, tmp_path: Path, experiment: str,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bench, "seconds", lambda self, work, pictures, runs=5: 0.0)
@@ -172,7 +172,7 @@ def test_runs_are_deterministic_and_continue(folder: Path, tmp_path: Path, exper
     results = [json.loads(f.read_text()) for f in (first, second)]
     assert results[0][experiment] == results[1][experiment] and results[0]["about"]["validation"]
     assert "Validation seeds" in first.with_suffix(".md").read_text()
-    assert bool(list((tmp_path / "a").glob("*.png"))) == (experiment not in ("judges", "editor"))
+    assert bool(list((tmp_path / "a").glob("*.png"))) == (experiment not in ("networks", "editor"))
 
 
 def test_rows_of_reconstruction(folder: Path) -> None:
@@ -240,9 +240,9 @@ def test_ablated_rectifiers_see_what_they_were_trained_with(folder: Path) -> Non
                                   ({"delta_input": "nothing"}, 0 * photo, edited),
                                   ({"primary_input": "nothing"}, photo - edited, 0 * edited)):
         net.provenance = {"config": record}
-        expected = rectify(net, primary, seen)
+        expected = rectify(net, primary, seen, chunk=8)
         assert torch.equal(repaint(net, edited, edited, photo - edited, photo, 8), expected)
-    assert not torch.equal(expected, rectify(net, edited, photo - edited))
+    assert not torch.equal(expected, rectify(net, edited, photo - edited, chunk=8))
 
 
 def test_unknown_methods_and_missing_files_are_named(folder: Path) -> None:
@@ -310,7 +310,7 @@ def test_text_edits_are_compared_with_the_change_they_achieved(folder: Path, mon
     assert result["rows"]["a smiling person"]["right way"] == pytest.approx(float(expected))
 
 
-def test_real_faces_need_no_judge_but_local_files(tiny_domain: Path, tmp_path: Path) -> None:
+def test_real_faces_need_no_network_but_local_files(tiny_domain: Path, tmp_path: Path) -> None:
     photos, weights = tmp_path / "photos", tmp_path / "weights"
     for place in (photos, weights):
         place.mkdir()
@@ -331,7 +331,7 @@ def test_real_faces_need_no_judge_but_local_files(tiny_domain: Path, tmp_path: P
     found = rc.edit(x0, domain=rc.load_domain(tiny_domain), rectify=False).inversion
     expected = float(load_lpips(weights, "alex")(found, x0).mean())
     assert rows["X^ (light encoder)"]["LPIPS (AlexNet)"]["all"]["mean"] == pytest.approx(expected, rel=1e-4)
-    assert evaluate.main(["judges", *common]) == 1                   # this one cannot do without
+    assert evaluate.main(["networks", *common]) == 1                   # this one cannot do without
 
 
 def test_response_is_the_change_of_each_row(folder: Path) -> None:
@@ -360,13 +360,13 @@ def test_response_is_the_change_of_each_row(folder: Path) -> None:
     assert share == pytest.approx(float(change["yaw"][asked].mean() / turned), rel=1e-3)
 
 
-def test_missing_judges_are_named(folder: Path, tiny_domain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_networks_are_named(folder: Path, tiny_domain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(NotFoundError, match="judge.safetensors"):
-        load_judges(rc.load_domain(tiny_domain))
+        load_networks(rc.load_domain(tiny_domain))
     domain = rc.load_domain(tiny_domain)
-    bench = Bench(domain, *load_judges(domain, str(folder / "judge.safetensors")), Chunks(None), 0)
+    bench = Bench(domain, *load_networks(domain, str(folder / "judge.safetensors")), Chunks(None), 0)
     assert bench.identity is None and any("Identity is left out" in note for note in bench.notes())
-    assert evaluate.main(["judges", "--domain", str(folder), "--seed", "5"]) == 1
+    assert evaluate.main(["networks", "--domain", str(folder), "--seed", "5"]) == 1
     assert "1000000000" in capsys.readouterr().err
     with pytest.raises(InputError, match="absolute"):
         change("yaw", rc.Target(3.0))

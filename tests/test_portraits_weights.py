@@ -9,7 +9,7 @@ import pytest
 import reganie_core as rc
 from reganie_core import portraits
 from reganie_core.checkpoints import read_checkpoint
-from trainer.evaluation.bench import Bench, load_judges
+from trainer.evaluation.bench import Bench, load_networks
 from trainer.evaluation.chunks import Chunks
 from trainer.evaluation.editing import editing
 from trainer.evaluation.people import FIRST_VALIDATION_SEED, held_out_people
@@ -38,7 +38,7 @@ def test_the_parts_belong_together(domain: rc.Domain) -> None:
 
 @pytest.fixture(scope="module")
 def bench(domain: rc.Domain) -> Bench:
-    return Bench(domain, *load_judges(domain), Chunks(None, progress=False), FIRST_VALIDATION_SEED, validation=True)
+    return Bench(domain, *load_networks(domain), Chunks(None, progress=False), FIRST_VALIDATION_SEED, validation=True)
 
 
 def test_the_rectifier_brings_back_what_the_inversion_lost(domain: rc.Domain) -> None:

@@ -64,7 +64,8 @@ def test_options_reach_the_stage_they_name(tmp_path: Path) -> None:
 def test_jobs_wait_and_measurements_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                         capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, [{"name": "late", "evaluate": "editing", "after": ["early"]},
-                     {"name": "early", "evaluate": "judges"}, {"name": "never", "evaluate": "text", "after": ["late"]}])
+                     {"name": "early", "evaluate": "networks"},
+                     {"name": "never", "evaluate": "text", "after": ["late"]}])
     log = tmp_path / "order"
 
     def command(job: chain.Job, *_: object) -> list[str]:

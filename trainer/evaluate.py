@@ -7,9 +7,9 @@
     python trainer/evaluate.py editing --size 512                               photos larger than the generator
     python trainer/evaluate.py editing --editor directions                      an editor unknown to the rectifier
     python trainer/evaluate.py editing --style toon                             another drawing style
-    python trainer/evaluate.py editing --rectifier "spatial only=FILE" --rectifier "global only=FILE"     an ablation
+    python trainer/evaluate.py ablation --rectifier "spatial only=FILE" --rectifier "global only=FILE"
     python trainer/evaluate.py doubt                       does the mask of doubt lie where the errors are?
-    python trainer/evaluate.py judges                      can the networks that the tables rely on be relied on?
+    python trainer/evaluate.py networks                    can the networks that the tables rely on be relied on?
     python trainer/evaluate.py generator                   samples against renders: precision, recall, distances
     python trainer/evaluate.py editor                      does an editor do what it is asked, and only that?
     python trainer/evaluate.py text                        edits by text, and rectifying such an unseen edit
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--template", default="", metavar="FILE",
                    help="prose of `document` (default: trainer/evaluation/results.template.md)")
     p.add_argument("--domain", default="portraits", help="packaged name or folder (default: portraits)")
-    p.add_argument("--judge", default="", metavar="FILE",
+    p.add_argument("--attributes", default="", metavar="FILE",
                    help="attribute network that only tables use (default: judge.safetensors of the domain)")
     p.add_argument("--identity", default="", metavar="FILE",
                    help="identity network that only tables use (default: identity_judge.safetensors of the domain)")
@@ -91,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
 
 def prepare(args: argparse.Namespace) -> Any:
     """Everything an experiment needs, loaded."""
-    from trainer.evaluation.bench import Bench, fingerprints, load_judges
+    from trainer.evaluation.bench import Bench, fingerprints, load_networks
     from trainer.evaluation.chunks import Chunks
     from trainer.evaluation.local import Local, load_local
     from trainer.evaluation.methods import parse_method, parse_rectifier
@@ -105,14 +105,14 @@ def prepare(args: argparse.Namespace) -> Any:
     domain = rc.load_domain(args.domain, device=check_device(args.device))
     domain.require("generator")
     local = load_local(args.weights, args.device) if args.weights else Local()
-    judge, identity = load_judges(domain, args.judge, args.identity, args.device, needed=not local)
+    attributes, identity = load_networks(domain, args.attributes, args.identity, args.device, needed=not local)
     methods = tuple(parse_method(text, domain, args.device) for text in args.method)
     rectifiers = dict(parse_rectifier(text, args.device) for text in args.rectifier)
     marks = {"methods": [(text, _mark(m.inverter.network)) for text, m in zip(args.method, methods, strict=True)],
              "local": local.names(), "rectifiers": [(label, net.fingerprint) for label, net in rectifiers.items()]}
     folder = Path(args.json).with_suffix(".parts") if args.json else None
-    chunks = Chunks(folder, {**fingerprints(domain, judge, identity), "device": args.device})
-    return Bench(domain, judge, identity, chunks, args.seed, args.validation, args.device, args.chunk, methods,
+    chunks = Chunks(folder, {**fingerprints(domain, attributes, identity), "device": args.device})
+    return Bench(domain, attributes, identity, chunks, args.seed, args.validation, args.device, args.chunk, methods,
                  rectifiers, args.slow_count, local, marks, args.size)
 
 

@@ -16,7 +16,7 @@ import reganie_core as rc
 from reganie_core import portraits
 from tests.host_stubs import call, picture
 from tests.promises.helpers import PACKAGED, chain, wires_of
-from trainer.evaluation.bench import load_judges
+from trainer.evaluation.bench import load_networks
 
 pytest_plugins = ["tests.nodes_fixtures"]
 
@@ -57,7 +57,7 @@ def test_more_is_more(domain: rc.Domain, part: str, name: str) -> None:
     control = next(c for c in editor.controls if c.name == name)
     image = portraits.render(portraits.sample(4, FIRST), domain.resolution)
     alone = rc.Domain(generator=domain.generator, encoder=domain.encoder, **{part: editor})
-    reader = load_judges(domain)[0]
+    reader = load_networks(domain)[0]
     start = rc.invert(image, domain=alone)
     before = float(reader.read(start.inversion)[name].mean())
     for end in (control.minimum, control.maximum):

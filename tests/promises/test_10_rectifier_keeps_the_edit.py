@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import reganie_core as rc
-from trainer.evaluation.bench import PERCEPTUAL, Bench, load_judges
+from trainer.evaluation.bench import PERCEPTUAL, Bench, load_networks
 from trainer.evaluation.chunks import Chunks
 from trainer.evaluation.editing import editing
 from trainer.evaluation.people import held_out_people
@@ -31,7 +31,7 @@ MISSED_BY_MANY = {**MISSED, "yaw=+15": "0.940"}  # in the long form only
 @pytest.fixture(scope="module")
 def bench() -> Bench:
     domain = rc.load_domain("portraits")
-    return Bench(domain, *load_judges(domain), Chunks(None, progress=False), FIRST)
+    return Bench(domain, *load_networks(domain), Chunks(None, progress=False), FIRST)
 
 
 _tables: dict[tuple[str, int], dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""What every experiment needs: the domain, the judges, where the work runs, and what is measured on a picture."""
+"""What every experiment needs: the domain, the networks that measure, and what is measured on a picture."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SIMILARITIES = frozenset({IDENTITY, MS_SSIM, ARCFACE, CURRICULARFACE})  # 1 is p
 
 @dataclass
 class Bench:
-    """One invocation. `judge` reads attributes and compares features, `identity` embeds persons; tables only.
+    """One invocation. `attributes` reads attributes and compares features, `identity` embeds persons; tables only.
 
-    Without a judge (real faces), the `local` networks take its place where they can.
+    Without it (real faces), the `local` networks take its place where they can.
     """
 
     domain: rc.Domain
-    judge: Features | None
+    attributes: Features | None
     identity: nn.Module | None
     chunks: Chunks
     seed: int
@@ -121,28 +121,28 @@ class Bench:
                        output="photo" if self.photo else "rectifier")
 
     def read(self, images: Tensor) -> dict[str, Tensor]:
-        """The judge's attributes {name: [B]}; those of the local networks where there is no judge."""
-        if self.judge is None:
+        """Attributes {name: [B]} of the evaluation network, or of the local networks."""
+        if self.attributes is None:
             return self.local.read(images)
-        return self.judge.read(resize(images, self.judge.net.resolution, "bilinear"))
+        return self.attributes.read(resize(images, self.attributes.net.resolution, "bilinear"))
 
     def features(self, images: Tensor) -> Tensor:
-        """The judge's embedding [B,D], for distances between sets."""
-        return self.judge.net.embedding(resize(images, self.judge.net.resolution, "bilinear"))
+        """Embedding [B,D] of the evaluation network, for distances between sets."""
+        return self.attributes.net.embedding(resize(images, self.attributes.net.resolution, "bilinear"))
 
     def embed(self, images: Tensor) -> Tensor | None:
-        """Identity vectors [B,D] of unit length; None without an identity judge."""
+        """Identity vectors [B,D] of unit length; None without an identity network."""
         return None if self.identity is None else self.identity(resize(images, input_size(self.identity), "bilinear"))
 
     def distance(self, images: Tensor, truth: Tensor) -> Tensor:
-        """Perceptual distance [B] in the judge's features."""
-        side = self.judge.net.resolution
-        return self.judge.distance(resize(images, side, "bilinear"), resize(truth, side, "bilinear"))
+        """Perceptual distance [B] in features of the evaluation network."""
+        side = self.attributes.net.resolution
+        return self.attributes.distance(resize(images, side, "bilinear"), resize(truth, side, "bilinear"))
 
     def compare(self, images: Tensor, truth: Tensor, truth_identity: Tensor | None = None) -> dict[str, Tensor]:
-        """L2, perceptual distance, MS-SSIM and, with an identity judge, identity similarity; [B] each."""
+        """L2, perceptual distance, MS-SSIM and, with an identity network, identity similarity; [B] each."""
         out = {L2: l2(images, truth), MS_SSIM: ms_ssim(images, truth)}
-        if self.judge is not None:
+        if self.attributes is not None:
             out[PERCEPTUAL] = self.distance(images, truth)
         out |= self.local.compare(images, truth)
         if self.identity is not None:
@@ -157,23 +157,23 @@ class Bench:
             found[IDENTITY] = (self.embed(images) * self.embed(truth)).sum(1)
         return found
 
-    def need_judge(self) -> None:
-        """Raise NotFoundError for an experiment that the judge is needed for."""
-        if self.judge is None:
-            raise NotFoundError("This experiment needs the domain's judge, an attribute network that nothing else "
-                                "used: give --judge FILE.")
+    def need_attributes(self) -> None:
+        """Raise NotFoundError for an experiment that needs the evaluation network of attributes."""
+        if self.attributes is None:
+            raise NotFoundError("This experiment needs an attribute network that nothing else used: give "
+                                "--attributes FILE.")
 
     def notes(self) -> list[str]:
         """What a reader of the numbers has to know."""
         scales = scales_for(self.size)
         notes = [f"Pictures are compared at {self.size} px, in [-1,1]. MS-SSIM uses {scales} of the five published "
                  "scales" + ("." if scales == 5 else ", which is what the size allows (weights rescaled).")]
-        if self.judge is not None:
-            notes.append("Perceptual distance is that of the domain's judge network (unit-normalised feature "
+        if self.attributes is not None:
+            notes.append("Perceptual distance is that of the domain's evaluation network (unit-normalised feature "
                          "differences); it is not LPIPS and does not compare with it.")
         if self.local:
             notes.append(f"From local files: {', '.join(self.local.names())}.")
-        notes.append("Identity is the similarity of the domain's identity judge; it is not ArcFace."
+        notes.append("Identity is the similarity of the domain's identity network; it is not ArcFace."
                      if self.identity is not None else
                      "Identity is left out: the domain has no identity_judge.safetensors (or give --identity FILE).")
         slow = [m.label for m in self.methods if m.slow]
@@ -211,17 +211,17 @@ def input_size(net: nn.Module) -> int:
     return getattr(net, "resolution", None) or net.config.resolution
 
 
-def judge_files(domain: rc.Domain, judge: str = "", identity: str = "") -> tuple[Path, Path | None]:
-    """The attribute judge's file and the identity judge's (None when the domain has none).
+def network_files(domain: rc.Domain, attributes: str = "", identity: str = "") -> tuple[Path, Path | None]:
+    """Files of the evaluation networks: attributes, and identity (None when the domain has none).
 
     Raises NotFoundError that says which file is missing.
     """
     folder = domain.folder or Path()
-    attribute = Path(judge) if judge else folder / "judge.safetensors"
+    attribute = Path(attributes) if attributes else folder / "judge.safetensors"
     if not attribute.is_file():
-        raise NotFoundError(f"Tables need a judge, an attribute network that nothing else used: {attribute} is "
-                            "missing. Train one with `python trainer/train.py attributes` on other data and another "
-                            "seed, put it there, or give --judge FILE.")
+        raise NotFoundError(f"Tables need an attribute network that nothing else used: {attribute} is missing. "
+                            "Train one with `python trainer/train.py attributes` on other data and another "
+                            "seed, put it there, or give --attributes FILE.")
     person = Path(identity) if identity else folder / "identity_judge.safetensors"
     if not person.is_file():
         if identity:
@@ -230,20 +230,20 @@ def judge_files(domain: rc.Domain, judge: str = "", identity: str = "") -> tuple
     return attribute, person
 
 
-def load_judges(domain: rc.Domain, judge: str = "", identity: str = "", device: str = "cpu",
-                needed: bool = True) -> tuple[Features | None, nn.Module | None]:
-    """Both judges, frozen; see `judge_files`. Where not `needed`, a domain without judges gives (None, None)."""
+def load_networks(domain: rc.Domain, attributes: str = "", identity: str = "", device: str = "cpu",
+                  needed: bool = True) -> tuple[Features | None, nn.Module | None]:
+    """Both networks, frozen; see `network_files`. Where not `needed`, a domain without them gives (None, None)."""
     try:
-        attribute, person = judge_files(domain, judge, identity)
+        attribute, person = network_files(domain, attributes, identity)
     except NotFoundError:
-        if needed or judge or identity:
+        if needed or attributes or identity:
             raise
         return None, None
     return (load_attributes(str(attribute), device),
             None if person is None else load_identity(str(person), device))
 
 
-def fingerprints(domain: rc.Domain, judge: Features | None, identity: nn.Module | None) -> dict[str, str | None]:
+def fingerprints(domain: rc.Domain, attributes: Features | None, identity: nn.Module | None) -> dict[str, str | None]:
     """Of everything that the numbers depend on."""
     parts = {part: getattr(getattr(domain, part), "fingerprint", None) for part in rc.domains.PARTS}
     person = None if identity is None else getattr(identity, "fingerprint", None)
@@ -251,7 +251,7 @@ def fingerprints(domain: rc.Domain, judge: Features | None, identity: nn.Module 
         from reganie_core.checkpoints import fingerprint
 
         person = fingerprint(identity.state_dict())
-    return {**parts, "judge": judge.fingerprint if judge else None, "identity": person}
+    return {**parts, "attributes": attributes.fingerprint if attributes else None, "identity": person}
 
 
 def group_cells(values: np.ndarray, people: People | Photos, groups: tuple[str, ...], cell: Callable[..., Any],

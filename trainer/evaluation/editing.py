@@ -133,7 +133,7 @@ def editing(bench: Bench, people: People, edits: CHUNK_EDITS) -> dict[str, Any]:
             for n in names}
     ours, read = columns[ours_of(columns)], [a for a in edits if f"answer|{a}" in values]
     change = {a: ours[f"change of {a}"] for a in read}
-    # A hand over the mouth hides part of a smile in the exact answer as well, and the judge may read too little.
+    # A hand over the mouth hides part of a smile in the exact answer as well, and the network may read too little.
     return {"edit": dict(edits), "count": len(people), "rows": rows, "against": against_trivial(columns),
             "asked": {a: mean(values[f"asked|{a}"]) for a in edits},
             "answer": {a: mean(values[f"answer|{a}"]) for a in read},

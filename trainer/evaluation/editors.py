@@ -1,8 +1,8 @@
-"""Does an editor do what it is asked, and only that? Requested values against what the judge reads from Y^.
+"""Does an editor do what it is asked, and only that? Requested values against what a network reads from Y^.
 
 For every picture and attribute a value is drawn evenly from the trained range. An editor that reads codes itself is
-asked for that value; linear directions only know changes and are given the distance from what the judge reads in X^,
-the best they could know. Binary attributes are asked to flip. Drift is mean |judge(Y^) - judge(X^)| as a share of the
+asked for that value; linear directions only know changes and are given the distance from what the network reads in X^,
+the best they could know. Binary attributes are asked to flip. Drift is mean |read(Y^) - read(X^)| as a share of the
 attribute's range.
 """
 
@@ -77,7 +77,7 @@ def _edits(editor: Any, ws: Tensor, targets: Tensor, controls: Sequence[Control]
 
 
 def measure(bench: Bench, editors: Mapping[str, Any], controls: Sequence[Control], count: int) -> dict[str, np.ndarray]:
-    """{"before": [N,A], "editor|test|after": [N,A], "test|wanted": [N,K]}; A attributes of the judge."""
+    """{"before": [N,A], "editor|test|after": [N,A], "test|wanted": [N,K]}; A attributes that are read."""
     people = held_out_people(2 * count, bench.seed, bench.validation)
     p = people.parameters[people.rows(IN_DOMAIN)]
     generator, encoder = bench.domain.generator, bench.domain.encoder
@@ -147,7 +147,7 @@ def _row(tests: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def editor(bench: Bench, count: int, parts: Sequence[str] = ()) -> dict[str, Any]:
-    """Every editor of the domain (or `parts`) on the same people, requests and judge."""
+    """Every editor of the domain (or `parts`) on the same people, requests and evaluation network."""
     chosen = [part for part in parts or PARTS if parts or getattr(bench.domain, part) is not None]
     bench.domain.require(*(chosen or ("dystyle",)))
     editors = {part: getattr(bench.domain, part) for part in chosen}

@@ -11,13 +11,13 @@ from reganie_core.editing import parse_edits
 from reganie_core.errors import InputError
 from reganie_core.sheets import contact_sheet
 
-from . import doubt, editing, editors, generators, judges, prompts, reconstruction, response
+from . import doubt, editing, editors, generators, networks, prompts, reconstruction, response
 from .bench import Bench
 from .people import People, Photos, held_out_people
 
 #: Experiment -> portraits by default.
-EXPERIMENTS = {"judges": 2000, "generator": 5000, "reconstruction": 1000, "editing": 1000, "doubt": 400,
-               "response": 1000, "editor": 500, "text": 100}
+EXPERIMENTS = {"networks": 2000, "generator": 5000, "reconstruction": 1000, "editing": 1000, "doubt": 400,
+               "response": 1000, "editor": 500, "text": 100, "ablation": 1000}
 DEFAULT_EDITS = ("yaw=+15", "yaw=-15", "smile=+0.5", "age=+0.5", "glasses=on")
 RESPONSE_EDITS = ("yaw=+30", "yaw=-30", "age=+1", "age=-1")  # about two deviations, the paper's strength
 Sheets = dict[str, Any]
@@ -59,7 +59,7 @@ def run_editing(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     """Edits against exact answers."""
     bench = bench.with_editor(args.editor)
     people = _rendered(args)
-    bench.need_judge()
+    bench.need_attributes()
     bench.domain.require("encoder", "rectifier")
     results = []
     for text in args.edit or DEFAULT_EDITS:
@@ -85,22 +85,22 @@ def run_response(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     return [response.response(bench, people, edits_of(text)) for text in args.edit or RESPONSE_EDITS]
 
 
-def run_judges(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
+def run_networks(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     """Can the networks that the tables rely on be relied on?"""
-    bench.need_judge()
-    return judges.judges(bench, args.count)
+    bench.need_attributes()
+    return networks.networks(bench, args.count)
 
 
 def run_generator(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     """Samples against renders."""
-    bench.need_judge()
+    bench.need_attributes()
     sheets["samples"] = contact_sheet(generators.sheet(bench), cell=max(96, bench.resolution), gap=4)
     return generators.generator(bench, args.count)
 
 
 def run_editor(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     """What editors do with what they are asked."""
-    bench.need_judge()
+    bench.need_attributes()
     bench.domain.require("encoder")
     return editors.editor(bench, args.count, (args.editor,) if args.editor else ())
 
@@ -113,7 +113,14 @@ def run_text(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
     return result
 
 
+def run_ablation(bench: Bench, args: argparse.Namespace, sheets: Sheets) -> Any:
+    """Figure 6: other rectifiers in the same tables."""
+    if not bench.rectifiers:
+        raise InputError("An ablation compares rectifiers: give at least one --rectifier LABEL=FILE.")
+    return {"reconstruction": run_reconstruction(bench, args, sheets), "editing": run_editing(bench, args, sheets)}
+
+
 RUNNERS: dict[str, Callable[[Bench, argparse.Namespace, Sheets], Any]] = {
-    "judges": run_judges, "generator": run_generator, "reconstruction": run_reconstruction, "editing": run_editing,
-    "doubt": run_doubt, "response": run_response, "editor": run_editor, "text": run_text,
+    "networks": run_networks, "generator": run_generator, "reconstruction": run_reconstruction, "editing": run_editing,
+    "doubt": run_doubt, "response": run_response, "editor": run_editor, "text": run_text, "ablation": run_ablation,
 }

@@ -1,4 +1,4 @@
-"""Does the generator make what the renderer draws, and all of it? Sets of pictures in the judge's features."""
+"""Does the generator make what the renderer draws, and all of it? Sets of pictures in a network's features."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def samples(bench: Bench, start: int, stop: int) -> Tensor:
 
 
 def described(bench: Bench, images: Tensor) -> dict[str, Tensor]:
-    """Features and attributes as the judge sees them."""
+    """Features and attributes as the evaluation network sees them."""
     images = bench.small(images)
     return {"features": bench.features(images), **{f"attribute|{n}": v for n, v in bench.read(images).items()}}
 

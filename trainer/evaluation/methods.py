@@ -47,7 +47,7 @@ def parse_method(text: str, domain: rc.Domain, device: str = "cpu") -> Method:
     """`restyle=FILE`, `hyperstyle=FILE,ENCODER`, `e4e=FILE`, `pti`, `pti:fast`, `w`, `w+:STEPS` -> :class:`Method`.
 
     HFGI and HyperStyle build on the domain's encoder unless another file is given. Optimisation starts at the domain's
-    encoder (PTI's pivot too) and uses the perceptual features of the domain's losses, never those of the judge.
+    encoder (PTI's pivot too) and uses the perceptual features of the domain's losses, never those of the evaluation.
 
     Raises:
         InputError: an unknown method. NotFoundError: a file it needs is not given or not there.

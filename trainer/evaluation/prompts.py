@@ -1,7 +1,7 @@
 """Edits by text: do they move what they say, and does the rectifier follow an edit that it was never trained with?
 
 A text does not say how far. The exact answer is therefore the portrait whose intended attributes change by what the
-judge reads as the difference of Y^ and X^: the picture that this very edit should have led to.
+evaluation network reads as the difference of Y^ and X^: the picture that this very edit should have led to.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CONTROLS = {c.name: c for c in portraits.CONTROLS}
 
 
 def _edit(bench: Bench, p: portraits.Portraits, prompt: Prompt) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
-    """{row: picture}, the exact answer, and the judge's attributes [B,A] of X^ and of Y^."""
+    """{row: picture}, the exact answer, and the attributes [B,A] that are read in X^ and in Y^."""
     domain = bench.domain
     images = bench.render(p)
     latent = encode(domain.generator, domain.encoder, images)
@@ -74,7 +74,7 @@ def measure(bench: Bench, prompts: tuple[Prompt, ...], count: int) -> dict[str, 
 
 def text(bench: Bench, count: int) -> dict[str, Any]:
     """The table: share of pictures that moved the right way, drift of the others, error before and after rectifying."""
-    bench.need_judge()
+    bench.need_attributes()
     bench.domain.require("encoder", "styleclip", "rectifier")
     names = list(bench.read(torch.zeros(1, 3, bench.size, bench.size, device=bench.device)))
     prompts = tuple(q for q in PROMPTS if set(q.moves) <= set(names))

@@ -27,7 +27,7 @@ def markdown(rows: Mapping[str, Mapping[str, Any]], corner: str) -> str:
     return "\n".join(lines)
 
 
-def _judges(r: Mapping[str, Any]) -> list[str]:
+def _networks(r: Mapping[str, Any]) -> list[str]:
     parts = [markdown(r["rows"], "evaluation network against truth"),
              "Reported in tables: " + ", ".join(r["reported"]) + ". Dropped: " + (", ".join(r["dropped"]) or "none")
              + "."]
@@ -118,8 +118,9 @@ def _text(r: Mapping[str, Any]) -> list[str]:
 
 #: Experiment -> its tables.
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
-    "judges": _judges, "generator": _generator, "reconstruction": _reconstruction, "editing": _editing,
+    "networks": _networks, "generator": _generator, "reconstruction": _reconstruction, "editing": _editing,
     "doubt": _doubt, "response": _response, "editor": _editor, "text": _text,
+    "ablation": lambda r: [*_reconstruction(r["reconstruction"]), *_editing(r["editing"])],
 }
 
 

@@ -1,4 +1,4 @@
-"""Judges first: how well do the networks that the tables rely on read attributes and tell persons apart?"""
+"""How well do the networks that the tables rely on read attributes and tell persons apart?"""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def attribute_table(bench: Bench, count: int) -> dict[str, dict[str, Any]]:
         return {**{f"read|{n}": v for n, v in read.items()}, **{f"truth|{n}": truth[n] for n in read},
                 "tail": torch.full((len(p),), tail)}
 
-    values = bench.chunks.run("judges", {"seed": bench.seed, "tail": half}, count + half, bench.chunk, work)
+    values = bench.chunks.run("networks", {"seed": bench.seed, "tail": half}, count + half, bench.chunk, work)
     tail = values.pop("tail")
     table = {}
     for name in (key.removeprefix("read|") for key in values if key.startswith("read|")):
@@ -60,8 +60,8 @@ def identity_error(bench: Bench, people: int) -> dict[str, float]:
             "different persons": float(similarity[~own].mean()), "people": people}
 
 
-def judges(bench: Bench, count: int) -> dict[str, Any]:
-    """Correlations per attribute, which of them may be reported, and the identity judge's error."""
+def networks(bench: Bench, count: int) -> dict[str, Any]:
+    """Correlations per attribute, which of them may be reported, and the identity network's error."""
     check_seed(bench.seed, 2 * count, bench.validation)
     table = attribute_table(bench, count)
     reported = [name for name, row in table.items() if row["r"] >= LEAST_CORRELATION]
