@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..alignment.trivial import PASTED, PLAIN, WARPED, trivial_rows
 from ..errors import InputError
 from .common import Source, add_device, add_domain, check_device, ensure_folder, load_sources, print_json
+from .photographs import photographs_sheet
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Edit the demo portraits, write the sheet, print the table."""
+    """Edit the example photographs and the demo portraits, write a sheet of each, print the portraits' table."""
     from ..domains import load_domain
     from ..images import check_target, save_image
     from ..pipeline import edit
@@ -52,6 +53,12 @@ def run(args: argparse.Namespace) -> int:
     ensure_folder(Path(args.out).parent)
     domain = load_domain(args.domain, check_device(args.device))
     domain.require("generator", "encoder")
+    photographs = photographs_sheet(args.device) if args.domain == "portraits" else None
+    if photographs is not None:
+        path = Path(args.out).with_name(f"{Path(args.out).stem}_photographs.png")
+        save_image(photographs, path)
+        if not args.json:
+            print(f"photographs -> {path}\n")
     edits = _edits_of(domain)
     sources = load_sources([f"portrait:{spec}" for spec in SPECS], domain.generator.resolution, "error", SIZE)
     images = _stack([source.image for source in sources])
