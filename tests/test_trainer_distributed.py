@@ -139,11 +139,22 @@ def test_replicas_that_differ_are_not_saved(monkeypatch: pytest.MonkeyPatch) -> 
         distributed.check_replicas(stage.modules, stage.optimizers)
 
 
-def test_marks_see_every_bit_and_its_place() -> None:
+def test_one_bit_and_two_exchanged_numbers_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    monkeypatch.setattr(distributed.dist, "get_backend", lambda: "gloo")
+
+    def sent(weight: torch.Tensor) -> torch.Tensor:
+        """What a process tells the others about a network with this weight."""
+        told: list[torch.Tensor] = []
+        monkeypatch.setattr(distributed.dist, "all_reduce", lambda tensor, op: told.append(tensor.clone()))
+        network = torch.nn.Linear(1000, 1, bias=False)
+        network.weight.data = weight[None]
+        distributed.check_replicas({"G": network}, {})
+        return torch.cat(told)
+
     x = torch.randn(1000)
     swapped, flipped = x.clone(), x.clone()
     swapped[[3, 4]] = swapped[[4, 3]]
     flipped[0] = torch.nextafter(flipped[0], torch.tensor(9.0))
-    marks = distributed._marks([x, x.clone(), swapped, flipped])
-    assert torch.equal(marks[0], marks[1])
-    assert not torch.equal(marks[0], marks[2]) and not torch.equal(marks[0], marks[3])
+    assert torch.equal(sent(x), sent(x.clone()))
+    assert not torch.equal(sent(x), sent(swapped)) and not torch.equal(sent(x), sent(flipped))
