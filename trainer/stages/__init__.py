@@ -6,6 +6,7 @@ import importlib
 
 STAGES = {
     "generator": ("generator", "GeneratorStage"),
+    "joint": ("joint", "JointStage"),
     "attributes": ("attributes", "AttributesStage"),
     "identity": ("identity", "IdentityStage"),
     "encoder": ("encoder", "EncoderStage"),

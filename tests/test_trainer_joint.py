@@ -1,0 +1,141 @@
+"""The joint stage on tiny pictures, with a stub in place of the ImageNet network; directions from labels; framing."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from reganie_core.checkpoints import load_encoder, load_generator
+from reganie_core.errors import InputError, NotFoundError
+from reganie_core.faces.framing import FACES, Framing, framing_of
+from reganie_core.inversion.e4e import check_pair
+from trainer import label_directions
+from trainer.stages.joint import JointStage, JointStageConfig, split
+from trainer.stages.joint_networks import ImageNetFeatures, augment, jitter
+
+SMALL = {"resolution": 16, "channels": (16, 16, 8), "encoder_channels": (8, 8, 16), "w_dim": 16, "batch": 4,
+         "device": "cpu"}
+
+
+def features(images):
+    """Two maps of fixed filters: enough for the stage, nothing to install."""
+    weights = torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(1)) / 5
+    first = F.relu(F.conv2d(images, weights, stride=2, padding=1))
+    return [first, F.avg_pool2d(first, 2)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        colour = rng.integers(0, 255, 3)
+        Image.fromarray(np.full((20, 20, 3), colour, np.uint8)).save(path / f"{i:02d}.png")
+    return path
+
+
+def stage(folder, **more):
+    return JointStage(JointStageConfig(images=str(folder), **SMALL, **more), features)
+
+
+def test_it_learns_and_a_step_depends_on_its_place_alone(folder):
+    first, second = stage(folder), stage(folder)
+    before = first.validate()["held_out_l2"]
+    terms = [first.step(4 * i) for i in range(12)]
+    assert first.step(48)["pixel"] < terms[0]["pixel"]
+    again = [second.step(4 * i) for i in range(12)]
+    assert all(torch.equal(a[k], b[k]) for a, b in zip(terms, again, strict=True) for k in a)
+    assert first.validate()["held_out_l2"] < before
+
+
+def test_what_it_writes_fits_together_and_grows(folder, tmp_path):
+    small = stage(folder)
+    small.step(0)
+    small.export(tmp_path / "generator.safetensors", {})
+    generator = load_generator(tmp_path / "generator.safetensors")
+    encoder = load_encoder(tmp_path / "encoder.safetensors")
+    check_pair(generator, encoder)
+    assert encoder.provenance["fingerprints"]["generator"] == generator.fingerprint
+    images = small.pictures.batch(small.trained[:3])
+    with torch.inference_mode():
+        codes, wanted = encoder(images), small.averages[1](images)
+    assert (codes - wanted).abs().max() < 2e-3, "half precision, and a mean that moved into latent_avg"
+    assert (generator.w_avg - encoder.latent_avg[0]).abs().max() < 1e-3
+    more = {"resolution": 32, "channels": (16, 16, 8, 8), "encoder_channels": (8, 8, 8, 16)}
+    pictures = tmp_path / "larger"
+    pictures.mkdir()
+    for i in range(4):
+        Image.new("RGB", (32, 32), (40 * i, 0, 0)).save(pictures / f"{i}.png")
+    larger = JointStage(JointStageConfig(**{**SMALL, **more}, images=str(pictures),
+                                         init_from=str(tmp_path / "generator.safetensors")), features)
+    known, own = generator.state_dict(), larger.G.state_dict()
+    same = [k for k in known if k in own and known[k].shape == own[k].shape and not k.startswith("mapping")]
+    assert len(same) > 20 and all(torch.equal(known[k], own[k]) for k in same)
+    larger.step(0)
+
+
+def test_held_out_pictures_are_never_trained_on():
+    trained, held = split([f"{i}.png" for i in range(400)])
+    assert set(trained.tolist()).isdisjoint(held.tolist()) and len(trained) + len(held) == 400 and 8 < len(held) < 40
+    again = split([f"{i}.png" for i in reversed(range(400))])[1]
+    assert {f"{i}.png" for i in held.tolist()} == {f"{399 - i}.png" for i in again.tolist()}, "by name, not by place"
+    with pytest.raises(InputError, match="too few"):
+        split(["a.png"])
+
+
+def test_without_the_imagenet_network_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(NotFoundError, match="pip install"):
+        ImageNetFeatures("cpu", torch.float32)
+
+
+def test_augmentation_is_a_function_of_its_generator_and_has_gradients():
+    images = torch.rand(3, 3, 16, 16, requires_grad=True)
+    a, b = (augment(images, torch.Generator().manual_seed(s)) for s in (1, 1))
+    assert torch.equal(a, b) and not torch.equal(a, augment(images, torch.Generator().manual_seed(2)))
+    a.sum().backward()
+    assert images.grad is not None and images.grad.abs().sum() > 0
+    assert (a == 0).all(1).flatten(1).any(1).all(), "a square is cut out of every picture"
+    moved = jitter(images.detach() * 2 - 1, torch.Generator().manual_seed(1))
+    assert moved.shape == images.shape and moved.abs().max() <= 1
+
+
+def test_directions_from_labels_find_the_axes_that_made_the_codes():
+    random = torch.Generator().manual_seed(0)
+    labels = torch.randn(600, 2, generator=random, dtype=torch.float64)
+    labels[:, 1] += 0.6 * labels[:, 0]                                  # correlated, as age and glasses are
+    axes = torch.randn(2, 6 * 4, generator=random, dtype=torch.float64)
+    codes = (labels @ axes + 0.3 * torch.randn(600, 24, generator=random, dtype=torch.float64)).view(600, 6, 4)
+    for method in label_directions.METHODS:
+        found, report = label_directions.fit(codes, labels, ["a", "b"], method)
+        for i, name in enumerate(("a", "b")):
+            cosine = F.cosine_similarity(found[name].flatten().double(), axes[i], dim=0)
+            assert cosine > (0.99 if method == "regression" else 0.5), (method, name)
+        assert min(report[method].values()) > 0.8
+    found, _ = label_directions.fit(codes, labels, ["a", "b"], "regression")
+    assert torch.allclose(found["a"].flatten().double(), axes[0] * labels[:, 0].std(), atol=0.1), "per deviation"
+
+
+@pytest.mark.parametrize(("text", "words"), [("a,b\n1,2\n", "needs a column 'file'"), ("file,x\nnone.png,1\n", "0 of"),
+                                             ("file,x\n" + "".join(f"{i:02d}.png,yes\n" for i in range(24)), "yes as")])
+def test_labels_that_cannot_be_used_are_named(folder, tmp_path, text, words):
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(InputError, match=words):
+        label_directions.read_labels(tmp_path / "labels.csv", folder)
+
+
+def test_a_framing_of_points_gives_back_the_square_they_came_from():
+    square = torch.tensor([[100.0, 50.0], [80.0, 250.0], [280.0, 270.0], [300.0, 70.0]], dtype=torch.float64)
+    x, y = square[3] - square[0], square[1] - square[0]
+    points = torch.stack([square[0] + u * x + v * y for u, v in FACES.points])
+    assert torch.allclose(FACES.quad(points), square)
+    assert torch.allclose(framing_of([list(p) for p in FACES.points]).quad(points[[0, 1, 3, 4]]), square)
+    assert framing_of("ffhq") == Framing()
+    for bad in ("elsewhere", [[0, 0]] * 4, [[0, "a"]] * 5, 7):
+        with pytest.raises(InputError):
+            framing_of(bad)
