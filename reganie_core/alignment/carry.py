@@ -31,14 +31,17 @@ from .flow import estimate_flow, gaussian, warp
 __all__ = ["Carried", "Carry"]
 
 WORKING = 128          # pixels: the decisions are made at this size or below
-SEEN, SEEN_SCALE = 9.0, 0.3    # px, |dX|: an inversion that misses by more than the scale has not seen what is there
+SEEN, SEEN_SCALE = 6.0, 0.3    # px, |dX|: an inversion that misses by more than the scale has not seen what is there
 USUAL = 2.5            # a picture whose inversion misses everywhere is measured against what is usual in it
 SMALL, SMALL_SCALE = 1.5, 0.05  # px, |D|: changes below the scale are what editors change by the way
 EDGE, BLUR = 12.0, 2.5  # px: an edge is what differs from its surroundings of this width, averaged over the second
-REPAINTED = 0.05       # |D| of edges at which half of the edit is taken
 GROWN, SOFT = 2, 2.0   # px: a repainted place reaches a little further, with a soft rim
-REPAINT_TRUST = 4      # power of what the inversion had seen: nothing is repainted over what it had not
-COLOURS = 4.0          # px: what is wider than this in the carried difference are the photo's colours
+# An inversion that misses even where it is best is soft all over: its edges say less and move less exactly, so the edit
+# is believed sooner. From the first to the second of each, as the best tenth of |dX| goes from BEST's first to second.
+BEST = (0.045, 0.06)
+REPAINTED = (0.15, 0.04)  # |D| of edges at which half of the edit is taken
+TRUST = (4.0, 2.0)     # power of what the inversion had seen: nothing is repainted over what it had not
+COLOURS = (2.0, 6.0)   # px: what is wider than this in the carried difference are the photo's colours
 DETAIL, DOUBT_SCALE = 2.0, 0.004  # px, |D| times contrast: a change over detail of the photo may well be misplaced
 
 
@@ -133,14 +136,20 @@ def decide(edited: Tensor, inversion: Tensor, delta: Tensor) -> Decisions:
     meant = gaussian(change.abs().mean(1, keepdim=True), SMALL * unit).square()
     meant = meant / (meant + SMALL_SCALE**2)
 
+    best = missed.flatten(1).quantile(0.1, dim=1).view(-1, 1, 1, 1)
+    softness = ((best - BEST[0]) / (BEST[1] - BEST[0])).clamp(0, 1)
+    threshold, power = (torch.lerp(torch.full_like(softness, a), torch.full_like(softness, b), softness)
+                        for a, b in (REPAINTED, TRUST))
     edges = change - gaussian(change, EDGE * unit)
     edges = gaussian(edges.abs().mean(1, keepdim=True), BLUR * unit)
     grown = max(1, round(GROWN * unit))
-    repainted = F.max_pool2d((edges / REPAINTED - 0.5).clamp(0, 1), 2 * grown + 1, 1, grown)
-    repainted = gaussian(repainted, SOFT * unit) * seen**REPAINT_TRUST
+    repainted = F.max_pool2d((edges / threshold - 0.5).clamp(0, 1), 2 * grown + 1, 1, grown)
+    repainted = gaussian(repainted, SOFT * unit) * seen**power
+    carried = warp(lost, flow)
+    colours = torch.lerp(*(gaussian(carried, width * unit) for width in COLOURS), softness)
 
     photo = warp(x_hat + lost, flow)
     detail = gaussian((photo - gaussian(photo, DETAIL * unit)).abs().mean(1, keepdim=True), SMALL * unit)
     doubt = (gaussian(change.abs().mean(1, keepdim=True), SMALL * unit) * detail).square()
     doubt = doubt / (doubt + DOUBT_SCALE**2)
-    return Decisions(flow, seen * meant, repainted, gaussian(warp(lost, flow), COLOURS * unit), doubt)
+    return Decisions(flow, seen * meant, repainted, colours, doubt)
