@@ -30,8 +30,12 @@ def packaged() -> dict[str, str]:
 
 def _packaged_with(kind: str) -> list[str]:
     """The entries of the packaged domains that have a part of this kind; the portraits' in any case."""
-    return [entry for entry, name in packaged().items()
-            if entry == PACKAGED or rc.domains.load_manifest(name)[1].get(kind)]
+    found = []
+    for entry, name in packaged().items():
+        with suppress(rc.ReganieError):  # one damaged domain must not take every list of the page away
+            if entry == PACKAGED or rc.domains.load_manifest(name)[1].get(kind):
+                found.append(entry)
+    return found
 
 
 def _quick(path: Path) -> bool:

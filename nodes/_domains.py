@@ -95,6 +95,9 @@ def _examples() -> list[Path]:
     """The example pictures of every packaged domain, the portraits' first."""
     found: list[Path] = []
     for domain in rc.domains.packaged_domains():
-        folder, manifest = rc.domains.load_manifest(domain)
+        try:
+            folder, manifest = rc.domains.load_manifest(domain)
+        except rc.ReganieError:  # one damaged domain must not take every list of the page away
+            continue
         found += [rc.paths.safe_join(folder, entry) for entry in manifest["examples"]]
     return found
