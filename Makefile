@@ -34,7 +34,7 @@ soak: $(STAMP)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
-	$(PY) -m pyright
+	$(PY) -m pyright --pythonpath $(PY)
 
 bench: $(STAMP)
 	$(PY) -m benchmarks
