@@ -90,7 +90,7 @@ def test_the_domain_s_framing_finds_the_rendered_square():
     assert (faces.ffhq_quad(face_points(people, 500)) - whole).norm(dim=-1).mean() / 500 > 0.1
     with pytest.raises(InputError, match="nose"):
         framing.quad(face_points(people, 500)[0, [0, 1, 3, 4]])
-    with pytest.raises(InputError, match="ffhq, portraits"):
+    with pytest.raises(InputError, match="ffhq, faces, portraits"):
         faces.make_face(face_points(people, 500)[0], (500, 500), 64, "animals")
 
 

@@ -57,8 +57,6 @@ class JointStageConfig(StageConfig):
         super().validate()
         if self.batch % 4:
             raise InputError(f"batch is a multiple of 4 (half reconstructions, half mixes of two); found {self.batch}.")
-        if not self.images:
-            raise InputError("The joint stage learns from pictures: give images=FOLDER.")
 
 
 class JointStage:
@@ -66,6 +64,8 @@ class JointStage:
     kind = "generator"
 
     def __init__(self, config: JointStageConfig, features: Features | None = None) -> None:
+        if not config.images:
+            raise InputError("The joint stage learns from pictures: give images=FOLDER.")
         self.config = config
         torch.manual_seed(config.seed)
         dtype, device = dtype_of(config), config.device
