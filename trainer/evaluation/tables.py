@@ -68,8 +68,10 @@ def _editing(results: Sequence[Mapping[str, Any]]) -> list[str]:
     parts = [f"{results[0]['count']} portraits (who cannot change any more is left out). *changed*: where the "
              "exact answer differs from X0; *rest*: elsewhere; *whole*: everywhere.",
              markdown(ratios, "error of one row over another's, 95 % interval")]
-    for column in dict.fromkeys(c for r in results for row in r["rows"].values() for c in row):
-        if column.startswith(("change of", "error of", "item", "identity to X0")):
+    columns = dict.fromkeys(c for r in results for row in r["rows"].values() for c in row)
+    less = ("rest",) if any("sharpness" in column for column in columns) else ()   # of larger photos: in the ratios
+    for column in columns:
+        if column.startswith(("change of", "error of", "item", "identity", *less)):
             continue
         rows = {name: {_name(r["edit"]): _plain(r["rows"][name][column]["all"]) for r in results
                        if column in r["rows"].get(name, {})} for name in results[0]["rows"]}
