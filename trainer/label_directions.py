@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
         out = Path(args.out)
         out.mkdir(parents=True, exist_ok=True)
         spread = labels.std(0).tolist()
-        controls = [{"name": n, "kind": "numeric", "unit": "standard deviations", "default": 0.0, "minimum": -LIMIT,
+        controls = [{"name": n, "kind": "numeric", "unit": "SD", "default": 0.0, "minimum": -LIMIT,
                      "maximum": LIMIT, "description": f"{n}; one unit is {s:.3g} of the labels' own"}
                     for n, s in zip(names, spread, strict=True)]
         save_checkpoint(out / "directions.safetensors", "directions", {"controls": controls, "space": "w+"},
