@@ -76,6 +76,9 @@ def test_what_it_writes_fits_together_and_grows(folder, tmp_path):
     known, own = generator.state_dict(), larger.G.state_dict()
     same = [k for k in known if k in own and known[k].shape == own[k].shape and not k.startswith("mapping")]
     assert len(same) > 20 and all(torch.equal(known[k], own[k]) for k in same)
+    small_one, grown = encoder.state_dict(), larger.E.state_dict()
+    tail = [k for k in small_one if k.startswith(("blocks.1.", "blocks.2."))]
+    assert tail and all(torch.equal(small_one[k], grown[f"blocks.{int(k[7]) + 1}{k[8:]}"]) for k in tail)
     larger.step(0)
 
 
@@ -84,6 +87,7 @@ def test_held_out_pictures_are_never_trained_on():
     assert set(trained.tolist()).isdisjoint(held.tolist()) and len(trained) + len(held) == 400 and 8 < len(held) < 40
     again = split([f"{i}.png" for i in reversed(range(400))])[1]
     assert {f"{i}.png" for i in held.tolist()} == {f"{399 - i}.png" for i in again.tolist()}, "by name, not by place"
+    assert torch.equal(held, split([f"/elsewhere/{i}.png" for i in range(400)])[1])
     with pytest.raises(InputError, match="too few"):
         split(["a.png"])
 

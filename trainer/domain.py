@@ -28,6 +28,9 @@ if __name__ == "__main__" and not __package__:
 from reganie_core.errors import InputError, ReganieError  # noqa: E402
 from reganie_core.faces.framing import NAMES  # noqa: E402
 from reganie_core.paths import check_name  # noqa: E402
+from trainer.chain import finished  # noqa: E402
+from trainer.sources.files import picture_names  # noqa: E402
+from trainer.stages.joint import split  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 STAGES = ("joint", "directions")
@@ -60,21 +63,21 @@ class Chain:
         folder = self.out / stage
         begun = ["--resume"] if (folder / "state.safetensors").exists() else []
         self.call("train.py", stage, *words, *self.options[stage], "--out", str(folder), *begun)
-        (folder / "finished").touch()
+        if not finished(folder):                # stopped by a signal, with everything saved
+            raise InputError(f"{stage} was stopped before its end. Call the same command again to go on.")
 
     def run(self) -> None:
         """Every stage that is not finished, and the package after each."""
         joint, found = self.out / "joint", self.out / "directions"
         networks = [f"{kind}={joint / f'{kind}.safetensors'}" for kind in ("generator", "encoder")]
-        if not (joint / "finished").exists():
+        if not finished(joint):
             self.train("joint", f"images={self.args.images}")
             self.package(networks)
-        if not (found / "finished").exists():
+        if not (found / "directions.json").exists() and not finished(found):
             if self.args.labels:
                 files = [word for entry in networks for word in (f"--{entry.split('=')[0]}", entry.split("=", 1)[1])]
                 self.call("label_directions.py", *files, "--images", self.args.images, "--labels", self.args.labels,
                           "--out", str(found))
-                (found / "finished").touch()
             else:
                 self.train("directions", "method=sefa", networks[0])
         self.package([*networks, f"directions={found / 'directions.safetensors'}"])
@@ -86,9 +89,27 @@ class Chain:
         self.call("package.py", *parts, "--out", str(domain), "--name", self.args.name, *framing)
         try:
             self.call("usual.py", str(domain), "--pictures", f"pictures of {self.args.name}"[:80], "--images",
-                      self.args.images, "--count", "300")
+                      str(self.held_out()), "--count", "300")
         except InputError:                      # an encoder that has hardly learned: a domain without notices
             print("The domain gives no notice of pictures unlike these yet.")
+
+
+    def held_out(self) -> Path:
+        """A folder of links to the pictures that `joint` never trained on.
+
+        Raises:
+            InputError: the pictures are no folder.
+        """
+        images, folder = Path(self.args.images).resolve(), self.out / "held_out"
+        if not images.is_dir():
+            raise InputError("What is usual is measured on the held-out pictures of a folder only.")
+        folder.mkdir(parents=True, exist_ok=True)
+        names = picture_names(images)
+        for index in split(names)[1].tolist():
+            link = folder / f"{index}{Path(names[index]).suffix}"
+            if not link.is_symlink():
+                link.symlink_to(images / names[index])
+        return folder
 
 
 def main(argv: list[str] | None = None) -> int:

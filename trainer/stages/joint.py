@@ -102,6 +102,8 @@ class JointStage:
             from reganie_core.checkpoints import read_checkpoint
 
             known, own = read_checkpoint(file, kind=kind).tensors, network.state_dict()
+            if kind == "encoder":
+                known = renumbered(known, len(self.E.blocks))
             fitting = {k: v for k, v in known.items() if k in own and own[k].shape == v.shape}
             if not fitting:
                 raise InputError(f"init_from={path} shares no layer with this config; compare its widths.")
@@ -192,9 +194,22 @@ class JointStage:
                         dtype=torch.float16)
 
 
+def renumbered(tensors: dict[str, Tensor], count: int) -> dict[str, Tensor]:
+    """An encoder's tensors for one with ``count`` blocks: blocks are numbered from the full size, which has grown."""
+    ahead = count - len({key.split(".")[1] for key in tensors if key.startswith("blocks.")})
+    out = {}
+    for key, value in tensors.items():
+        if key.startswith("blocks."):
+            _, number, rest = key.split(".", 2)
+            key = f"blocks.{int(number) + ahead}.{rest}"
+        out[key] = value
+    return out
+
+
 def split(names: list[str]) -> tuple[Tensor, Tensor]:
-    """Numbers of the pictures to train on, and of those never trained on, by the hash of their names."""
-    held = torch.tensor([int(hashlib.sha256(name.encode()).hexdigest(), 16) % HELD_OUT == 0 for name in names])
+    """Numbers of the pictures to train on, and of those never trained on, by the hash of their files' names."""
+    files = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]     # the same wherever the folder lies
+    held = torch.tensor([int(hashlib.sha256(file.encode()).hexdigest(), 16) % HELD_OUT == 0 for file in files])
     numbers = torch.arange(len(names))
     trained, held_out = numbers[~held], numbers[held]
     if not len(held_out):
