@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,11 @@ def calls(monkeypatch, tmp_path):
         script, rest = words[1].rsplit("/", 1)[-1], words[2:]
         seen.words.append([script, *rest])
         if script == "train.py" and script != seen.fail and not seen.stopped:
-            seen.ended.append(rest[rest.index("--out") + 1])
+            out = Path(rest[rest.index("--out") + 1])
+            seen.ended.append(str(out))
+            out.mkdir(parents=True, exist_ok=True)
+            for file in ("directions.safetensors", "sheet_last.png"):
+                (out / file).touch()
         return SimpleNamespace(returncode=int(script == seen.fail))
 
     monkeypatch.setattr(subprocess, "run", run)

@@ -63,17 +63,25 @@ class Chain:
         folder = self.out / stage
         begun = ["--resume"] if (folder / "state.safetensors").exists() else []
         self.call("train.py", stage, *words, *self.options[stage], "--out", str(folder), *begun)
-        if not finished(folder):                # stopped by a signal, with everything saved
+        if not self.ended(stage):               # stopped by a signal, with everything saved
             raise InputError(f"{stage} was stopped before its end. Call the same command again to go on.")
+
+    def ended(self, stage: str) -> bool:
+        """Whether a stage has reached its end; SeFa and labelled directions have no length, only a result."""
+        folder = self.out / stage
+        if stage == "joint":
+            return finished(folder)
+        return (folder / "directions.safetensors").exists() and any(
+            (folder / last).exists() for last in ("sheet_last.png", "directions.json"))
 
     def run(self) -> None:
         """Every stage that is not finished, and the package after each."""
         joint, found = self.out / "joint", self.out / "directions"
         networks = [f"{kind}={joint / f'{kind}.safetensors'}" for kind in ("generator", "encoder")]
-        if not finished(joint):
+        if not self.ended("joint"):
             self.train("joint", f"images={self.args.images}")
             self.package(networks)
-        if not (found / "directions.json").exists() and not finished(found):
+        if not self.ended("directions"):
             if self.args.labels:
                 files = [word for entry in networks for word in (f"--{entry.split('=')[0]}", entry.split("=", 1)[1])]
                 self.call("label_directions.py", *files, "--images", self.args.images, "--labels", self.args.labels,
