@@ -55,7 +55,7 @@ def options(stage: str, root: Path, run: Path) -> list[str]:
 
 def prepare(root: Path, stages: Iterable[str] = OPTIONS) -> Path:
     """Write the tiny domain and the other networks of random weights that ``stages`` start from into ``root``."""
-    from trainer.config import build as build_config
+    from trainer.loop.config import build as build_config
     from trainer.stages.text import TextStage, TextStageConfig
 
     root.mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from reganie_core.errors import InputError
-from trainer.config import build
-from trainer.loop import Run
+from trainer.loop.config import build
+from trainer.loop.run import Run
 from trainer.stages.generator import GeneratorStage, GeneratorStageConfig
 from trainer.stages.path_length import DECAY, PathLength
 

@@ -14,8 +14,8 @@ from reganie_core.errors import InputError, MismatchError
 from reganie_core.networks import describe
 from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
 from reganie_core.networks.projected_discriminator import ProjectedDiscriminator, ProjectedDiscriminatorConfig
-from trainer.config import build
-from trainer.loop import Run
+from trainer.loop.config import build
+from trainer.loop.run import Run
 from trainer.losses import discriminator_loss
 from trainer.stages.generator import GeneratorStage, GeneratorStageConfig
 

@@ -14,10 +14,10 @@ from reganie_core.errors import InputError, ReganieWarning
 from reganie_core.networks import build, describe
 from reganie_core.portraits.parameters import BEARDED, DRAWN
 from tests.trainer_files import one_thread, write_attributes  # noqa: F401
-from trainer.config import build as build_config
+from trainer.loop.config import build as build_config
 from trainer.pairs import PortraitCodes, score_of, with_values
+from trainer.portraits.editor_answers import Answers, answer_loss
 from trainer.stages.editor import EditorStage, EditorStageConfig
-from trainer.stages.editor_answers import Answers, answer_loss
 from trainer.stages.encoder import FLOOR, EncoderStage, EncoderStageConfig, principal_axes
 
 NAMES = ("yaw", "age", "beard", "glasses")

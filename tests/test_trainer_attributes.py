@@ -10,10 +10,10 @@ import torch
 
 from reganie_core import portraits
 from reganie_core.errors import InputError
-from trainer.config import build as build_config
-from trainer.data import long_tail_set, portraits_set
-from trainer.randomness import generator_at
-from trainer.stages.attributes import AttributesStage, AttributesStageConfig
+from trainer.data.image_set import long_tail_set, portraits_set
+from trainer.loop.config import build as build_config
+from trainer.loop.randomness import generator_at
+from trainer.portraits.attributes import AttributesStage, AttributesStageConfig
 
 SMALL = ["device=cpu", "resolution=32", "channels=8,8,8", "hidden=16", "batch=8", "data_count=20"]
 

@@ -14,10 +14,10 @@ from reganie_core.checkpoints import read_checkpoint, save_checkpoint
 from reganie_core.errors import InputError, MismatchError
 from reganie_core.networks import build, describe
 from tests.trainer_files import write_attributes
-from trainer.config import build as build_config
-from trainer.loop import Run
+from trainer.loop.config import build as build_config
+from trainer.loop.run import Run
+from trainer.portraits.attributes import noisy
 from trainer.stages import editor_report, stage_class
-from trainer.stages.attributes import noisy
 from trainer.stages.editor import EditorStage, EditorStageConfig
 from trainer.stages.editor_losses import Contrastor, asked_loss, kept_loss, layer_distance, look, look_of
 

@@ -14,9 +14,10 @@ from reganie_core.errors import InputError, MismatchError, ReganieWarning
 from reganie_core.images import save_image
 from reganie_core.networks.rectifier import Rectifier, RectifierConfig
 from tests.trainer_files import SMALL_RECTIFIER, one_thread  # noqa: F401
-from trainer import preflight, train
-from trainer.config import build
+from trainer import train
 from trainer.foreign import Pyramid, left_out, sefa_editor
+from trainer.loop import preflight
+from trainer.loop.config import build
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
 from trainer.stages.rectifier import RectifierStageConfig
 from trainer.stages.widths import rectifier_widths

@@ -10,9 +10,9 @@ import torch
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import InputError, MismatchError
 from tests.trainer_files import write_attributes
-from trainer import preflight
-from trainer.config import build
-from trainer.loop import Diverged, Run
+from trainer.loop import preflight
+from trainer.loop.config import build
+from trainer.loop.run import Diverged, Run
 from trainer.losses import r1_penalty
 from trainer.stages.generator import GeneratorStage, GeneratorStageConfig
 

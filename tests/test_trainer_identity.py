@@ -11,8 +11,8 @@ from reganie_core import portraits
 from reganie_core.errors import InputError
 from reganie_core.portraits.parameters import DRAWN
 from trainer.frozen import load_identity
-from trainer.stages.fisher import discriminant
-from trainer.stages.identity import SHARED, IdentityStage, IdentityStageConfig
+from trainer.portraits.fisher import discriminant
+from trainer.portraits.identity import SHARED, IdentityStage, IdentityStageConfig
 
 
 def stage(folder: Path, **options: object) -> IdentityStage:

@@ -12,9 +12,9 @@ import torch
 import reganie_core as rc
 from reganie_core.inversion import load_inverter
 from tests.trainer_files import write_attributes
-from trainer.config import build as build_config
+from trainer.compare.hfgi import bent
+from trainer.loop.config import build as build_config
 from trainer.stages import stage_class
-from trainer.stages.hfgi import bent
 
 SMALL = {
     "restyle": ["channels=8,8,8,8", "tap_channels=8", "features=16", "iterations=2"],

@@ -8,11 +8,11 @@ import shlex
 
 import pytest
 
-from trainer.config import build
+from trainer.compare.inverters import InverterStageConfig
+from trainer.compare.restyle import RestyleStageConfig
+from trainer.loop.config import build
 from trainer.manual import GENERAL, WIDTH, manual, notes
 from trainer.stages import STAGES, stage_class
-from trainer.stages.inverters import InverterStageConfig
-from trainer.stages.restyle import RestyleStageConfig
 from trainer.train import main
 
 

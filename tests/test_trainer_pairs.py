@@ -12,8 +12,8 @@ from reganie_core.errors import InputError, MismatchError
 from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
 from reganie_core.portraits.parameters import BINARY, DRAWN, NORMAL, UNIFORM
 from tests.trainer_files import write_attributes
-from trainer.config import build
 from trainer.frozen import load_attributes
+from trainer.loop.config import build
 from trainer.pairs import PortraitCodes
 from trainer.stages.generator import GeneratorStage
 

@@ -15,10 +15,10 @@ from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import InputError
 from reganie_core.metrics import changed_region
 from tests.trainer_files import SMALL_RECTIFIER, write_attributes
-from trainer.config import build as build_config
 from trainer.frozen import load_attributes
-from trainer.loop import Run
-from trainer.randomness import generator_at
+from trainer.loop.config import build as build_config
+from trainer.loop.randomness import generator_at
+from trainer.loop.run import Run
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
 from trainer.stages.readers import Readers
 from trainer.stages.rectifier import RectifierStage, RectifierStageConfig

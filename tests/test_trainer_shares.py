@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from reganie_core.checkpoints import read_checkpoint
-from trainer.config import build
-from trainer.loop import Run
-from trainer.preflight import preflight
+from trainer.loop.config import build
+from trainer.loop.preflight import preflight
+from trainer.loop.run import Run
 from trainer.stages.encoder import EncoderStage
 from trainer.stages.generator import GeneratorStage
 from trainer.stages.rectifier import RectifierStage

@@ -16,7 +16,7 @@ from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
 from reganie_core.portraits.captions import Prompt
 from reganie_core.text import load_text_encoder
 from trainer.evaluation.texts import text_table
-from trainer.loop import Run
+from trainer.loop.run import Run
 from trainer.stages.styleclip import StyleCLIPStage, StyleCLIPStageConfig
 from trainer.stages.text import TEXT_SIDE, TextStage, TextStageConfig, area_under_curve
 

@@ -11,7 +11,7 @@ import torch
 from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import InputError, MismatchError
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
-from trainer.config import build
+from trainer.loop.config import build
 from trainer.stages.generator import GeneratorStage, GeneratorStageConfig
 from trainer.stages.widening import widen
 

@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from .config import StageConfig
+from .loop.config import StageConfig
 from .stages import stage_class
 
 __all__ = ["manual", "notes"]

@@ -22,7 +22,7 @@ from reganie_core import portraits
 from reganie_core.errors import InputError, ReganieWarning
 from reganie_core.portraits.parameters import BEARDED, BINARY, DRAWN, MIRRORED, NORMAL, UNIFORM, beard_of
 
-from .randomness import generator_at
+from .loop.randomness import generator_at
 
 __all__ = ["PortraitCodes", "score_of", "teach", "warn_without_pairs", "with_values"]
 

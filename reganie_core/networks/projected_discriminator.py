@@ -6,7 +6,7 @@ mixed by fixed random projections over channels and over scales, are a better pl
 features matters, none can be left out, and small heads on several scales judge them patch by patch.
 
 Ours differs from the paper's in its size, in the network (one of the domain in place of one of ImageNet, see
-`trainer/stages/attributes.py`), and in heads without batch normalisation, so that no sample sees another.
+`trainer/portraits/attributes.py`), and in heads without batch normalisation, so that no sample sees another.
 """
 
 from __future__ import annotations

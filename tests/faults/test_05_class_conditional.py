@@ -19,7 +19,7 @@ from reganie_core.inversion import invert_with
 from tests import checkpoint_files as files
 from tests.host_stubs import call
 from trainer.classes import map_random
-from trainer.config import build
+from trainer.loop.config import build
 from trainer.stages.directions import DirectionsStage, DirectionsStageConfig
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
 

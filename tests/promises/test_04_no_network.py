@@ -82,7 +82,7 @@ def test_no_shipped_file_knows_how_to_download() -> None:
     """Not even by a library: nothing imports a client, nothing names a hub."""
     clients = {"urllib", "requests", "http", "httpx", "aiohttp", "ftplib", "huggingface_hub", "gdown", "wget", "socket"}
     allowed = {("nodes/_host.py", "aiohttp"),        # answers ComfyUI's own page
-               ("trainer/distributed.py", "socket")}  # processes that train together
+               ("trainer/loop/distributed.py", "socket")}  # processes that train together
     found = set()
     for path in shipped_files():
         name, text = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import MismatchError
 
-from .. import distributed
-from ..config import StageConfig
+from ..loop import distributed
+from ..loop.config import StageConfig
 from .longer_codes import longer_codes
 
 

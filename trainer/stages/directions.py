@@ -27,10 +27,10 @@ from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoi
 from reganie_core.editing.conditional import conditional_directions
 from reganie_core.errors import InputError
 
-from ..config import StageConfig
-from ..data import portraits_set
+from ..data.image_set import portraits_set
 from ..frozen import load_attributes
-from ..randomness import generator_at
+from ..loop.config import StageConfig
+from ..loop.randomness import generator_at
 from ..sheets import grid
 from .found_directions import METHODS, find_directions, plain_controls
 

@@ -28,14 +28,14 @@ from reganie_core.images import area_downsample
 from reganie_core.networks import describe
 from reganie_core.networks.dystyle import DyStyle, DyStyleConfig
 
-from ..data import portraits_set
-from ..ema import make_average, update_average
+from ..data.image_set import portraits_set
 from ..frozen import load_attributes, load_identity, load_more_attributes
-from ..randomness import generator_at
+from ..loop.ema import make_average, update_average
+from ..loop.randomness import generator_at
+from ..portraits.attributes import noisy, shifted
+from ..portraits.editor_answers import Answers, answer_loss
 from . import editor_report
-from .attributes import noisy, shifted
 from .base import adam, descend, dtype_of, init_from, shares
-from .editor_answers import Answers, answer_loss
 from .editor_losses import Contrastor, Look, asked_loss, kept_loss, layer_distance, look_of, reading_loss
 from .editor_options import EditorStageConfig
 

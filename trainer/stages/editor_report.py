@@ -12,7 +12,7 @@ from torch import Tensor
 from reganie_core import portraits
 from reganie_core.sheets import contact_sheet
 
-from ..randomness import generator_at
+from ..loop.randomness import generator_at
 
 if TYPE_CHECKING:
     from .editor import EditorStage

@@ -34,18 +34,18 @@ from reganie_core.networks.encoders import Encoder4Editing, StyleEncoderConfig
 from reganie_core.networks.light_encoder import LightEncoder, LightEncoderConfig
 
 from ..classes import map_random
-from ..config import StageConfig
-from ..crops import displace
-from ..ema import make_average, update_average
+from ..data.crops import displace
+from ..data.sources import first
+from ..data.training import training_pictures
 from ..foreign import identity_network, perceptual
 from ..frozen import Features, load_readers, mean_difference
+from ..loop.config import StageConfig
+from ..loop.ema import make_average, update_average
+from ..loop.randomness import Draws, generator_at
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..pairs import PortraitCodes, warn_without_pairs
 from ..paste import paste_shapes
-from ..randomness import Draws, generator_at
 from ..sheets import compared, grid
-from ..sources import first
-from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .latent_discriminator import LatentDiscriminator
 

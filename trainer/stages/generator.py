@@ -29,15 +29,15 @@ from reganie_core.networks.discriminators import Discriminators
 from reganie_core.networks.projected_discriminator import ProjectedDiscriminator, ProjectedDiscriminatorConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
-from .. import distributed
-from ..config import StageConfig
-from ..ema import make_average, update_average
+from ..data.training import training_pictures
 from ..frozen import load_attributes, load_readers, mean_difference
+from ..loop import distributed
+from ..loop.config import StageConfig
+from ..loop.ema import make_average, update_average
+from ..loop.randomness import Draws, generator_at
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..pairs import PortraitCodes, teach
-from ..randomness import Draws, generator_at
 from ..sheets import grid
-from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .growing import FROZEN, freeze, grow
 from .path_length import PathLength

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import MismatchError, NotFoundError
 
-from .. import state
+from ..loop import state
 
 __all__ = ["FROZEN", "freeze", "grow"]
 

@@ -25,11 +25,11 @@ from reganie_core.networks import describe
 from reganie_core.networks.joint_encoder import JointEncoder, JointEncoderConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
-from ..config import StageConfig
-from ..ema import make_average, update_average
-from ..randomness import generator_at
+from ..data.sources import open_pictures
+from ..loop.config import StageConfig
+from ..loop.ema import make_average, update_average
+from ..loop.randomness import generator_at
 from ..sheets import compared, grid
-from ..sources import open_pictures
 from .base import descend, dtype_of
 from .joint_networks import FeatureHeads, Features, ImageNetFeatures, augment, jitter
 

@@ -39,14 +39,14 @@ from reganie_core.networks import describe
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
 from reganie_core.networks.rectifier import Rectifier
 
-from ..data import ImageSet
-from ..ema import make_average, update_average
+from ..data.image_set import ImageSet
+from ..data.sources import Pictures, first
+from ..data.training import training_pictures
 from ..foreign import editors, perceptual
+from ..loop.ema import make_average, update_average
+from ..loop.randomness import Draws, generator_at
 from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..randomness import Draws, generator_at
 from ..sheets import compared, grid
-from ..sources import Pictures, first
-from ..sources.training import training_pictures
 from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .readers import Readers
 from .rectifier_options import OF_NETWORK, RectifierStageConfig

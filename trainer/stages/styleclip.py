@@ -29,11 +29,11 @@ from reganie_core.paths import atomic_write
 from reganie_core.portraits.captions import PROMPTS
 from reganie_core.text import load_text_encoder, text_embedding
 
-from ..config import StageConfig
-from ..ema import make_average, update_average
 from ..evaluation.texts import text_table
 from ..frozen import load_attributes, load_identity
-from ..randomness import generator_at
+from ..loop.config import StageConfig
+from ..loop.ema import make_average, update_average
+from ..loop.randomness import generator_at
 from ..sheets import grid
 from .base import adam, descend, init_from
 

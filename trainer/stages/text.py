@@ -38,10 +38,10 @@ from reganie_core.portraits.captions import (
 from reganie_core.portraits.parameters import MIRRORED, Portraits
 from reganie_core.text import WordEncoder, split_words
 
-from ..config import StageConfig
-from ..data import FIRST_RESERVED_SEED
-from ..ema import make_average, update_average
-from ..randomness import generator_at
+from ..data.image_set import FIRST_RESERVED_SEED
+from ..loop.config import StageConfig
+from ..loop.ema import make_average, update_average
+from ..loop.randomness import generator_at
 from ..sheets import grid
 from .base import adam, descend, dtype_of, init_from, shares
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .randomness import Draws
+from ..loop.randomness import Draws
 
 __all__ = ["displace"]
 

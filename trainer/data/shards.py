@@ -22,7 +22,7 @@ import torch
 from reganie_core.errors import InputError
 from reganie_core.paths import atomic_write
 
-from ..randomness import generator_at
+from ..loop.randomness import generator_at
 from .pictures import LARGEST_FILE, SUFFIXES, Pictures, is_picture
 
 WINDOW = 4           # shards whose pictures are mixed with each other

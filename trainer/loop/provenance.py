@@ -10,7 +10,7 @@ import torch
 
 from .config import StageConfig, to_dict
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def commit() -> str:

@@ -20,13 +20,13 @@ from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoi
 from reganie_core.inversion import MethodInverter, check_pair
 from reganie_core.networks import describe
 
-from ..config import StageConfig
-from ..data import portraits_set
-from ..ema import make_average, update_average
+from ..data.image_set import portraits_set
 from ..frozen import load_attributes, load_identity
-from ..randomness import generator_at
+from ..loop.config import StageConfig
+from ..loop.ema import make_average, update_average
+from ..loop.randomness import generator_at
 from ..sheets import compared, grid
-from .base import adam, descend, dtype_of, init_from, shares
+from ..stages.base import adam, descend, dtype_of, init_from, shares
 
 
 @dataclass

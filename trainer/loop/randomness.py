@@ -47,6 +47,6 @@ class Draws:
 
     def numbers(self, source: object, seen: int) -> Tensor:
         """Which pictures of `source` the own rows show, see `sources.numbers`."""
-        from .sources import numbers
+        from ..data.sources import numbers
 
         return numbers(source, seen, self.batch, self.random)[self.rows]

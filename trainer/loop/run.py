@@ -19,12 +19,12 @@ from torch.optim import Optimizer
 from reganie_core.errors import CorruptCheckpointError, InputError, ReganieError
 from reganie_core.paths import atomic_write
 
+from ..data.pictures import Pictures
+from ..stages.base import LossScale
 from . import distributed, provenance, state
 from .clock import Clock
 from .config import StageConfig, differences, to_dict
 from .report import Report
-from .sources.pictures import Pictures
-from .stages.base import LossScale
 from .used import changes, networks_of, refuse
 
 T = TypeVar("T")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..data import ImageSet, portraits_set
-from . import open_pictures
+from .image_set import ImageSet, portraits_set
 from .pictures import Pictures
+from .sources import open_pictures
 
 
 def training_pictures(config: Any, resolution: int, group: int = 1) -> Pictures | ImageSet:

@@ -24,13 +24,13 @@ from reganie_core.networks.identity_net import IdentityNet, IdentityNetConfig
 from reganie_core.portraits.identity import VARYING
 from reganie_core.portraits.parameters import DRAWN
 
-from ..config import StageConfig
-from ..data import identity_set
-from ..ema import make_average, update_average
-from ..randomness import generator_at
+from ..data.image_set import identity_set
+from ..loop.config import StageConfig
+from ..loop.ema import make_average, update_average
+from ..loop.randomness import generator_at
 from ..sheets import grid
+from ..stages.base import adam, descend, dtype_of, init_from
 from .attributes import shifted
-from .base import adam, descend, dtype_of, init_from
 from .fisher import with_discriminant
 
 

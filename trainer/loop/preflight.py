@@ -25,8 +25,8 @@ from reganie_core.errors import InputError, MismatchError
 
 from . import distributed, state
 from .config import to_dict
-from .loop import Run, to_numbers
 from .report import peak_memory
+from .run import Run, to_numbers
 
 HEADROOM = 0.9       # share of the memory that a step may be predicted to take
 

@@ -15,12 +15,12 @@ from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import InputError
 from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
 
-from ..config import StageConfig
-from ..data import ImageSet, long_tail_set, portraits_set
-from ..ema import make_average, update_average
-from ..randomness import generator_at
+from ..data.image_set import ImageSet, long_tail_set, portraits_set
+from ..loop.config import StageConfig
+from ..loop.ema import make_average, update_average
+from ..loop.randomness import generator_at
 from ..sheets import grid
-from .base import adam, descend, dtype_of, init_from
+from ..stages.base import adam, descend, dtype_of, init_from
 
 
 @dataclass
