@@ -56,7 +56,7 @@ def options(stage: str, root: Path, run: Path) -> list[str]:
 def prepare(root: Path, stages: Iterable[str] = OPTIONS) -> Path:
     """Write the tiny domain and the other networks of random weights that ``stages`` start from into ``root``."""
     from trainer.loop.config import build as build_config
-    from trainer.stages.text import TextStage, TextStageConfig
+    from trainer.portraits.text import TextStage, TextStageConfig
 
     root.mkdir(parents=True, exist_ok=True)
     write_tiny_domain(root / "tiny")

@@ -17,8 +17,8 @@ from reganie_core.portraits.captions import Prompt
 from reganie_core.text import load_text_encoder
 from trainer.evaluation.texts import text_table
 from trainer.loop.run import Run
+from trainer.portraits.text import TEXT_SIDE, TextStage, TextStageConfig, area_under_curve
 from trainer.stages.styleclip import StyleCLIPStage, StyleCLIPStageConfig
-from trainer.stages.text import TEXT_SIDE, TextStage, TextStageConfig, area_under_curve
 
 SMALL = {"device": "cpu", "resolution": 16, "render_resolution": 32, "channels": (8, 12), "hidden": 16, "dim": 8,
          "text_width": 16, "text_layers": 1, "batch": 16, "data_count": 32, "held_out_count": 24, "total_kimg": 0.032}

@@ -125,9 +125,9 @@ def train(args: argparse.Namespace, command: list[str]) -> None:
     import torch
 
     from trainer.loop import accelerate, distributed
+    from trainer.loop.optimisation import compile_networks
     from trainer.loop.preflight import preflight
     from trainer.loop.run import Run
-    from trainer.stages.base import compile_networks
     if config.threads:
         torch.set_num_threads(config.threads)
     config.device = distributed.setup(config.device)

@@ -24,9 +24,9 @@ from ..data.image_set import portraits_set
 from ..frozen import load_attributes, load_identity
 from ..loop.config import StageConfig
 from ..loop.ema import make_average, update_average
+from ..loop.optimisation import adam, descend, dtype_of, init_from, shares
 from ..loop.randomness import generator_at
 from ..sheets import compared, grid
-from ..stages.base import adam, descend, dtype_of, init_from, shares
 
 
 @dataclass

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from reganie_core.inversion import RestyleInverter
 from reganie_core.networks.restyle import LightRestyle, LightRestyleConfig
 
+from ..loop.optimisation import dtype_of
 from ..loop.randomness import generator_at
-from ..stages.base import dtype_of
 from .inverters import InverterStage, InverterStageConfig
 
 

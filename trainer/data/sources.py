@@ -15,7 +15,7 @@ from .files import FolderPictures, ZipPictures, picture_names
 from .pictures import Pictures
 from .shards import TarPictures
 
-__all__ = ["FolderPictures", "Pictures", "TarPictures", "ZipPictures", "first", "numbers", "open_pictures"]
+__all__ = ["FolderPictures", "Pictures", "TarPictures", "ZipPictures", "first", "open_pictures"]
 
 
 def open_pictures(path: str | Path, resolution: int, seed: int = 0, lanes: int = 1,
@@ -82,10 +82,3 @@ def _folder(path: Path, resolution: int, shards: Callable[[list[Path]], Pictures
 def first(source: object, count: int) -> Tensor:
     """Numbers of the first pictures, at most `count`: always the same ones."""
     return torch.arange(count if getattr(source, "sequential", False) else min(count, len(source)))  # type: ignore[arg-type]
-
-
-def numbers(source: object, seen: int, batch: int, random: torch.Generator) -> Tensor:
-    """Which pictures the batch at image number `seen` takes: random ones, or the next ones of a shuffled stream."""
-    if getattr(source, "sequential", False):
-        return seen + torch.arange(batch)
-    return torch.randint(len(source), (batch,), generator=random)  # type: ignore[arg-type]

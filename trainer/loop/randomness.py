@@ -14,6 +14,13 @@ def generator_at(seed: int, position: int, purpose: str = "") -> torch.Generator
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
+def numbers(source: object, seen: int, batch: int, random: torch.Generator) -> Tensor:
+    """Which pictures the batch at image number `seen` takes: random ones, or the next ones of a shuffled stream."""
+    if getattr(source, "sequential", False):
+        return seen + torch.arange(batch)
+    return torch.randint(len(source), (batch,), generator=random)  # type: ignore[arg-type]
+
+
 class Draws:
     """The random numbers of a whole batch, of which a share keeps those of its own rows.
 
@@ -46,7 +53,5 @@ class Draws:
         return torch.randint(low, high, (self.batch, *shape), generator=self.random)[self.rows]
 
     def numbers(self, source: object, seen: int) -> Tensor:
-        """Which pictures of `source` the own rows show, see `sources.numbers`."""
-        from ..data.sources import numbers
-
+        """Which pictures of `source` the own rows show, see `numbers`."""
         return numbers(source, seen, self.batch, self.random)[self.rows]

@@ -20,10 +20,10 @@ from reganie_core.errors import CorruptCheckpointError, InputError, ReganieError
 from reganie_core.paths import atomic_write
 
 from ..data.pictures import Pictures
-from ..stages.base import LossScale
 from . import distributed, provenance, state
 from .clock import Clock
 from .config import StageConfig, differences, to_dict
+from .optimisation import LossScale
 from .report import Report
 from .used import changes, networks_of, refuse
 
@@ -34,10 +34,10 @@ class Stage(Protocol):
     """What a stage offers to the loop. `modules` holds everything to be saved, averages included.
 
     Optional: `best_metric`, the name of a metric of `validate` whose lowest value marks the best export; `group`, which
-    says that the stage deals out its batch with `base.shares(config, group=group)` (the size of its discriminator's
+    says that the stage deals out its batch with `shares(config, group=group)` (the size of its discriminator's
     minibatch-std groups, or 1) and may therefore run in several processes and micro-batches; `get_ready()`, which makes
     what the first step would make, so that a preflight measures a step and not that. The loop sets `clock`, which
-    `base.timed` uses.
+    `timed` uses.
     """
 
     config: StageConfig
@@ -48,7 +48,7 @@ class Stage(Protocol):
     def step(self, seen: int) -> dict[str, float | Tensor]:
         """Train on the batch that starts at image number `seen`; returns terms to be averaged per tick.
 
-        Each process trains on its own rows (`base.shares`); tensors among the terms are averaged over the processes.
+        Each process trains on its own rows (`shares`); tensors among the terms are averaged over the processes.
         """
 
     def sheet(self, path: Path) -> None:

@@ -18,9 +18,9 @@ from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
 from ..data.image_set import ImageSet, long_tail_set, portraits_set
 from ..loop.config import StageConfig
 from ..loop.ema import make_average, update_average
+from ..loop.optimisation import adam, descend, dtype_of, init_from
 from ..loop.randomness import generator_at
 from ..sheets import grid
-from ..stages.base import adam, descend, dtype_of, init_from
 
 
 @dataclass

@@ -27,9 +27,9 @@ from reganie_core.portraits.parameters import DRAWN
 from ..data.image_set import identity_set
 from ..loop.config import StageConfig
 from ..loop.ema import make_average, update_average
+from ..loop.optimisation import adam, descend, dtype_of, init_from
 from ..loop.randomness import generator_at
 from ..sheets import grid
-from ..stages.base import adam, descend, dtype_of, init_from
 from .attributes import shifted
 from .fisher import with_discriminant
 

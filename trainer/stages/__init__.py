@@ -17,7 +17,7 @@ STAGES = {
     "hfgi": ("compare.hfgi", "HfgiStage"),
     "hyperstyle": ("compare.hyperstyle", "HyperStyleStage"),
     "styleclip": ("stages.styleclip", "StyleCLIPStage"),
-    "text": ("stages.text", "TextStage"),
+    "text": ("portraits.text", "TextStage"),
 }
 
 

@@ -41,12 +41,12 @@ from ..foreign import identity_network, perceptual
 from ..frozen import Features, load_readers, mean_difference
 from ..loop.config import StageConfig
 from ..loop.ema import make_average, update_average
+from ..loop.optimisation import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from ..loop.randomness import Draws, generator_at
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..pairs import PortraitCodes, warn_without_pairs
 from ..paste import paste_shapes
 from ..sheets import compared, grid
-from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .latent_discriminator import LatentDiscriminator
 
 #: Variance that is added to every axis, as a share of their mean: errors along the smallest are mostly noise.

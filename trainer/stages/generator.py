@@ -34,11 +34,11 @@ from ..frozen import load_attributes, load_readers, mean_difference
 from ..loop import distributed
 from ..loop.config import StageConfig
 from ..loop.ema import make_average, update_average
+from ..loop.optimisation import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from ..loop.randomness import Draws, generator_at
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..pairs import PortraitCodes, teach
 from ..sheets import grid
-from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .growing import FROZEN, freeze, grow
 from .path_length import PathLength
 from .widening import widen

@@ -28,9 +28,9 @@ from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 from ..data.sources import open_pictures
 from ..loop.config import StageConfig
 from ..loop.ema import make_average, update_average
+from ..loop.optimisation import descend, dtype_of
 from ..loop.randomness import generator_at
 from ..sheets import compared, grid
-from .base import descend, dtype_of
 from .joint_networks import FeatureHeads, Features, ImageNetFeatures, augment, jitter
 
 HELD_OUT = 20          # one picture in so many, by the hash of its name, is never trained on

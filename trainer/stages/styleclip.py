@@ -33,9 +33,9 @@ from ..evaluation.texts import text_table
 from ..frozen import load_attributes, load_identity
 from ..loop.config import StageConfig
 from ..loop.ema import make_average, update_average
+from ..loop.optimisation import adam, descend, init_from
 from ..loop.randomness import generator_at
 from ..sheets import grid
-from .base import adam, descend, init_from
 
 MODES = ("global", "mapper")
 

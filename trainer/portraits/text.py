@@ -41,9 +41,9 @@ from reganie_core.text import WordEncoder, split_words
 from ..data.image_set import FIRST_RESERVED_SEED
 from ..loop.config import StageConfig
 from ..loop.ema import make_average, update_average
+from ..loop.optimisation import adam, descend, dtype_of, init_from, shares
 from ..loop.randomness import generator_at
 from ..sheets import grid
-from .base import adam, descend, dtype_of, init_from, shares
 
 RENDER_CHUNK = 512
 #: Parameters of the text side; the others embed pictures.

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import MismatchError
 
-from ..loop import distributed
-from ..loop.config import StageConfig
-from .longer_codes import longer_codes
+from ..stages.longer_codes import longer_codes
+from . import distributed
+from .config import StageConfig
 
 
 def dtype_of(config: StageConfig) -> torch.dtype:
