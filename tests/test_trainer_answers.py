@@ -17,8 +17,8 @@ from tests.trainer_files import one_thread, write_attributes  # noqa: F401
 from trainer.loop.config import build as build_config
 from trainer.pairs import PortraitCodes, score_of, with_values
 from trainer.portraits.editor_answers import Answers, answer_loss
+from trainer.portraits.encoder import FLOOR, PortraitEncoderConfig, PortraitEncoderStage, principal_axes
 from trainer.stages.editor import EditorStage, EditorStageConfig
-from trainer.stages.encoder import FLOOR, EncoderStage, EncoderStageConfig, principal_axes
 
 NAMES = ("yaw", "age", "beard", "glasses")
 
@@ -174,11 +174,10 @@ def test_an_editor_needs_something_to_learn_from(generator: Path, tmp_path: Path
         editor_stage(generator, tmp_path, "answer_weight=1", f"attributes={tmp_path / 'a.safetensors'}")
 
 
-def encoder_stage(generator: Path, tmp_path: Path, *more: str) -> EncoderStage:
+def encoder_stage(generator: Path, tmp_path: Path, *more: str) -> PortraitEncoderStage:
     write_attributes(tmp_path / "attributes.safetensors")
-    return EncoderStage(build_config(EncoderStageConfig, None, [
-        "device=cpu", "batch=8", "channels=8,8,8,8", "tap_channels=8", "features=8", "coarse=1", "middle=2",
-        "data_count=8", f"data={tmp_path / 'data'}", f"generator={generator}",
+    return PortraitEncoderStage(build_config(PortraitEncoderConfig, None, [
+        "device=cpu", "batch=8", "data_count=8", f"data={tmp_path / 'data'}", f"generator={generator}",
         f"attributes={tmp_path / 'attributes.safetensors'}", *more]))
 
 
@@ -198,7 +197,7 @@ def test_an_encoder_learns_the_codes_of_portraits(generator: Path, tmp_path: Pat
     with pytest.raises(InputError, match="attributes=FILE"), pytest.warns(ReganieWarning):
         encoder_stage(generator, tmp_path, "attribute_weight=1", "attributes=")
     with pytest.raises(InputError, match="your own pictures"):
-        build_config(EncoderStageConfig, None, ["pairs=1", "images=somewhere"])
+        build_config(PortraitEncoderConfig, None, ["pairs=1", "images=somewhere"])
 
 
 def test_an_encoder_may_have_to_please_several_readers(generator: Path, tmp_path: Path) -> None:
@@ -211,7 +210,7 @@ def test_an_encoder_may_have_to_please_several_readers(generator: Path, tmp_path
     assert abs(first - other) > 1e-3 * first
     assert both == pytest.approx((first + other) / 2, rel=1e-5)
     with pytest.raises(InputError, match="more_attributes are compared by attribute_weight"):
-        build_config(EncoderStageConfig, None, ["more_attributes=x.safetensors"])
+        build_config(PortraitEncoderConfig, None, ["more_attributes=x.safetensors"])
 
 
 def test_an_encoder_learns_to_look_past_shapes(generator: Path, tmp_path: Path) -> None:
@@ -230,7 +229,7 @@ def test_an_encoder_learns_to_look_past_shapes(generator: Path, tmp_path: Path) 
     terms = [learns.step(8 * i) for i in range(40)]
     assert float(terms[-1]["pairs"]) < 0.95 * float(terms[0]["pairs"])
     with pytest.raises(InputError, match="paste is a share"):
-        build_config(EncoderStageConfig, None, ["paste=1.5"])
+        build_config(PortraitEncoderConfig, None, ["paste=1.5"])
 
 
 def test_whitened_codes_count_small_axes_as_much_as_large_ones(generator: Path, tmp_path: Path) -> None:

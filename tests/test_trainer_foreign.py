@@ -23,7 +23,6 @@ from trainer.stages.rectifier import RectifierStageConfig
 from trainer.stages.widths import rectifier_widths
 
 QUICK = ["batch=4", "total_kimg=0.008", "tick_kimg=0.004", "threads=1", "device=cpu"]
-ENCODER = ["channels=8,8,8,8", "tap_channels=8", "features=8"]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +39,7 @@ def test_own_pictures_and_a_generator_are_enough(tiny_domain: Path, pictures: Pa
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     generator = f"generator={tiny_domain / 'generator.safetensors'}"
     with pytest.warns(ReganieWarning, match="No perceptual network"):
-        assert train.main(["encoder", generator, f"images={pictures}", "--out", str(tmp_path / "e"), *QUICK,
-                           *ENCODER]) == 0
+        assert train.main(["encoder", generator, f"images={pictures}", "--out", str(tmp_path / "e"), *QUICK]) == 0
     encoder = tmp_path / "e" / "encoder.safetensors"
     with pytest.warns(ReganieWarning, match="No editor|No perceptual"):
         assert train.main([generator, f"encoder={encoder}", f"images={pictures}", "--out", str(tmp_path / "r"), *QUICK,

@@ -257,7 +257,7 @@ def test_rectifier_trains_resumes_and_loads(paths: list[str], tmp_path: Path) ->
 
 def test_offsets_of_the_encoder_are_released_one_by_one(paths: list[str], tmp_path: Path) -> None:
     generator, _, _, attributes = paths
-    options = ["batch=4", "channels=8,8,8,8", "tap_channels=8", "features=8", "data_count=8", f"data={tmp_path}",
+    options = ["batch=4", "data_count=8", f"data={tmp_path}",
                "stage_start_kimg=0.004", "stage_every_kimg=0.004", "total_kimg=0.02", "tick_kimg=0.02", "sheet_kimg=1"]
     config = build_config(EncoderStageConfig, None, [*options, generator, attributes])
     stage = EncoderStage(config)

@@ -8,7 +8,6 @@ generator's features of that, and the picture must be the original.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,17 +17,12 @@ from torch import Tensor, nn
 from reganie_core.inversion import HfgiInverter
 from reganie_core.networks.hfgi import HFGI, HFGIConfig
 
-from .inverters import InverterStage, InverterStageConfig
+from .inverters import InverterStage, OnEncoderConfig
 
-
-@dataclass
-class HfgiStageConfig(InverterStageConfig):
-    channels: tuple[int, ...] = (32, 48, 64)             # of the consultation encoder
-    align_channels: tuple[int, ...] = (16, 32, 48, 64)
-    feature_resolution: int = 32      # the layer whose output is changed: the first convolution at this size
-    bend: float = 0.15                # corners move inwards by up to this share of half the side ...
-    bend_rate: float = 0.8            # ... in this share of the pictures
-    align_weight: float = 0.1         # mean absolute error of the aligned detail
+FEATURE_RESOLUTION = 32    # the layer whose output is changed: the first convolution at this size
+BEND = 0.15                # corners move inwards by up to this share of half the side ...
+BEND_RATE = 0.8            # ... in this share of the pictures
+ALIGN_WEIGHT = 0.1         # of the mean absolute error of the aligned detail
 
 
 def bent(pictures: Tensor, scale: float, rate: float, random: torch.Generator) -> Tensor:
@@ -49,15 +43,13 @@ def bent(pictures: Tensor, scale: float, rate: float, random: torch.Generator) -
 
 
 class HfgiStage(InverterStage):
-    config_class = HfgiStageConfig
+    config_class = OnEncoderConfig
     kind = "hfgi"
-    config: HfgiStageConfig
 
     def make_network(self) -> nn.Module:
-        c = self.config
-        layer = f"b{c.feature_resolution}.conv0"
-        width = self.G.config.channels[c.feature_resolution.bit_length() - 3]
-        net = HFGI(HFGIConfig(self.G.resolution, layer, width, c.feature_resolution, c.channels, c.align_channels))
+        size = min(FEATURE_RESOLUTION, self.G.resolution)
+        width = self.G.config.channels[size.bit_length() - 3]
+        net = HFGI(HFGIConfig(self.G.resolution, f"b{size}.conv0", width, size))
         net.check(self.G)
         net.start_at_identity()
         return net
@@ -67,16 +59,15 @@ class HfgiStage(InverterStage):
 
     def losses(self, images: Tensor, ws: Tensor, random: torch.Generator,
                terms: dict[str, list[Tensor]]) -> Iterator[Tensor]:
-        config = self.config
         with torch.no_grad():
             codes = self.E(images)
             plain = self.G.synthesis(codes).float()
             detail = self.net.residual(images, plain)
-            moved = bent(detail, config.bend, config.bend_rate, random)
+            moved = bent(detail, BEND, BEND_RATE, random)
         with self.autocast():
             aligned = self.net.align(moved, plain)
             maps = self.net.residue(aligned)
         picture = self.G.synthesis(codes, features={self.net.config.layer: maps.float()}).float()
         align = (aligned.float() - detail).abs().mean()
         terms["align"].append(align.detach())
-        yield self.likeness(picture, images, terms) + config.align_weight * align
+        yield self.likeness(picture, images, terms) + ALIGN_WEIGHT * align

@@ -16,18 +16,16 @@ from reganie_core.inversion import HyperStyleInverter
 from reganie_core.inversion.hyperstyle import paint_each
 from reganie_core.networks.hyperstyle import HyperStyle, HyperStyleConfig
 
-from .inverters import InverterStage, InverterStageConfig
+from ..loop.config import option
+from .inverters import InverterStage, OnEncoderConfig
+
+#: Narrower than the published network, which is for 1024 px.
+SIZES = {"hidden": 128, "shared_width": 64, "own_width": 128, "trunk": (32, 64, 128, 256), "trunk_blocks": (2, 2, 2, 2)}
 
 
 @dataclass
-class HyperStyleStageConfig(InverterStageConfig):
-    layers: tuple[int, ...] = ()      # numbers of the layers that change; none given: all but RGB
-    hidden: int = 128                 # width of a layer's code
-    shared_width: int = 64
-    own_width: int = 128
-    trunk: tuple[int, ...] = (32, 64, 128, 256)
-    trunk_blocks: tuple[int, ...] = (2, 2, 2, 2)
-    iterations: int = 5
+class HyperStyleStageConfig(OnEncoderConfig):
+    iterations: int = option(5, "how often it corrects itself")
 
 
 class HyperStyleStage(InverterStage):
@@ -36,10 +34,10 @@ class HyperStyleStage(InverterStage):
     config: HyperStyleStageConfig
 
     def make_network(self) -> nn.Module:
-        c, channels = self.config, self.G.config.channels
-        layers = c.layers or tuple(i for i in range(3 * len(channels) - 1) if i % 3 != 1)
-        net = HyperStyle(HyperStyleConfig(channels, layers, self.G.resolution, channels[0], c.hidden, c.shared_width,
-                                          c.own_width, c.trunk, c.trunk_blocks, c.iterations))
+        channels = self.G.config.channels
+        layers = tuple(i for i in range(3 * len(channels) - 1) if i % 3 != 1)             # all but RGB
+        net = HyperStyle(HyperStyleConfig(channels, layers, self.G.resolution, channels[0],
+                                          iterations=self.config.iterations, **SIZES))
         net.check(self.G)
         net.start_at_identity()
         return net

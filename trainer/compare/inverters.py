@@ -1,7 +1,7 @@
 """What the stages of the compared inversion methods share: frozen generator and encoder, pictures, losses, sheets.
 
 ReStyle, HFGI and HyperStyle are trained on the same pictures and with the same losses as the encoder stage: squared
-difference, perceptual distance on the attribute network's features, identity.
+difference and perceptual distance on the attribute network's features.
 """
 
 from __future__ import annotations
@@ -20,31 +20,30 @@ from reganie_core.checkpoints import load_encoder, load_generator, save_checkpoi
 from reganie_core.inversion import MethodInverter, check_pair
 from reganie_core.networks import describe
 
-from ..data.image_set import portraits_set
-from ..frozen import load_attributes, load_identity
-from ..loop.config import StageConfig
+from ..data.sources import first
+from ..data.training import PicturesConfig, training_pictures
+from ..frozen import load_attributes
+from ..loop.config import option
 from ..loop.ema import make_average, update_average
 from ..loop.optimisation import adam, descend, dtype_of, init_from, shares
-from ..loop.randomness import generator_at
+from ..loop.randomness import generator_at, numbers
 from ..sheets import compared, grid
+
+PERCEPTUAL_WEIGHT = 0.5
 
 
 @dataclass
-class InverterStageConfig(StageConfig):
+class InverterStageConfig(PicturesConfig):
     lr: float = 0.001
     beta1: float = 0.9
     lr_decay_from: float = 0.6
-    generator: str = "runs/generator/generator.safetensors"
-    encoder: str = "runs/encoder/encoder.safetensors"             # what the method builds on; ReStyle needs none
-    attributes: str = "runs/attributes/attributes.safetensors"    # features of the perceptual loss
-    identity: str = ""                # network of the identity loss; none when empty
-    generated: float = 0.5            # share of the batch with generated pictures
-    l2_weight: float = 1.0
-    perceptual_weight: float = 0.5
-    identity_weight: float = 0.1
-    data: str = "runs/data"
-    data_count: int = 20000
-    data_seed: int = 0
+    generator: str = option("runs/generator/generator.safetensors", "the frozen generator")
+    attributes: str = option("runs/attributes/attributes.safetensors", "attribute network of the perceptual distance")
+
+
+@dataclass
+class OnEncoderConfig(InverterStageConfig):
+    encoder: str = option("runs/encoder/encoder.safetensors", "the frozen encoder that the method builds on")
 
 
 class InverterStage:
@@ -52,26 +51,24 @@ class InverterStage:
 
     config_class = InverterStageConfig
     kind = ""
-    builds_on_encoder = True
 
     def __init__(self, config: InverterStageConfig) -> None:
         self.config = config
         torch.manual_seed(config.seed)
         self.G = load_generator(config.generator, config.device).to(memory_format=torch.channels_last)
         self.E: nn.Module | None = None
-        if self.builds_on_encoder:
+        if isinstance(config, OnEncoderConfig):
             self.E = load_encoder(config.encoder, config.device).to(memory_format=torch.channels_last)
             check_pair(self.G, self.E)
         self.G.synthesis.set_precision(dtype_of(config), len(self.G.config.channels))
         self.features = load_attributes(config.attributes, config.device, dtype_of(config))
-        self.identity = load_identity(config.identity, config.device, dtype_of(config)) if config.identity else None
         self.net = self.make_network()
         init_from(self.net, config.init_from, self.kind)
         self.net.to(config.device, memory_format=torch.channels_last).train()
         self.average = make_average(self.net)
         self.modules: dict[str, nn.Module] = {"net": self.net, "average": self.average}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"net": adam(self.net, config)}
-        self.data = portraits_set(config.data, config.data_count, self.G.resolution, config.data_seed, config.device)
+        self.data = training_pictures(config, self.G.resolution)
 
     def make_network(self) -> nn.Module:
         """The network to train, on the CPU."""
@@ -92,29 +89,23 @@ class InverterStage:
         return torch.autocast(torch.device(self.config.device).type, dtype, enabled=dtype != torch.float32)
 
     def batch(self, seen: int) -> tuple[Tensor, Tensor]:
-        """Pictures [B,3,R,R], the generated ones first, and the codes of the generated ones."""
+        """Pictures [B,3,R,R], the first half generated, and the codes of the generated ones."""
         config, random = self.config, generator_at(self.config.seed, seen)
-        count = round(config.batch * config.generated)
+        count = config.batch // 2
         with torch.no_grad():
             ws = self.G.mapping(torch.randn(count, self.G.z_dim, generator=random).to(config.device))
             made = self.G.synthesis(ws).float().clamp(-1, 1)
-        indices = torch.randint(len(self.data), (config.batch - count,), generator=random)
+        indices = numbers(self.data, seen // 2, config.batch - count, random)
         mirror = torch.rand(len(indices), generator=random) < 0.5
         return torch.cat([made, self.data.batch(indices, mirror).to(config.device)]), ws
 
     def likeness(self, pictures: Tensor, images: Tensor, terms: dict[str, list[Tensor]]) -> Tensor:
         """The loss of painted pictures; its terms are noted."""
-        config = self.config
         l2 = (pictures - images).square().mean()
         perceptual = self.features.distance(pictures, images).mean()
-        loss = config.l2_weight * l2 + config.perceptual_weight * perceptual
         terms["l2"].append(l2.detach())
         terms["perceptual"].append(perceptual.detach())
-        if self.identity is not None:
-            similarity = (self.identity(pictures) * self.identity(images)).sum(dim=1).mean()
-            loss = loss + config.identity_weight * (1 - similarity)
-            terms["identity"].append(similarity.detach())
-        return loss
+        return l2 + PERCEPTUAL_WEIGHT * perceptual
 
     def step(self, seen: int) -> dict[str, float | Tensor]:
         config = self.config
@@ -137,14 +128,14 @@ class InverterStage:
         """L2 of the whole method on generated pictures and on the first training pictures (not held out)."""
         z = torch.randn(64, self.G.z_dim, generator=generator_at(1, 0, "validate")).to(self.config.device)
         made = self.G.synthesis(self.G.mapping(z)).float().clamp(-1, 1)
-        real = self.data.batch(torch.arange(min(64, len(self.data)))).to(self.config.device)
+        real = self.data.batch(first(self.data, 64)).to(self.config.device)
         invert = self.inverter()
         return {name: float((invert(self.G, x).inversion - x).square().mean())
                 for name, x in (("l2_generated", made), ("l2_renders", real))}
 
     @torch.inference_mode()
     def sheet(self, path: Path) -> None:
-        images = self.data.batch(torch.arange(min(16, len(self.data)))).to(self.config.device)
+        images = self.data.batch(first(self.data, 16)).to(self.config.device)
         inverted = self.inverter()(self.G, images).inversion
         grid(compared([images, inverted]), columns=8).save(path)
 

@@ -16,27 +16,24 @@ from torch import Tensor, nn
 from reganie_core.inversion import RestyleInverter
 from reganie_core.networks.restyle import LightRestyle, LightRestyleConfig
 
+from ..loop.config import option
 from ..loop.optimisation import dtype_of
 from ..loop.randomness import generator_at
+from ..stages.encoder import COARSE, MIDDLE, light_channels
 from .inverters import InverterStage, InverterStageConfig
+
+CODE_WEIGHT = 0.05         # of the squared distance to the known codes, in units of their variance
+DELTA_WEIGHT = 0.01        # of the mean squared offset between layers, in the same units
 
 
 @dataclass
 class RestyleStageConfig(InverterStageConfig):
-    channels: tuple[int, ...] = (32, 64, 96, 160, 224)
-    tap_channels: int = 64
-    features: int = 256
-    coarse: int = 3                   # first layer whose code comes from the 8 px tap
-    middle: int = 6                   # first layer whose code comes from the 16 px tap
-    iterations: int = 5
-    code_weight: float = 0.05         # squared distance to the known codes, in units of their variance
-    delta_weight: float = 0.01        # mean squared offset between layers, in the same units
+    iterations: int = option(5, "how often it corrects itself")
 
 
 class RestyleStage(InverterStage):
     config_class = RestyleStageConfig
     kind = "restyle"
-    builds_on_encoder = False
     config: RestyleStageConfig
 
     def __init__(self, config: RestyleStageConfig) -> None:
@@ -48,9 +45,9 @@ class RestyleStage(InverterStage):
             self.mean_picture = self.G.synthesis(self.net.latent_avg[None]).float()
 
     def make_network(self) -> nn.Module:
-        c = self.config
-        net = LightRestyle(LightRestyleConfig(self.G.resolution, self.G.num_ws, self.G.w_dim, c.channels,
-                                              c.tap_channels, c.features, c.coarse, c.middle, c.iterations))
+        G = self.G
+        net = LightRestyle(LightRestyleConfig(G.resolution, G.num_ws, G.w_dim, light_channels(G.resolution),
+                                              coarse=COARSE, middle=MIDDLE, iterations=self.config.iterations))
         net.latent_avg.copy_(self.G.w_avg[None].cpu())
         return net
 
@@ -68,10 +65,10 @@ class RestyleStage(InverterStage):
             loss = self.likeness(picture, images, terms)
             delta = (codes[:, 1:] - codes[:, :1]).square().mean() / self.code_variance
             terms["delta"].append(delta.detach())
-            loss = loss + config.delta_weight * delta
+            loss = loss + DELTA_WEIGHT * delta
             if len(ws):
                 code = (codes[:len(ws)] - ws).square().mean() / self.code_variance
                 terms["code"].append(code.detach())
-                loss = loss + config.code_weight * code
+                loss = loss + CODE_WEIGHT * code
             yield loss
         terms["l2_last"].append(terms["l2"][-1])

@@ -15,6 +15,7 @@ from reganie_core.errors import InputError, NotFoundError
 from reganie_core.paths import read_text
 
 C = TypeVar("C", bound="StageConfig")
+T = TypeVar("T")
 LARGEST_LR, MOST_THREADS = 10.0, 1024
 
 
@@ -27,28 +28,44 @@ def _numbers(value: Any) -> Iterator[float]:
             yield from _numbers(inner)
 
 
+def option(default: T, text: str) -> T:
+    """A field of a config: its default, and what `train.py STAGE --help` says of it."""
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata={"help": text})
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+def help_of(cls: type, name: str) -> str:
+    """The help text of an option. A subclass that only changes a default keeps the text of its base class."""
+    for part in cls.__mro__:
+        field = part.__dict__.get("__dataclass_fields__", {}).get(name)
+        if field is not None and "help" in field.metadata:
+            return field.metadata["help"]
+    return ""
+
+
 @dataclass
 class StageConfig:
     """What every stage shares. Lengths are counted in thousands of images (kimg), never in minutes."""
 
-    total_kimg: float = 100.0          # stop after this many thousand images
-    batch: int = 16
-    seed: int = 0                      # everything random is a function of (seed, images seen so far)
-    lr: float = 0.002
-    beta1: float = 0.0
-    beta2: float = 0.99
-    lr_decay_from: float = 1.0         # fraction of total_kimg after which lr falls linearly to 0; 1 = constant
-    ema_kimg: float = 2.0              # half-life of the moving average of weights
-    dtype: str = "float32"             # activations: float32, bfloat16 (CPUs with AVX512-BF16 / AMX, GPUs), float16
-    accumulate: int = 1                # micro-batches per step and process: the same training in less memory
-    compile: bool = False              # torch.compile the trained networks (minutes at the start, then faster)
-    threads: int = 0                   # CPU threads; 0 leaves PyTorch's choice. Use 1 on a busy machine
-    device: str = "auto"               # auto: cuda, then mps, then cpu
-    tick_kimg: float = 1.0             # a status line this often
-    sheet_kimg: float = 10.0           # a sample sheet this often
-    validate_kimg: float = 0.0         # held-out metrics this often, besides at the end; 0 = only at the end
-    save_minutes: float = 3.0          # a resumable checkpoint this often
-    init_from: str = ""                # start from the weights of a .safetensors of the same kind
+    total_kimg: float = option(100.0, "stop after this many thousand images")
+    batch: int = option(16, "pictures per step, all processes together")
+    seed: int = option(0, "everything random is a function of (seed, images seen so far)")
+    lr: float = option(0.002, "learning rate of Adam")
+    beta1: float = option(0.0, "of Adam")
+    beta2: float = option(0.99, "of Adam")
+    lr_decay_from: float = option(1.0, "share of total_kimg after which lr falls linearly to 0; 1: constant")
+    ema_kimg: float = option(2.0, "half-life of the moving average of weights")
+    dtype: str = option("float32", "of activations: float32, bfloat16 (CPUs with AVX512-BF16 or AMX, GPUs), float16")
+    accumulate: int = option(1, "micro-batches per step and process: the same training in less memory")
+    compile: bool = option(False, "torch.compile the trained networks (minutes at the start, then faster)")
+    threads: int = option(0, "CPU threads; 0 leaves PyTorch's choice. Use 1 on a busy machine")
+    device: str = option("auto", "auto: cuda, then mps, then cpu")
+    tick_kimg: float = option(1.0, "a status line this often")
+    sheet_kimg: float = option(10.0, "a sample sheet this often")
+    validate_kimg: float = option(0.0, "held-out metrics this often, besides at the end; 0: only at the end")
+    save_minutes: float = option(3.0, "a resumable checkpoint this often")
+    init_from: str = option("", "start from the weights of a .safetensors of the same kind")
 
     def validate(self) -> None:
         """Raise InputError for values that cannot train."""

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import MismatchError
 
-from ..stages.longer_codes import longer_codes
 from . import distributed
 from .config import StageConfig
+
+#: Steps from one R1 penalty to the next ("lazy regularisation" of StyleGAN2).
+LAZY_INTERVAL = 16
 
 
 def dtype_of(config: StageConfig) -> torch.dtype:
@@ -108,11 +110,10 @@ def compile_networks(stage: Any) -> None:
 
 
 def init_from(module: nn.Module, path: str, kind: str) -> None:
-    """Start from an exported network (optimiser state starts anew). Names and shapes must agree, but for the style
-    vectors that a grown generator has more."""
+    """Start from an exported network (optimiser state starts anew). Names and shapes must agree."""
     if not path:
         return
-    tensors = longer_codes(kind, read_checkpoint(path, kind=kind).tensors, module)
+    tensors = read_checkpoint(path, kind=kind).tensors
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:

@@ -25,6 +25,7 @@ from reganie_core.errors import InputError, MismatchError
 
 from . import distributed, state
 from .config import to_dict
+from .optimisation import LAZY_INTERVAL
 from .report import peak_memory
 from .run import Run, to_numbers
 
@@ -88,9 +89,8 @@ def check_networks(stage: Any) -> str:
 def _positions(run: Run) -> list[int]:
     """Image numbers whose steps hold everything: lazy penalties, and a network that starts late."""
     config = run.config
-    every = config.batch * math.lcm(getattr(config, "r1_interval", 1), getattr(config, "path_length_interval", 1))
-    start = max(getattr(config, "gan_start_kimg", 0.0), getattr(config, "grow_warmup_kimg", 0.0))
-    late = math.ceil(start * 1000 / every) * every
+    every = config.batch * getattr(config, "r1_interval", LAZY_INTERVAL)
+    late = math.ceil(getattr(config, "gan_start_kimg", 0.0) * 1000 / every) * every
     return [late] if torch.device(config.device).type == "cpu" else [0, late, late + every]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +15,30 @@ from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import InputError
 from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
 
-from ..data.image_set import ImageSet, long_tail_set, portraits_set
-from ..loop.config import StageConfig
+from ..data.image_set import ImageSet
+from ..data.training import HeldOutConfig
+from ..loop.config import option
 from ..loop.ema import make_average, update_average
 from ..loop.optimisation import adam, descend, dtype_of, init_from
 from ..loop.randomness import generator_at
 from ..sheets import grid
+from .renderer import HELD_OUT_SEED, long_tail_set, rendered_pictures
+
+SHIFT = 2            # largest random translation in pixels, so that position is not a cue
 
 
 @dataclass
-class AttributesStageConfig(StageConfig):
+class AttributesStageConfig(HeldOutConfig):
     lr: float = 0.002
     beta1: float = 0.9
     lr_decay_from: float = 0.5
     batch: int = 32
-    resolution: int = 64
-    channels: tuple[int, ...] = (32, 64, 96, 128)
-    hidden: int = 192
-    shift: int = 2                   # random translation in pixels, so that position is not a cue
-    noise: float = 0.0               # largest standard deviation of noise; pictures of a generator are not clean
-    items: float = 0.0               # share of pictures with long-tail items; for judges only, losses never see any
-    attribute_weights: dict[str, float] = field(default_factory=dict)   # how much its error counts; 1 if not named
-    data: str = "runs/data"
-    data_count: int = 20000
-    data_seed: int = 0
-    held_out_seed: int = 500_000_000
-    held_out_count: int = 1000
+    resolution: int = option(64, "of the pictures, a power of two")
+    channels: tuple[int, ...] = option((32, 64, 96, 128), "widths from full size down")
+    hidden: int = option(192, "width of the hidden layer")
+    noise: float = option(0.0, "largest standard deviation of noise; pictures of a generator are not clean")
+    items: float = option(0.0, "share of pictures with long-tail items; for evaluation networks only")
+    attribute_weights: dict[str, float] = option({}, "how much an attribute's error counts; 1 where not named")
 
     def validate(self) -> None:
         super().validate()
@@ -55,8 +53,6 @@ class AttributesStageConfig(StageConfig):
 
 def shifted(images: Tensor, limit: int, random: torch.Generator) -> Tensor:
     """The batch, moved together by up to `limit` pixels on each axis, edges repeated."""
-    if limit == 0:
-        return images
     dx, dy = torch.randint(-limit, limit + 1, (2,), generator=random).tolist()
     size = images.shape[-1]
     padded = F.pad(images, (limit,) * 4, mode="replicate")
@@ -78,7 +74,7 @@ class AttributesStage:
     def __init__(self, config: AttributesStageConfig) -> None:
         self.config = config
         torch.manual_seed(config.seed)
-        self.data = portraits_set(config.data, config.data_count, config.resolution, config.data_seed,
+        self.data = rendered_pictures(config.data, config.data_count, config.resolution, config.data_seed,
                                   config.device)
         self.long_tail: ImageSet | None = None
         if config.items > 0:
@@ -120,7 +116,7 @@ class AttributesStage:
         if self.long_tail is not None:
             parts.append(self.labelled(self.long_tail, count, random))
         images, target = (torch.cat(both) for both in zip(*parts, strict=True))
-        images = shifted(images, config.shift, random).to(config.device)
+        images = shifted(images, SHIFT, random).to(config.device)
         images = noisy(images, config.noise, random)
         logits = self.net.logits(images)
         numeric = F.smooth_l1_loss(logits[:, :n], target[:, :n], beta=0.5, reduction="none")
@@ -134,7 +130,7 @@ class AttributesStage:
     def validate(self) -> dict[str, float]:
         """Correlation with the truth on held-out renders, per attribute."""
         config = self.config
-        p = portraits.sample(config.held_out_count, config.held_out_seed)
+        p = portraits.sample(config.held_out_count, HELD_OUT_SEED)
         truth = portraits.attributes(p)
         images = portraits.render(p.to(config.device), config.resolution)
         read = [self.average(chunk) for chunk in images.split(100)]

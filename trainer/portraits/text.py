@@ -5,7 +5,7 @@ batch's portraits each caption is true of. The symmetric InfoNCE loss of CLIP (R
 its targets over all of them instead of calling the other true ones wrong: for a caption the portraits it describes
 share the probability; for a portrait its true captions weigh as much as they say (one over how many they describe).
 
-A linear head that reads the parameters from the image embedding trains along (`read`). It keeps every quality in the
+A linear head that reads the parameters from the image embedding trains along. It keeps every quality in the
 embedding at every value, not only near the words' limits, and is not part of the exported network.
 """
 
@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from reganie_core import portraits
 from reganie_core.checkpoints import read_checkpoint, save_checkpoint
 from reganie_core.errors import InputError, MismatchError
-from reganie_core.images import area_downsample
 from reganie_core.networks.text_image import TextImageNet, TextImageNetConfig
 from reganie_core.portraits.captions import (
     GROUPS,
@@ -38,12 +37,13 @@ from reganie_core.portraits.captions import (
 from reganie_core.portraits.parameters import MIRRORED, Portraits
 from reganie_core.text import WordEncoder, split_words
 
-from ..data.image_set import FIRST_RESERVED_SEED
-from ..loop.config import StageConfig
+from ..data.training import HeldOutConfig
+from ..loop.config import option
 from ..loop.ema import make_average, update_average
 from ..loop.optimisation import adam, descend, dtype_of, init_from, shares
 from ..loop.randomness import generator_at
 from ..sheets import grid
+from .renderer import FIRST_RESERVED_SEED, HELD_OUT_SEED
 
 RENDER_CHUNK = 512
 #: Parameters of the text side; the others embed pictures.
@@ -52,38 +52,29 @@ SHEET_TEXTS = ("a smiling child", "a sad old man with a beard", "a woman with lo
                "a person looking left with closed eyes", "black hair, lit from the right")
 
 
+HIDDEN, DIM = 192, 64         # of the image side
+TEXT_WIDTH, TEXT_LAYERS = 128, 2
+READ_WEIGHT = 0.5
+SHIFT, NOISE = 2, 0.04        # pixels of translation; largest deviation of noise: a generator's pictures are not clean
+
+
 @dataclass
-class TextStageConfig(StageConfig):
+class TextStageConfig(HeldOutConfig):
     lr: float = 0.001
     beta1: float = 0.9
     lr_decay_from: float = 0.5
     batch: int = 256
-    resolution: int = 64             # what the image tower reads
-    render_resolution: int = 128     # what is rendered before; shrunk by averaging
-    channels: tuple[int, ...] = (32, 64, 96, 128)
-    hidden: int = 256
-    dim: int = 64
-    text_width: int = 128
-    text_layers: int = 2
-    trunk: str = ""                  # attribute network of the same sizes whose features it starts from
-    frozen: bool = False             # only the text side learns: what was measured with the image side stays valid
-    read: float = 0.5                # weight of reading the parameters from the embedding
-    shift: int = 2                   # pixels of random translation
-    noise: float = 0.04              # largest standard deviation of noise; pictures of a generator are not clean
-    data_count: int = 20000          # portraits rendered at the start, kept on the device
-    data_seed: int = 100_000_000
-    held_out_seed: int = 500_000_000
-    held_out_count: int = 1000
+    resolution: int = option(64, "of the pictures, a power of two")
+    channels: tuple[int, ...] = option((32, 64, 96, 128), "widths of the image side from full size down")
+    trunk: str = option("", "attribute network of the same sizes whose features it starts from")
+    frozen: bool = option(False, "only the text side learns: what was measured with the image side stays valid")
 
     def validate(self) -> None:
         super().validate()
-        if max(self.data_seed + self.data_count, self.held_out_seed + self.held_out_count) > FIRST_RESERVED_SEED:
+        if self.data_seed + self.data_count > FIRST_RESERVED_SEED:
             raise InputError(f"Seeds from {FIRST_RESERVED_SEED} up are reserved for evaluation.")
         if self.frozen and not self.init_from:
             raise InputError("frozen keeps the image side as it is: name a trained text-image network in init_from.")
-        if self.render_resolution < self.resolution:
-            raise InputError(f"render_resolution ({self.render_resolution}) must not be below resolution "
-                             f"({self.resolution}).")
 
 
 @dataclass
@@ -101,8 +92,8 @@ class Pool:
         for start in range(0, count, RENDER_CHUNK):
             part = slice(start, min(start + RENDER_CHUNK, count))
             drawn = portraits.render(Portraits({k: v[part] for k, v in people.values.items()}).to(config.device),
-                                     config.render_resolution)
-            images[part] = area_downsample(drawn, config.resolution).add(1.0).mul(127.5).round().to(torch.uint8)
+                                     config.resolution)
+            images[part] = drawn.add(1.0).mul(127.5).round().to(torch.uint8)
         return cls(images, {name: people.values[name] for name in PARAMETERS})
 
     def __len__(self) -> int:
@@ -129,8 +120,8 @@ class TextStage:
         self.config = config
         torch.manual_seed(config.seed)
         self.network_config = TextImageNetConfig(
-            config.resolution, config.channels, " ".join(vocabulary()), config.dim, config.hidden, config.text_width,
-            config.text_layers)
+            config.resolution, config.channels, " ".join(vocabulary()), DIM, HIDDEN, TEXT_WIDTH,
+            TEXT_LAYERS)
         self.net = TextImageNet(self.network_config).to(config.device, memory_format=torch.channels_last)
         init_from(self.net, config.init_from, "text_image")
         if config.trunk:
@@ -139,7 +130,7 @@ class TextStage:
         if config.frozen:
             for name, parameter in self.net.named_parameters():
                 parameter.requires_grad_(name.startswith(TEXT_SIDE))
-        self.head = nn.Linear(config.dim, len(PARAMETERS)).to(config.device)
+        self.head = nn.Linear(DIM, len(PARAMETERS)).to(config.device)
         self.average = make_average(self.net)
         self.modules = {"net": self.net, "average": self.average, "head": self.head}
         self.optimizers = {"net": adam(nn.ModuleList([self.net, self.head]), config)}
@@ -167,7 +158,7 @@ class TextStage:
     @property
     def held_out(self) -> Pool:
         if self._held_out is None:
-            self._held_out = Pool.render(self.config.held_out_count, self.config.held_out_seed, self.config)
+            self._held_out = Pool.render(self.config.held_out_count, HELD_OUT_SEED, self.config)
         return self._held_out
 
     @property
@@ -181,14 +172,14 @@ class TextStage:
 
     def augmented(self, images: Tensor, random: torch.Generator) -> Tensor:
         """The batch shifted together, and each picture with some blur and noise of its own."""
-        config, n = self.config, len(images)
-        limit, size = config.shift, images.shape[-1]
+        n = len(images)
+        limit, size = SHIFT, images.shape[-1]
         dx, dy = torch.randint(0, 2 * limit + 1, (2,), generator=random).tolist()
         blur, strength = torch.rand(2, n, 1, 1, 1, generator=random).to(images.device)
         which = torch.randint(len(self.noise), (n,), generator=random).to(images.device)
         x = F.pad(images, (limit,) * 4, mode="replicate")[..., dy:dy + size, dx:dx + size]
         soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-        return torch.lerp(x, soft, 0.7 * blur) + (config.noise * strength) * self.noise[which]
+        return torch.lerp(x, soft, 0.7 * blur) + (NOISE * strength) * self.noise[which]
 
     def loss(self, seen: Tensor, said: list[Caption], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Contrastive and reading losses of pictures' embeddings [B,dim], their captions and their parameters."""
@@ -203,7 +194,7 @@ class TextStage:
         table = torch.stack([values[name] for name in PARAMETERS], dim=1)
         target = ((table - self.mean) / self.std).to(device)
         # The embedding has unit length; its entries are of the order 1 / sqrt(dim).
-        reading = F.smooth_l1_loss(self.head(seen * self.config.dim**0.5), target, beta=0.5)
+        reading = F.smooth_l1_loss(self.head(seen * DIM**0.5), target, beta=0.5)
         return {"contrast": contrast, "read": reading}
 
     def step(self, seen: int) -> dict[str, Tensor]:
@@ -224,7 +215,7 @@ class TextStage:
                 said = captions_of(values, phrase_seed + 1009 * int(rows[0]) + i)
                 parts = self.loss(embedded, said, values)
                 terms.update({name: value.detach() for name, value in parts.items()})
-                yield parts["contrast"] + config.read * parts["read"]
+                yield parts["contrast"] + (0.0 if config.frozen else READ_WEIGHT) * parts["read"]
 
         norm = descend(self, "net", losses())
         update_average(self.average, self.net, config.batch, config.ema_kimg, seen + config.batch)
@@ -279,7 +270,7 @@ def start_from_trunk(net: TextImageNet, path: str) -> None:
     wrong = [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]
     if wrong:
         raise MismatchError(f"trunk={path} has other layers than this config ({wrong[0]}); give both the same "
-                            "resolution, channels and hidden.")
+                            "resolution and channels.")
     net.load_state_dict({**own, **tensors})
 
 

@@ -1,22 +1,26 @@
-"""One file per stage of the paper's method; `STAGES` maps every name on the command line to its file and class."""
+"""One file per stage of the paper's method.
+
+`STAGES` maps every name on the command line to a file and a class. Where a renderer can do more, that is a subclass in
+trainer/portraits with further options, which without these is the plain stage.
+"""
 
 from __future__ import annotations
 
 import importlib
 
 STAGES = {
-    "generator": ("stages.generator", "GeneratorStage"),
+    "generator": ("portraits.generator", "PortraitGeneratorStage"),
     "joint": ("stages.joint", "JointStage"),
     "attributes": ("portraits.attributes", "AttributesStage"),
     "identity": ("portraits.identity", "IdentityStage"),
-    "encoder": ("stages.encoder", "EncoderStage"),
-    "directions": ("stages.directions", "DirectionsStage"),
+    "encoder": ("portraits.encoder", "PortraitEncoderStage"),
+    "directions": ("portraits.directions", "PortraitDirectionsStage"),
     "editor": ("stages.editor", "EditorStage"),
     "rectifier": ("stages.rectifier", "RectifierStage"),
     "restyle": ("compare.restyle", "RestyleStage"),
     "hfgi": ("compare.hfgi", "HfgiStage"),
     "hyperstyle": ("compare.hyperstyle", "HyperStyleStage"),
-    "styleclip": ("stages.styleclip", "StyleCLIPStage"),
+    "styleclip": ("portraits.styleclip", "PortraitStyleCLIPStage"),
     "text": ("portraits.text", "TextStage"),
 }
 

@@ -28,13 +28,13 @@ from reganie_core.images import area_downsample
 from reganie_core.networks import describe
 from reganie_core.networks.dystyle import DyStyle, DyStyleConfig
 
-from ..data.image_set import portraits_set
 from ..frozen import load_attributes, load_identity, load_more_attributes
 from ..loop.ema import make_average, update_average
 from ..loop.optimisation import adam, descend, dtype_of, init_from, shares
 from ..loop.randomness import generator_at
 from ..portraits.attributes import noisy, shifted
 from ..portraits.editor_answers import Answers, answer_loss
+from ..portraits.renderer import rendered_pictures as portraits_set
 from . import editor_report
 from .editor_losses import Contrastor, Look, asked_loss, kept_loss, layer_distance, look_of, reading_loss
 from .editor_options import EditorStageConfig
