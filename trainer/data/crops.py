@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..loop.randomness import Draws
 
-__all__ = ["displace"]
+__all__ = ["displace", "shifted"]
 
 
 def displace(pictures: Tensor, error: float, random: torch.Generator | Draws, count: int = 0) -> Tensor:
@@ -31,3 +31,11 @@ def displace(pictures: Tensor, error: float, random: torch.Generator | Draws, co
     theta = torch.stack([torch.stack([cos, -sin, 0.5 * dx], 1), torch.stack([sin, cos, 0.5 * dy], 1)], 1)
     places = F.affine_grid(theta.repeat(len(pictures) // count, 1, 1), list(pictures.shape), align_corners=False)
     return F.grid_sample(pictures, places, "bicubic", "reflection", align_corners=False).clamp(-1, 1)
+
+
+def shifted(images: Tensor, limit: int, random: torch.Generator) -> Tensor:
+    """The batch, moved together by up to `limit` pixels on each axis, edges repeated."""
+    dx, dy = torch.randint(-limit, limit + 1, (2,), generator=random).tolist()
+    size = images.shape[-1]
+    padded = F.pad(images, (limit,) * 4, mode="replicate")
+    return padded[..., limit + dy:limit + dy + size, limit + dx:limit + dx + size]

@@ -15,6 +15,7 @@ from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import InputError
 from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
 
+from ..data.crops import shifted
 from ..data.image_set import ImageSet
 from ..data.training import HeldOutConfig
 from ..loop.config import option
@@ -49,14 +50,6 @@ class AttributesStageConfig(HeldOutConfig):
                              f"the attributes are {', '.join(sorted(known))}.")
         if min(self.attribute_weights.values(), default=1.0) <= 0:
             raise InputError(f"attribute_weights must be above 0; found {self.attribute_weights}.")
-
-
-def shifted(images: Tensor, limit: int, random: torch.Generator) -> Tensor:
-    """The batch, moved together by up to `limit` pixels on each axis, edges repeated."""
-    dx, dy = torch.randint(-limit, limit + 1, (2,), generator=random).tolist()
-    size = images.shape[-1]
-    padded = F.pad(images, (limit,) * 4, mode="replicate")
-    return padded[..., limit + dy:limit + dy + size, limit + dx:limit + dx + size]
 
 
 def noisy(images: Tensor, most: float, random: torch.Generator) -> Tensor:

@@ -24,13 +24,13 @@ from reganie_core.networks.identity_net import IdentityNet, IdentityNetConfig
 from reganie_core.portraits.identity import VARYING
 from reganie_core.portraits.parameters import DRAWN
 
+from ..data.crops import shifted
 from ..data.training import HeldOutConfig
 from ..loop.config import option
 from ..loop.ema import make_average, update_average
 from ..loop.optimisation import adam, descend, dtype_of, init_from
 from ..loop.randomness import generator_at
 from ..sheets import grid
-from .attributes import shifted
 from .fisher import with_discriminant
 from .renderer import HELD_OUT_SEED, identity_set
 

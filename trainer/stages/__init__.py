@@ -15,7 +15,7 @@ STAGES = {
     "identity": ("portraits.identity", "IdentityStage"),
     "encoder": ("portraits.encoder", "PortraitEncoderStage"),
     "directions": ("portraits.directions", "PortraitDirectionsStage"),
-    "editor": ("stages.editor", "EditorStage"),
+    "editor": ("portraits.editor", "PortraitEditorStage"),
     "rectifier": ("stages.rectifier", "RectifierStage"),
     "restyle": ("compare.restyle", "RestyleStage"),
     "hfgi": ("compare.hfgi", "HfgiStage"),

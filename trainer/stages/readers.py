@@ -12,7 +12,7 @@ from reganie_core.errors import InputError
 from reganie_core.networks.attribute_net import AttributeNet
 
 from ..frozen import Features, load_more_attributes
-from .editor_losses import layer_distance, look
+from .editor_losses import layer_distance, read_one
 
 __all__ = ["Readers"]
 
@@ -38,9 +38,9 @@ class Readers:
     def compared(self, picture: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(perceptual distance [B] to the first network's features, error of what is read) from one look of each."""
         with torch.no_grad():
-            aim = look(self.first, target)
+            aim = read_one(self.first, target)
             wanted = [aim.logits, *(net.logits(target) for net in self.others)]
-        seen = look(self.first, picture)
+        seen = read_one(self.first, picture)
         found = [seen.logits, *(net.logits(picture) for net in self.others)]
         return layer_distance(seen.layers, aim.layers), reading_error(found, wanted)
 

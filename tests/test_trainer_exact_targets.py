@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from reganie_core.portraits.parameters import BEARDED, DRAWN
 from tests.trainer_files import one_thread, write_attributes  # noqa: F401
 from trainer.loop.config import build as build_config
 from trainer.pairs import PortraitCodes, score_of, with_values
-from trainer.portraits.editor_answers import Answers, answer_loss
+from trainer.portraits.editor import PortraitEditorConfig, PortraitEditorStage
 from trainer.portraits.encoder import FLOOR, PortraitEncoderConfig, PortraitEncoderStage, principal_axes
-from trainer.stages.editor import EditorStage, EditorStageConfig
+from trainer.portraits.exact_targets import ExactEditTargets, exact_loss
+from trainer.stages import editor
 
 NAMES = ("yaw", "age", "beard", "glasses")
 
@@ -61,7 +63,7 @@ def test_binary_values_and_beards_land_on_their_side() -> None:
 def test_the_answer_is_the_difference_of_two_exact_codes(generator: Path) -> None:
     from reganie_core.checkpoints import load_generator
     G = load_generator(generator)
-    answers = Answers(G, NAMES, 6, 0)
+    targets = ExactEditTargets(G, NAMES, 6, 0)
     free = torch.randn(6, 80, generator=torch.Generator().manual_seed(0))
     people = portraits.sample(6, 0)
     now = torch.stack([people.values[n] for n in NAMES], dim=1)
@@ -69,8 +71,8 @@ def test_the_answer_is_the_difference_of_two_exact_codes(generator: Path) -> Non
     goal[:, 0] = now[:, 0] + 10
     active = torch.zeros(6, 4, dtype=torch.bool)
     active[:, 0] = True
-    scores = answers.codes.of(torch.arange(6), None)
-    change, answered = answers.change(scores, free, now, goal, active)
+    scores = targets.codes.of(torch.arange(6), None)
+    change, exact = targets.change(scores, free, now, goal, active)
     turned = scores.clone()
     turned[:, DRAWN.index("yaw")] += 10 / 16
     # Beards and glasses have the median score of their side, so whole codes are compared from there.
@@ -79,54 +81,58 @@ def test_the_answer_is_the_difference_of_two_exact_codes(generator: Path) -> Non
     for name in ("age", "beard", "glasses"):
         turned[:, DRAWN.index(name)] = plain[:, DRAWN.index(name)]
     turned[:, DRAWN.index("bearded")] = plain[:, DRAWN.index("bearded")]
-    expected = [G.mapping(answers.codes.filled(s, free))[:, 0] for s in (plain, turned)]
+    expected = [G.mapping(targets.codes.filled(s, free))[:, 0] for s in (plain, turned)]
     adults = now[:, 1] >= -0.3
-    assert answered.all() and adults.any()
+    assert exact.all() and adults.any()
     torch.testing.assert_close(change[adults], (expected[1] - expected[0])[adults], rtol=1e-3, atol=1e-4)
-    nothing, _ = answers.change(scores, free, now, goal, torch.zeros(6, 4, dtype=torch.bool))
+    nothing, _ = targets.change(scores, free, now, goal, torch.zeros(6, 4, dtype=torch.bool))
     assert nothing.abs().max() == 0
 
 
 def test_beards_do_not_come_and_go_with_age(generator: Path) -> None:
     from reganie_core.checkpoints import load_generator
-    answers = Answers(load_generator(generator), NAMES, 2, 0)
+    targets = ExactEditTargets(load_generator(generator), NAMES, 2, 0)
     scores, free = torch.zeros(2, len(DRAWN)), torch.zeros(2, 80).normal_(generator=torch.Generator().manual_seed(0))
     now = torch.tensor([[0.0, 0.2, 0.8, 0.0], [0.0, 0.2, 0.0, 0.0]])     # the same but for the beard
     goal, active = now.clone(), torch.tensor([[False, True, False, False]] * 2)
     goal[:, 1] = -0.8
-    change, answered = answers.change(scores, free[:1].expand(2, -1), now, goal, active)
-    assert answered.all()
+    change, exact = targets.change(scores, free[:1].expand(2, -1), now, goal, active)
+    assert exact.all()
     torch.testing.assert_close(change[0], change[1])
     active[:, 2] = True                                        # a child with a beard is not drawn: no answer
-    assert not answers.change(scores, free, now, goal, active)[1].any()
+    assert not targets.change(scores, free, now, goal, active)[1].any()
 
 
 def test_the_loss_counts_rows_with_an_answer_only() -> None:
     offset, change = torch.ones(2, 3, 4), torch.full((2, 1, 4), 4.0)
-    loss = answer_loss(offset, change, torch.tensor([True, False]), torch.tensor(2.0))
+    loss = exact_loss(offset, change, torch.tensor([True, False]), torch.tensor(2.0))
     assert loss == pytest.approx(1.0)
-    assert answer_loss(offset, change, torch.tensor([False, False]), torch.tensor(2.0)) == 0
+    assert exact_loss(offset, change, torch.tensor([False, False]), torch.tensor(2.0)) == 0
 
 
-def editor_stage(generator: Path, tmp_path: Path, *more: str) -> EditorStage:
+def editor_stage(generator: Path, tmp_path: Path, *more: str) -> PortraitEditorStage:
     write_attributes(tmp_path / "attributes.safetensors", ["yaw", "age", "beard"], ["glasses"], (0.0,) * 3,
                      (15.0, 0.5, 0.3))
-    return EditorStage(build_config(EditorStageConfig, None, [
-        "device=cpu", "batch=8", "reader=8", "trunk=8", "expert=8", "bank=4", "attention=4", "held_out_count=4",
-        "probes=32", f"generator={generator}", "encoder=", f"attributes={tmp_path / 'attributes.safetensors'}",
-        "easy_share=0", *more]))
+    return PortraitEditorStage(build_config(PortraitEditorConfig, None, [
+        "device=cpu", "batch=8", "held_out_count=4", f"generator={generator}", "encoder=",
+        f"attributes={tmp_path / 'attributes.safetensors'}", *more]))
 
 
-CODES_ONLY = [f"{name}_weight=0" for name in ("attribute", "preserve", "perceptual", "pixel", "contrast", "identity",
-                                              "cycle", "norm")]
+@pytest.fixture(autouse=True)
+def all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hard requests from the start, a small network, and few pictures to measure ranges."""
+    small = functools.partial(editor.DyStyleConfig, reader=8, trunk=8, expert=8, bank=4, attention=4)
+    monkeypatch.setattr(editor, "DyStyleConfig", small)
+    monkeypatch.setattr(editor, "PROBES", 32)
+    monkeypatch.setattr(PortraitEditorStage, "progress", lambda self, seen: 1.0)
 
 
 def test_an_editor_learns_from_codes_alone_without_pictures_of_them(generator: Path, tmp_path: Path) -> None:
-    s = editor_stage(generator, tmp_path, "answer_weight=1", "lr=0.02", "beta1=0.9", "batch=32", "controls=yaw,age",
-                     *CODES_ONLY)
+    s = editor_stage(generator, tmp_path, "exact_weight=1", "lr=0.02", "beta1=0.9", "batch=32", "controls=yaw,age",
+                     "attribute_weight=0")
 
     def held_out() -> float:
-        return s.loss(s.draw(10**6), torch.arange(32), 10**6)[1]["answer"].item()
+        return s.loss(s.draw(10**6), torch.arange(32), 10**6)[1]["exact"].item()
 
     first, made, synthesize = held_out(), [], s.synthesize
     s.synthesize = lambda codes: made.append(len(codes)) or synthesize(codes)
@@ -137,20 +143,20 @@ def test_an_editor_learns_from_codes_alone_without_pictures_of_them(generator: P
 
 
 def test_exact_answers_beside_what_pictures_say(generator: Path, tmp_path: Path) -> None:
-    terms = editor_stage(generator, tmp_path, "answer_weight=1").step(0)
-    assert {"answer", "attribute", "preserve", "reader", "contrast"} <= set(terms)
-    assert "answer" not in editor_stage(generator, tmp_path).step(0)
+    terms = editor_stage(generator, tmp_path, "exact_weight=1").step(0)
+    assert {"exact", "attribute", "preserve", "reader", "contrast"} <= set(terms)
+    assert "exact" not in editor_stage(generator, tmp_path).step(0)
 
 
 def test_answers_of_some_controls_may_be_left_out(generator: Path, tmp_path: Path) -> None:
-    s = editor_stage(generator, tmp_path, "answer_weight=1", "answer_without=yaw", "encoder=")
+    s = editor_stage(generator, tmp_path, "exact_weight=1", "exact_without=yaw", "encoder=")
     draw = s.draw(0)
     draw.active[:] = torch.tensor([True, False, False, False])
     draw.active[3] = torch.tensor([False, False, False, True])
-    before, rows = s.before(draw, torch.arange(8), 0)
-    _, goal, active = s.request(draw, rows, before, 0)
-    _, answered = s.exact_change(draw, rows, before, goal, active)
-    assert answered.tolist() == (rows == 3).tolist()
+    before, rows = s.unedited(draw, torch.arange(8), 0)
+    active, goal = draw.active[rows], torch.zeros(8, len(s.names))
+    _, exact = s.exact_change(draw, rows, before, goal, active)
+    assert exact.tolist() == (rows == 3).tolist()
 
 
 def test_a_generator_that_never_saw_pairs_is_named(generator: Path, tmp_path: Path) -> None:
@@ -159,19 +165,19 @@ def test_a_generator_that_never_saw_pairs_is_named(generator: Path, tmp_path: Pa
     save_checkpoint(tmp_path / "plain.safetensors", "generator", describe(net), net.state_dict(), {})
     with pytest.warns(ReganieWarning, match="set pairs=0"):
         encoder_stage(tmp_path / "plain.safetensors", tmp_path, "pairs=1")
-    with pytest.warns(ReganieWarning, match="set answer_weight=0"):
-        Answers(load_generator(tmp_path / "plain.safetensors"), NAMES, 2, 0)
+    with pytest.warns(ReganieWarning, match="set exact_weight=0"):
+        ExactEditTargets(load_generator(tmp_path / "plain.safetensors"), NAMES, 2, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         encoder_stage(generator, tmp_path, "pairs=1")
 
 
 def test_an_editor_needs_something_to_learn_from(generator: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="answer_weight"):
-        editor_stage(generator, tmp_path, *CODES_ONLY)
+    with pytest.raises(InputError, match="exact_weight"):
+        editor_stage(generator, tmp_path, "attribute_weight=0")
     write_attributes(tmp_path / "a.safetensors", ["hat"])
     with pytest.raises(InputError, match="hat is none"):
-        editor_stage(generator, tmp_path, "answer_weight=1", f"attributes={tmp_path / 'a.safetensors'}")
+        editor_stage(generator, tmp_path, "exact_weight=1", f"attributes={tmp_path / 'a.safetensors'}")
 
 
 def encoder_stage(generator: Path, tmp_path: Path, *more: str) -> PortraitEncoderStage:
