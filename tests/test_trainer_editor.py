@@ -14,6 +14,7 @@ from reganie_core.checkpoints import read_checkpoint, save_checkpoint
 from reganie_core.errors import InputError, MismatchError
 from reganie_core.networks import build, describe
 from tests.trainer_files import write_attributes
+from trainer.attribute_ensemble import layer_distance, read, read_one
 from trainer.loop.config import build as build_config
 from trainer.loop.run import Run
 from trainer.portraits.attributes import noisy
@@ -21,7 +22,7 @@ from trainer.portraits.editor import PortraitEditorConfig, PortraitEditorStage
 from trainer.stages import editor as editor_module
 from trainer.stages import editor_report, editor_requests
 from trainer.stages.editor import EditorStage, EditorStageConfig
-from trainer.stages.editor_losses import Contrastor, layer_distance, preservation_loss, read, read_one, target_loss
+from trainer.stages.editor_losses import Contrastor, preservation_loss, target_loss
 from trainer.stages.editor_requests import goals, measured_ranges
 
 NUMERIC, BINARY = ["yaw", "age", "length"], ["glasses"]

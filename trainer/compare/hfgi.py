@@ -63,9 +63,9 @@ class HfgiStage(InverterStage):
             codes = self.E(images)
             plain = self.G.synthesis(codes).float()
             detail = self.net.residual(images, plain)
-            moved = bent(detail, BEND, BEND_RATE, random)
+            misplaced = bent(detail, BEND, BEND_RATE, random)
         with self.autocast():
-            aligned = self.net.align(moved, plain)
+            aligned = self.net.align(misplaced, plain)
             maps = self.net.residue(aligned)
         picture = self.G.synthesis(codes, features={self.net.config.layer: maps.float()}).float()
         align = (aligned.float() - detail).abs().mean()

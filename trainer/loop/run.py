@@ -10,11 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from reganie_core.errors import CorruptCheckpointError, InputError, ReganieError
 from reganie_core.paths import atomic_write
@@ -22,46 +21,16 @@ from reganie_core.paths import atomic_write
 from ..data.pictures import Pictures
 from . import distributed, provenance, state
 from .clock import Clock
-from .config import StageConfig, differences, to_dict
+from .config import differences, to_dict
 from .optimisation import LossScale
 from .report import Report
+from .stage import Stage
 from .used import changes, networks_of, refuse
 
 T = TypeVar("T")
 
 
-class Stage(Protocol):
-    """What a stage offers to the loop. `modules` holds everything to be saved, averages included.
-
-    Optional: `best_metric`, the name of a metric of `validate` whose lowest value marks the best export; `group`, which
-    says that the stage deals out its batch with `shares(config, group=group)` (the size of its discriminator's
-    minibatch-std groups, or 1) and may therefore run in several processes and micro-batches; `get_ready()`, which makes
-    what the first step would make, so that a preflight measures a step and not that. The loop sets `clock`, which
-    `timed` uses.
-    """
-
-    config: StageConfig
-    kind: str
-    modules: dict[str, nn.Module]
-    optimizers: dict[str, Optimizer]
-
-    def step(self, seen: int) -> dict[str, float | Tensor]:
-        """Train on the batch that starts at image number `seen`; returns terms to be averaged per tick.
-
-        Each process trains on its own rows (`shares`); tensors among the terms are averaged over the processes.
-        """
-
-    def sheet(self, path: Path) -> None:
-        """Write a sample sheet with fixed seeds."""
-
-    def export(self, path: Path, provenance: dict[str, Any]) -> None:
-        """Write the slim file that people load."""
-
-    def validate(self) -> dict[str, float]:
-        """Metrics on held-out data, for the status line and the provenance; may be empty."""
-
-
-SYNC_STEPS = 16        # steps on an accelerator between looks at the terms; each look waits for the device
+SYNC_STEPS = 16        # steps on an accelerator between checks of the terms; each check waits for the device
 BAD_STEPS = 10         # non-finite steps in a row that end a run
 BAD_SAVES = 3          # failed saves in a row that end a run
 SAVE_RETRY = 60.0      # seconds
@@ -252,8 +221,8 @@ class Run:
             pending.append(self._or_rescue(lambda: self.stage.step(self.seen)))
             self.seen += config.batch
             ticking = self.seen - tick_seen >= config.tick_kimg * 1000
-            look = len(pending) >= patience or ticking or self.seen >= total
-            if look:                        # the only places where the processes may decide anything
+            checking = len(pending) >= patience or ticking or self.seen >= total
+            if checking:                      # the only places where the processes may decide anything
                 for terms in to_numbers(pending):
                     if self.check_finite(terms):
                         for name, value in terms.items():
@@ -274,7 +243,7 @@ class Run:
                 self._sheet()
             if self._due(config.validate_kimg) and self.seen < total:
                 self._validate()
-            if look and saving and not self.stopping:
+            if checking and saving and not self.stopping:
                 next_save = time.time() + (config.save_minutes * 60 if self._save_or_say() else SAVE_RETRY)
 
     def _or_rescue(self, work: Callable[[], T]) -> T:

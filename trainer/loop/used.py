@@ -8,7 +8,7 @@ from typing import Any
 from reganie_core.errors import MismatchError
 
 NAMES = {"G": "generator", "E": "encoder", "teacher": "attributes", "features": "attributes",
-         "readers": "more_attributes", "editors": "editor"}
+         "readers": "more_attributes", "ensemble": "more_attributes", "editors": "editor"}
 """What the options call the networks that stages keep under other names."""
 
 

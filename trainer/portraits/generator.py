@@ -13,11 +13,11 @@ from torch import Tensor
 
 from reganie_core.errors import InputError
 
-from ..frozen import load_attributes, load_readers, mean_difference
+from ..frozen import load_attributes, load_ensemble, mean_difference
 from ..loop.config import option
 from ..loop.optimisation import dtype_of
 from ..loop.randomness import Draws
-from ..pairs import PortraitCodes, teach
+from ..pairs import PortraitCodes, pretrain_mapping
 from ..stages.generator import GeneratorStage, GeneratorStageConfig
 
 __all__ = ["PortraitGeneratorConfig", "PortraitGeneratorStage"]
@@ -58,7 +58,7 @@ class PortraitGeneratorStage(GeneratorStage):
             self.mapping_lr, self.noise = 1.0, False     # a renderer's pictures have no random detail
         compares = max(config.perceptual, config.attribute_weight) > 0
         self.features = load_attributes(config.attributes, config.device, dtype_of(config)) if compares else None
-        self.readers = load_readers(self.features, config) if config.attribute_weight > 0 else []
+        self.ensemble = load_ensemble(self.features, config) if config.attribute_weight > 0 else []
         self.codes = PortraitCodes(config.data_count, config.data_seed, config.w_dim) if config.pairs > 0 else None
         super().__init__(config)
 
@@ -68,7 +68,8 @@ class PortraitGeneratorStage(GeneratorStage):
             return
         PortraitCodes.look_only_at_scores(self.G.mapping)
         if config.pretrain_mapping > 0:
-            left = teach(self.G.mapping, config.pretrain_mapping, config.seed, keep=0.3 if config.init_from else 0.0)
+            keep = 0.3 if config.init_from else 0.0
+            left = pretrain_mapping(self.G.mapping, config.pretrain_mapping, config.seed, keep)
             print(f"the mapping network says all but {left:.0%} of a portrait")
 
     def draw_ws(self, draws: Draws, indices: Tensor, mirror: Tensor | None) -> Tensor:
@@ -91,6 +92,6 @@ class PortraitGeneratorStage(GeneratorStage):
             found["perceptual"] = self.features.distance(fake, real).mean()
             loss = loss + config.perceptual * found["perceptual"]
         if config.attribute_weight > 0:
-            found["attribute"] = mean_difference(self.readers, fake, real)
+            found["attribute"] = mean_difference(self.ensemble, fake, real)
             loss = loss + config.attribute_weight * found["attribute"]
         return loss, found

@@ -75,8 +75,8 @@ class Centres(nn.Module):
         own = cosine.gather(1, person[:, None]).clamp(-1 + 1e-6, 1 - 1e-6)
         angle = own.acos() + margin
         # Past pi the cosine would rise again; there the margin becomes a constant penalty.
-        moved = torch.where(angle < math.pi, angle.cos(), own - margin * math.sin(margin))
-        return F.cross_entropy(scale * cosine.scatter(1, person[:, None], moved), person)
+        with_margin = torch.where(angle < math.pi, angle.cos(), own - margin * math.sin(margin))
+        return F.cross_entropy(scale * cosine.scatter(1, person[:, None], with_margin), person)
 
 
 class IdentityStage:

@@ -25,6 +25,7 @@ from reganie_core.images import area_downsample
 from reganie_core.networks import describe
 from reganie_core.networks.dystyle import DyStyle, DyStyleConfig
 
+from ..attribute_ensemble import Reading, layer_distance, read
 from ..data.crops import shifted
 from ..data.image_set import ImageSet
 from ..data.pictures import Pictures
@@ -37,7 +38,7 @@ from ..loop.ema import make_average, update_average
 from ..loop.optimisation import adam, descend, dtype_of, init_from, shares
 from ..loop.randomness import generator_at
 from . import editor_report
-from .editor_losses import Contrastor, Reading, layer_distance, preservation_loss, read, reader_loss, target_loss
+from .editor_losses import Contrastor, preservation_loss, reader_loss, target_loss
 from .editor_requests import ENCODED, Ranges, Request, draw_request, goals, measured_ranges
 
 PROBES = 1024        # generated pictures that give the spread of codes and the ranges

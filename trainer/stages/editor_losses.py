@@ -2,62 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reganie_core.networks.attribute_net import AttributeNet
 from reganie_core.networks.dystyle import GroupedLinear
 from reganie_core.networks.layers import EqualLinear
-
-
-@dataclass
-class Reading:
-    """What one pass of an attribute network gives: logits [B,A], embedding [B,H], feature maps (finest first)."""
-
-    logits: Tensor
-    embedding: Tensor
-    layers: list[Tensor]
-
-
-def read_one(net: AttributeNet, images: Tensor) -> Reading:
-    """All three from one pass; pictures [B,3,R,R] in [-1,1]."""
-    layers = net.features(images)
-    embedding = net.fc(layers[-1].float().flatten(1))
-    return Reading(net.out(embedding), embedding, layers)
-
-
-def read(nets: Sequence[AttributeNet], images: Tensor) -> Reading:
-    """The first network's reading with the mean of all logits, in the first one's standardisation."""
-    first, *others = nets
-    reading = read_one(first, images)
-    if not others:
-        return reading
-    logits = [reading.logits]
-    ours = standards(first).to(images.device)
-    for net in others:
-        mean, std = standards(net).to(images.device)
-        logits.append((net.logits(images) * std + mean - ours[0]) / ours[1])
-    return Reading(torch.stack(logits).mean(dim=0), reading.embedding, reading.layers)
-
-
-def standards(net: AttributeNet) -> Tensor:
-    """[2,A]: mean and standard deviation of every logit, 0 and 1 for binary ones."""
-    reads = net.config
-    fill = len(reads.binary)
-    return torch.tensor([[*reads.mean, *[0.0] * fill], [*reads.std, *[1.0] * fill]])
-
-
-def layer_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """Perceptual distance [B] of two lists of feature maps; see `attribute_net.feature_distance`."""
-    total = torch.zeros(a[0].shape[0], device=a[0].device)
-    for x, y in zip(a, b, strict=True):
-        x, y = (F.normalize(t.float(), dim=1, eps=1e-6) for t in (x, y))
-        total = total + (x - y).square().sum(dim=1).mean(dim=(1, 2))
-    return total / len(a)
 
 
 def target_loss(logits: Tensor, goal: Tensor, binary: Tensor, active: Tensor, weight: Tensor | float = 1.0) -> Tensor:

@@ -87,9 +87,9 @@ def measure(trained: TrainedEditor, codes: Tensor) -> dict[str, float]:
         active[:, k] = True
         target, after = ask(active)
         out |= _scores("", name, bool(binary[k]), target[:, k], after[:, k])
-        moved = (after - now).abs().mean(dim=0) / wide
-        moved[k] = 0.0
-        drift += moved / max(1, count - 1)
+        change = (after - now).abs().mean(dim=0) / wide
+        change[k] = 0.0
+        drift += change / max(1, count - 1)
     out |= {f"drift_{name}": float(value) for name, value in zip(trained.names, drift, strict=True)}
     out |= _monotone(trained, codes)
     return out | _several(trained, ask, now, wide, random)
@@ -132,8 +132,8 @@ def _several(trained: TrainedEditor, ask: Callable[[Tensor], tuple[Tensor, Tenso
     for k, name in enumerate(trained.names):
         rows = active[:, k]
         out |= _scores("multi_", name, trained.net.config.kinds[k] == "binary", target[rows, k], after[rows, k])
-    moved = ((after - before).abs() / wide)[~active]
-    return out | {"multi_drift": float(moved.mean())}
+    change = ((after - before).abs() / wide)[~active]
+    return out | {"multi_drift": float(change.mean())}
 
 
 def sheet(trained: TrainedEditor, codes: Tensor) -> Image.Image:

@@ -4,7 +4,7 @@ Half of each batch are training pictures, half are generated ones whose codes ar
 identity, the distance to the known codes, a latent discriminator that keeps codes of pictures among mapped ones, and
 a penalty on the per-layer offsets, which are released one after another.
 
-With `paste`, what the encoder looks at is partly covered by random shapes, as by hands and hats, and what its codes are
+With `paste`, what the encoder gets is partly covered by random shapes, as by hands and hats, and what its codes are
 compared with is not: it learns to look past them, which leaves the rectifier a sound face to paint them on.
 
 Known codes are compared in units of w's variance. With l2_weight=0 perceptual_weight=0 attribute_weight=0 nothing but
@@ -34,7 +34,7 @@ from ..data.crops import displace
 from ..data.sources import first
 from ..data.training import PicturesConfig, training_pictures
 from ..foreign import identity_network, perceptual
-from ..frozen import Features, load_readers, mean_difference
+from ..frozen import Features, load_ensemble, mean_difference
 from ..loop.config import option
 from ..loop.ema import make_average, update_average
 from ..loop.optimisation import LAZY_INTERVAL, adam, descend, dtype_of, init_from, mean_terms, shares, timed
@@ -112,7 +112,7 @@ class EncoderStage:
         self.E.to(config.device, memory_format=torch.channels_last)
         self.E.compute_dtype = dtype_of(config)      # of the light encoder; the other one computes in float32
         self.identity = identity_network(config.identity, config.device, dtype_of(config)) if config.identity else None
-        self.readers = load_readers(self.features, config) if config.attribute_weight > 0 else []
+        self.ensemble = load_ensemble(self.features, config) if config.attribute_weight > 0 else []
         self.average = make_average(self.E)
         self.modules = {"E": self.E, "average": self.average}
         self.optimizers = {"E": adam(self.E, config)}
@@ -186,7 +186,7 @@ class EncoderStage:
         return []
 
     def covered(self, images: Tensor, seen: int, rows: tuple[Tensor, Tensor]) -> Tensor:
-        """What the encoder looks at: the batch's pictures [B,3,R,R], with `paste` some of them with shapes on them."""
+        """What the encoder gets: the batch's pictures [B,3,R,R], with `paste` some of them with shapes on them."""
         config = self.config
         if config.paste <= 0:
             return images
@@ -198,39 +198,39 @@ class EncoderStage:
         config, parts, stage = self.config, self.parts(), self.stage_at(seen)
         self.E.stage = self.average.stage = stage
         batches = [self.batch(seen, rows) for rows in parts]
-        looks = [self.covered(images, seen, rows) for (images, _), rows in zip(batches, parts, strict=True)]
-        kept: list[Tensor] = []
+        covered = [self.covered(images, seen, rows) for (images, _), rows in zip(batches, parts, strict=True)]
+        passed_on: list[Tensor] = []
         terms_d: list[dict[str, Tensor]] = []
         terms: list[dict[str, Tensor]] = []
         out: dict[str, float | Tensor] = {"stage": float(stage)}
         if self.D is not None:
             with timed(self, "D"):
-                descend(self, "D", self.losses_d(seen, parts, looks, kept, terms_d))
+                descend(self, "D", self.losses_d(seen, parts, covered, passed_on, terms_d))
             out.update(mean_terms(terms_d))
             self.D.requires_grad_(False)
         with timed(self, "E"):
-            out["gradient"] = descend(self, "E", self.losses_e(batches, looks, kept, terms))
+            out["gradient"] = descend(self, "E", self.losses_e(batches, covered, passed_on, terms))
         if self.D is not None:
             self.D.requires_grad_(True)
         update_average(self.average, self.E, config.batch, config.ema_kimg, seen + config.batch)
         return {**mean_terms(terms), **out}
 
-    def losses_e(self, batches: list[tuple[Tensor, Tensor]], looks: list[Tensor], kept: list[Tensor],
+    def losses_e(self, batches: list[tuple[Tensor, Tensor]], covered: list[Tensor], passed_on: list[Tensor],
                  terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
         """The encoder's loss per micro-batch."""
         config, stage = self.config, self.E.stage
         weights = (config.l2_weight, config.perceptual_weight, config.attribute_weight)
         compares = max(weights) > 0 or self.identity is not None
-        for (images, ws), look, (made, _) in zip(batches, looks, self.parts(), strict=True):
-            codes = kept.pop() if kept else self.E(look)
+        for (images, ws), inputs, (made, _) in zip(batches, covered, self.parts(), strict=True):
+            codes = passed_on.pop() if passed_on else self.E(inputs)
             loss, found = torch.zeros((), device=codes.device), {}
             if compares:
                 inverted = self.G.synthesis(codes)
                 found["l2"] = (inverted - images).square().mean()
                 found["perceptual"] = self.features.distance(inverted, images).mean()
                 loss = loss + config.l2_weight * found["l2"] + config.perceptual_weight * found["perceptual"]
-                if self.readers:
-                    found["attribute"] = mean_difference(self.readers, inverted, images)
+                if self.ensemble:
+                    found["attribute"] = mean_difference(self.ensemble, inverted, images)
                     loss = loss + config.attribute_weight * found["attribute"]
             if len(ws):
                 known = self.distance(codes[:len(ws)], ws).split([len(made), len(ws) - len(made)])
@@ -254,15 +254,15 @@ class EncoderStage:
         """Mean squared distance of codes [B,num_ws,w_dim] to known ones, in units of variance: [B]."""
         return (codes - known).square().mean(dim=(1, 2)) / self.code_variance
 
-    def losses_d(self, seen: int, parts: list[tuple[Tensor, Tensor]], looks: list[Tensor],
-                 kept: list[Tensor], terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
+    def losses_d(self, seen: int, parts: list[tuple[Tensor, Tensor]], covered: list[Tensor],
+                 passed_on: list[Tensor], terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
         """The latent discriminator's: mapped vectors against vectors of pictures [N,w_dim], as many of each."""
         config, count = self.config, self.E.stage + 1
-        for (made, real_rows), look in zip(parts, looks, strict=True):
+        for (made, real_rows), inputs in zip(parts, covered, strict=True):
             with torch.set_grad_enabled(len(parts) == 1):
-                codes = self.E(look)
+                codes = self.E(inputs)
             if len(parts) == 1:
-                kept.append(codes)                   # the same graph serves the encoder
+                passed_on.append(codes)                   # the same graph serves the encoder
             rows = torch.cat([made, real_rows + round(config.batch * config.generated)])
             draws = Draws(generator_at(config.seed, seen, "latent discriminator"), config.batch, rows)
             with torch.no_grad():

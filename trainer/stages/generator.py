@@ -93,15 +93,15 @@ class GeneratorStage:
             fake = self.G.synthesis(ws, noise="random" if noise else "none", generator=noise)
         return real, fake, ws[:, 0].detach()
 
-    def losses_d(self, seen: int, parts: list[Tensor], kept: list[tuple[Tensor, Tensor]],
+    def losses_d(self, seen: int, parts: list[Tensor], fakes: list[tuple[Tensor, Tensor]],
                  terms: list[dict[str, Tensor]], w: list[Tensor]) -> Iterator[Tensor]:
-        """The discriminator's loss per micro-batch. A single one keeps its fakes, graph and all, for the generator."""
+        """The discriminator's loss per micro-batch. A single one passes its fakes on, graph and all."""
         config = self.config
         for rows in parts:
             real, fake, codes = self.pair(seen, rows, graph=len(parts) == 1)
             w.append(codes)
             if len(parts) == 1:
-                kept.append((real, fake))
+                fakes.append((real, fake))
             loss = discriminator_loss(self.D(real), self.D(fake.detach()))
             terms.append({"D": loss.detach()})
             if (seen // config.batch) % LAZY_INTERVAL == 0:
@@ -110,12 +110,12 @@ class GeneratorStage:
                 terms[-1]["r1"] = r1.detach()
             yield loss
 
-    def losses_g(self, seen: int, parts: list[Tensor], kept: list[tuple[Tensor, Tensor]],
+    def losses_g(self, seen: int, parts: list[Tensor], fakes: list[tuple[Tensor, Tensor]],
                  terms: list[dict[str, Tensor]], w: list[Tensor]) -> Iterator[Tensor]:
-        """The generator's loss per micro-batch; fakes that were not kept are made again."""
+        """The generator's loss per micro-batch; those that were not passed on are made again."""
         for rows in parts:
-            if kept:
-                real, fake = kept.pop()
+            if fakes:
+                real, fake = fakes.pop()
             else:
                 real, fake, codes = self.pair(seen, rows)
                 if self.adversarial == 0:
@@ -132,18 +132,18 @@ class GeneratorStage:
     def step(self, seen: int) -> dict[str, Tensor]:
         config = self.config
         parts = shares(config, group=self.group)
-        kept: list[tuple[Tensor, Tensor]] = []
+        fakes: list[tuple[Tensor, Tensor]] = []
         w: list[Tensor] = []
         terms_d: list[dict[str, Tensor]] = []
         terms_g: list[dict[str, Tensor]] = []
         out: dict[str, Tensor] = {}
         if self.adversarial > 0:
             with timed(self, "D"):
-                gradient = descend(self, "D", self.losses_d(seen, parts, kept, terms_d, w))
+                gradient = descend(self, "D", self.losses_d(seen, parts, fakes, terms_d, w))
             out = {**mean_terms(terms_d), "gradient_D": gradient}
         self.D.requires_grad_(False)
         with timed(self, "G"):
-            out["gradient_G"] = descend(self, "G", self.losses_g(seen, parts, kept, terms_g, w))
+            out["gradient_G"] = descend(self, "G", self.losses_g(seen, parts, fakes, terms_g, w))
         self.D.requires_grad_(True)
         self.G.w_avg.lerp_(distributed.mean(torch.cat(w).mean(dim=0)), 0.002)
         update_average(self.G_ema, self.G, config.batch, config.ema_kimg, seen + config.batch)
