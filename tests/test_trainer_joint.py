@@ -79,7 +79,26 @@ def test_what_it_writes_fits_together_and_grows(folder, tmp_path):
     small_one, grown = encoder.state_dict(), larger.E.state_dict()
     tail = [k for k in small_one if k.startswith(("blocks.1.", "blocks.2."))]
     assert tail and all(torch.equal(small_one[k], grown[f"blocks.{int(k[7]) + 1}{k[8:]}"]) for k in tail)
+    wanted = F.interpolate(generator.synthesis(codes, noise="const"), size=32, mode="bilinear")
+    longer = torch.cat([codes, codes[:, -1:].expand(-1, 2, -1)], 1)
+    assert (larger.G.synthesis(longer, noise="const") - wanted).abs().mean() < 0.1 * wanted.std(), "enlarged, no noise"
+    assert torch.equal(grown["differences.bias"][-16:], small_one["differences.bias"][-16:])
     larger.step(0)
+
+
+def test_an_encoder_may_look_at_less_than_the_generator_draws_and_then_grows_alone(folder, tmp_path):
+    small = stage(folder)
+    small.step(0)
+    small.export(tmp_path / "generator.safetensors", {})
+    source = str(tmp_path / "generator.safetensors")
+    config = {**SMALL, "resolution": 32, "channels": (16, 16, 8, 8), "images": str(folder)}
+    grown = JointStage(JointStageConfig(**config, init_from=source), features)
+    assert grown.E.input_resolution == 16
+    images = small.pictures.batch(small.trained[:3])
+    found, wanted = sum(grown.E.parts(images)), small.averages[1](images)
+    assert (found[:, :wanted.shape[1]] - wanted).abs().max() < 5e-3 and torch.equal(found[:, -1], found[:, -3])
+    with pytest.raises(InputError, match="other widths"):
+        JointStage(JointStageConfig(**{**config, "channels": (24, 16, 8, 8)}, init_from=source), features)
 
 
 def test_held_out_pictures_are_never_trained_on():

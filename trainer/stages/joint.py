@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reganie_core.checkpoints import load_generator, save_checkpoint
+from reganie_core.checkpoints import load_generator, read_checkpoint, save_checkpoint
 from reganie_core.errors import InputError
 from reganie_core.networks import describe
-from reganie_core.networks.joint_encoder import JointEncoder, JointEncoderConfig
+from reganie_core.networks.joint_encoder import LAST_SIZE, JointEncoder, JointEncoderConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
 from ..data.sources import open_pictures
@@ -47,7 +47,7 @@ class JointStageConfig(StageConfig):
     images: str = ""                 # your pictures: a folder, .zip, .tar or shards
     resolution: int = 64
     channels: tuple[int, ...] = (192, 192, 160, 96, 48)   # of the generator at 4, 8, ... resolution
-    encoder_channels: tuple[int, ...] = (48, 64, 128, 192, 256)   # of the encoder from the full size down to 4
+    encoder_channels: tuple[int, ...] = (48, 64, 128, 192, 256)   # of the encoder, from its input's size down to 4
     w_dim: int = 192
     pixel_weight: float = 6.0        # L1
     feature_weight: float = 3.0      # squared distance of unit features, four scales
@@ -76,8 +76,8 @@ class JointStage:
                                            mapping_lr_multiplier=1.0)).to(device)
         if dtype != torch.float32:
             self.G.synthesis.set_precision(dtype, len(config.channels))
-        self.E = JointEncoder(JointEncoderConfig(config.resolution, self.G.num_ws, config.w_dim,
-                                                 config.encoder_channels))
+        looked_at = LAST_SIZE << (len(config.encoder_channels) - 1)     # px; may be less than the generator's
+        self.E = JointEncoder(JointEncoderConfig(looked_at, self.G.num_ws, config.w_dim, config.encoder_channels))
         self.E.compute_dtype = dtype
         self.E.to(device, memory_format=torch.channels_last)
         if config.init_from:
@@ -96,17 +96,21 @@ class JointStage:
             "D": torch.optim.Adam(learned, **{**adam, "lr": LR_D * config.lr})}
 
     def _grow(self, path: Path) -> None:
-        """Start from a smaller or equal result: layers that agree in name and shape are taken over."""
-        for network, file, kind in ((self.G, path, "generator"), (self.E, path.with_name("encoder.safetensors"),
-                                                                  "encoder")):
-            from reganie_core.checkpoints import read_checkpoint
-
+        """Start from a smaller or equal result. Only sizes that are new begin from nothing."""
+        for network, file, kind in ((self.G, path, "generator"),
+                                    (self.E, path.with_name("encoder.safetensors"), "encoder")):
             known, own = read_checkpoint(file, kind=kind).tensors, network.state_dict()
             if kind == "encoder":
-                known = renumbered(known, len(self.E.blocks))
+                known = enlarged(known, self.E.config)
             fitting = {k: v for k, v in known.items() if k in own and own[k].shape == v.shape}
-            if not fitting:
-                raise InputError(f"init_from={path} shares no layer with this config; compare its widths.")
+            other = [k for k in known if k in own and k not in fitting and not k.startswith("stem.")]
+            if other or not fitting:
+                raise InputError(f"The {kind} of init_from={path} has other widths than this config: {len(other)} "
+                                 f"layers differ{', ' + other[0] + ' for one' if other else ''}. Compare channels, "
+                                 "encoder_channels and w_dim.")
+            if kind == "generator":      # new sizes begin without a picture of their own: the enlarged smaller one
+                own = {k: torch.zeros_like(v) if k.endswith(("torgb.weight", "torgb.bias")) else v
+                       for k, v in own.items()}
             network.load_state_dict({**own, **fitting})
 
     def step(self, seen: int) -> dict[str, Tensor]:
@@ -194,15 +198,26 @@ class JointStage:
                         dtype=torch.float16)
 
 
-def renumbered(tensors: dict[str, Tensor], count: int) -> dict[str, Tensor]:
-    """An encoder's tensors for one with ``count`` blocks: blocks are numbered from the full size, which has grown."""
-    ahead = count - len({key.split(".")[1] for key in tensors if key.startswith("blocks.")})
+def enlarged(tensors: dict[str, Tensor], config: JointEncoderConfig) -> dict[str, Tensor]:
+    """A smaller encoder's tensors for a larger one.
+
+    Blocks are numbered from the input's size, which may have grown; layers that are new get the last one's difference;
+    the mean code goes back from ``latent_avg``, where export puts it, into the bias that learns.
+    """
+    ahead = len(config.channels) - len({key.split(".")[1] for key in tensors if key.startswith("blocks.")})
     out = {}
     for key, value in tensors.items():
         if key.startswith("blocks."):
             _, number, rest = key.split(".", 2)
             key = f"blocks.{int(number) + ahead}.{rest}"
+        elif key.startswith("differences."):
+            layers = value.unflatten(0, (-1, config.w_dim))
+            new = layers[-1:].expand(max(config.num_ws - len(layers), 0), *layers.shape[1:])
+            value = torch.cat([layers, new]).flatten(0, 1)
         out[key] = value
+    mean = out.pop("latent_avg", torch.zeros(1, 1))
+    if "base.bias" in out and out["base.bias"].shape[-1] == mean.shape[-1]:
+        out["base.bias"] = out["base.bias"] + mean.mean(0)
     return out
 
 
