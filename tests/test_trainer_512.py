@@ -1,4 +1,4 @@
-"""Every shipped 512 px config checks itself and starts on foreign files, found where the config says they lie.
+"""Every shipped 512 px config checks itself and starts on public files, found where the config says they lie.
 
 Quick: synthetic files of small networks at 64 px. `-m soak`: the real sizes, nothing overridden but the device.
 """
@@ -64,7 +64,7 @@ def place(root: Path, names: list[str], generator: Path, encoder: Path, size: in
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("foreign")
+    root = tmp_path_factory.mktemp("public")
     generator = files.nvidia_file(root / "g.pkl", G_ema=files.nvidia_generator(files.weights("nvada_g64_map2")))
     G = rc.load_generator(generator)
     E = build("encoder", {"type": "LightEncoder", "input_resolution": 64, "num_ws": G.num_ws, "w_dim": G.w_dim,
@@ -83,7 +83,7 @@ def preflight(path: Path, root: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_configs_start_on_small_foreign_files(path: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_configs_start_on_small_public_files(path: Path, small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                               capsys: pytest.CaptureFixture[str]) -> None:
     preflight(path, small, tmp_path / "run", monkeypatch, *SMALL[path.stem])
     assert "preflight: " in capsys.readouterr().out

@@ -3,7 +3,7 @@
 
   python trainer/train.py [STAGE] --out DIR [--config FILE] [--resume] [key=value ...]
 
-STAGES AND WHAT THEY NEED  (files are options: generator=FILE encoder=FILE ...; foreign .pkl and .pt files will do)
+STAGES AND WHAT THEY NEED  (files are options: generator=FILE encoder=FILE ...; public .pkl and .pt files will do)
   generator    a StyleGAN2                images=PATH, or nothing: the packaged portraits are rendered
   attributes   an attribute reader        nothing (portraits)
   identity     an identity embedder       nothing (portraits)

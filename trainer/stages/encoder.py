@@ -33,7 +33,6 @@ from ..classes import map_random
 from ..data.crops import displace
 from ..data.sources import first
 from ..data.training import PicturesConfig, training_pictures
-from ..foreign import identity_network, perceptual
 from ..frozen import Features, load_ensemble, mean_difference
 from ..loop.config import option
 from ..loop.ema import make_average, update_average
@@ -42,6 +41,7 @@ from ..loop.randomness import Draws, generator_at
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..paste import paste_shapes
 from ..sheets import compared, grid
+from ..substitutes import identity_network, perceptual
 from .latent_discriminator import LatentDiscriminator
 
 #: Widths of the light encoder from 64 px down to 4 px. Smaller inputs leave out the first, larger ones repeat it.

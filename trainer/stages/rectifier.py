@@ -43,12 +43,12 @@ from ..attribute_ensemble import AttributeEnsemble
 from ..data.image_set import ImageSet
 from ..data.sources import Pictures, first
 from ..data.training import training_pictures
-from ..foreign import editors, perceptual
 from ..loop.ema import make_average, update_average
 from ..loop.optimisation import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from ..loop.randomness import Draws, generator_at
 from ..losses import discriminator_loss, generator_loss, r1_penalty
 from ..sheets import compared, grid
+from ..substitutes import editors, perceptual
 from .rectifier_options import OF_NETWORK, RectifierStageConfig
 from .triplets import Triplet, TripletMaker, regional_mean
 from .widths import rectifier_widths
