@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from .extras import EXTRAS, extra_class, manual_of
 from .loop.config import StageConfig, help_of
 from .stages import stage_class
 
@@ -53,6 +54,11 @@ def manual(stage: str) -> str:
              "\n".join(_option(k, v, help_of(config_class, k)) for k, v in defaults.items() if k not in common),
              "OPTIONS OF EVERY STAGE, with this stage's defaults",
              "\n".join(_option(k, v, help_of(config_class, k)) for k, v in defaults.items() if k in common)]
+    if "extras" in defaults:
+        for name in EXTRAS:
+            cls = extra_class(name)
+            parts.append(f"EXTRA {name}: {(sys.modules[cls.__module__].__doc__ or '').strip()}\n"
+                         + "\n".join(_option(*setting) for setting in manual_of(name)))
     if shipped:
         parts.append("SHIPPED CONFIGS\n  " + "\n  ".join(shipped))
     return "\n\n".join(parts)

@@ -28,11 +28,12 @@ def _numbers(value: Any) -> Iterator[float]:
             yield from _numbers(inner)
 
 
-def option(default: T, text: str) -> T:
-    """A field of a config: its default, and what `train.py STAGE --help` says of it."""
+def option(default: T, text: str, share: bool = False) -> T:
+    """A field of a config: its default, what `train.py STAGE --help` says of it, and whether it lies from 0 to 1."""
+    said = {"help": text, "share": share}
     if isinstance(default, dict):
-        return dataclasses.field(default_factory=lambda: dict(default), metadata={"help": text})
-    return dataclasses.field(default=default, metadata={"help": text})
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=said)
+    return dataclasses.field(default=default, metadata=said)
 
 
 def help_of(cls: type, name: str) -> str:
@@ -116,7 +117,7 @@ def _convert(text: str, kind: Any, key: str) -> Any:
             inner = typing.get_args(kind)[0]
             return tuple(_convert(part.strip(), inner, key) for part in text.split(",") if part.strip())
         if origin is dict:
-            return _from_json(json.loads(text), kind, key)
+            return from_json(json.loads(text), kind, key)
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
@@ -124,13 +125,13 @@ def _convert(text: str, kind: Any, key: str) -> Any:
     raise InputError(f"{key} cannot be given on the command line; put it into a JSON file and use --config.")
 
 
-def _from_json(value: Any, kind: Any, key: str) -> Any:
+def from_json(value: Any, kind: Any, key: str) -> Any:
     """A JSON value checked against the type of the dataclass field."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (tuple, list) and isinstance(value, list):
-        return origin(_from_json(v, inner[0], key) for v in value)
+        return origin(from_json(v, inner[0], key) for v in value)
     if origin is dict and isinstance(value, dict):
-        return {name: _from_json(v, inner[1], key) for name, v in value.items()}
+        return {name: from_json(v, inner[1], key) for name, v in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, origin or kind) and (kind is bool or not isinstance(value, bool)):
@@ -160,7 +161,7 @@ def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:
             raise InputError(f"{path} must be a JSON object of options, found {type(data).__name__}.")
         for key, value in data.items():
             check(key, str(path))
-            values[key] = _from_json(value, kinds[key], key)
+            values[key] = from_json(value, kinds[key], key)
     for item in overrides:
         key, sep, text = item.partition("=")
         if not sep:

@@ -31,6 +31,7 @@ from reganie_core.networks.light_encoder import LightEncoder, LightEncoderConfig
 
 from ..classes import map_random
 from ..data.crops import displace
+from ..data.pasted_shapes import paste_shapes
 from ..data.sources import first
 from ..data.training import PicturesConfig, training_pictures
 from ..frozen import Features, load_ensemble, mean_difference
@@ -39,7 +40,6 @@ from ..loop.ema import make_average, update_average
 from ..loop.optimisation import LAZY_INTERVAL, adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from ..loop.randomness import Draws, generator_at
 from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..paste import paste_shapes
 from ..sheets import compared, grid
 from ..substitutes import identity_network, perceptual
 from .latent_discriminator import LatentDiscriminator
