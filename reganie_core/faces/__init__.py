@@ -22,11 +22,11 @@ from __future__ import annotations
 
 from .align import Aligned, Detector, align_faces, align_photos, find_faces, make_face
 from .choose import CHOICES, Found, choose
-from .data.pasted_shapes import PASTE_MODES, Pasted, paste_faces
 from .detect import DETECTOR_SUFFIXES, find_detector, list_detectors, load_detector
 from .face import Face
 from .fitness import Limits, Misfit, measure_misfit, problem_with
 from .framing import FFHQ, Framing
+from .paste import PASTE_MODES, Pasted, paste_faces
 from .points import check_points, ffhq_quad, format_points, parse_points
 from .video import OneEuro, Track, edit_frames, flicker, follow, smooth, track_faces
 

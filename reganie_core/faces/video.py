@@ -17,10 +17,10 @@ from torch import Tensor
 from ..errors import InputError, NotFoundError
 from .align import Detector, Missing, align_faces, make_face
 from .choose import choose
-from .data.pasted_shapes import PasteMode, paste_faces
 from .face import Face
 from .fitness import Limits, problem_with
 from .framing import FFHQ, Framing
+from .paste import PasteMode, paste_faces
 from .picture import Photo, Picture
 
 __all__ = ["OneEuro", "Track", "edit_frames", "flicker", "follow", "smooth", "track_faces"]
