@@ -57,7 +57,7 @@ def manual(stage: str) -> str:
     if "extras" in defaults:
         for name in EXTRAS:
             cls = extra_class(name)
-            parts.append(f"EXTRA {name}: {(sys.modules[cls.__module__].__doc__ or '').strip()}\n"
+            parts.append(f"EXTRA {name}\n{(sys.modules[cls.__module__].__doc__ or '').strip()}\n"
                          + "\n".join(_option(*setting) for setting in manual_of(name)))
     if shipped:
         parts.append("SHIPPED CONFIGS\n  " + "\n  ".join(shipped))

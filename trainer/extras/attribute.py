@@ -1,4 +1,4 @@
-"""The picture has to show the attributes of its target, as the perceptual loss's attribute network reads them."""
+"""The picture has to show the attributes of its target, as the attribute network of the loss reads them."""
 
 from __future__ import annotations
 
