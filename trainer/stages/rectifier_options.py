@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from reganie_core.errors import InputError
 
-from ..loop.config import StageConfig
+from ..loop.config import StageConfig, option
 
 __all__ = ["OF_NETWORK", "RectifierStageConfig"]
 
@@ -19,56 +19,60 @@ OF_NETWORK = ("encoder_channels", "body_channels", "body_blocks", "decoder_chann
 class RectifierStageConfig(StageConfig):
     batch: int = 8
     total_kimg: float = 800.0          # the paper: 100,000 iterations of batch 8
-    generator: str = "runs/generator/generator.safetensors"
-    encoder: str = "runs/encoder/encoder.safetensors"
-    editors: tuple[str, ...] = ("runs/directions/directions.safetensors",)   # one is drawn per batch
-    attributes: str = "runs/attributes/attributes.safetensors"   # features of the perceptual loss
-    more_attributes: tuple[str, ...] = ()  # further such networks for attribute_weight: several are harder to deceive
-    lpips: str = ""                    # LPIPS weights (a folder or file) in its place
-    resolution: int = 0                # of the rectifier; 0: the generator's, at most the paper's 512
-    encoder_channels: tuple[int, ...] = (32, 64, 128, 256, 512)   # these widths fit 512 px; below, fewer are used
-    body_channels: int = 512
-    body_blocks: int = 2
-    decoder_channels: tuple[int, ...] = (512, 256, 128, 64)
-    sp_channels: int = 64
-    gl_channels: tuple[int, ...] = (1024, 2048)
-    gl_dim: int = 2048
-    modulation: str = "spatial+global"
-    output: str = "literal"            # beyond the paper: "residual" adds the network's picture to Y^
-    primary_skips: bool = False        # beyond the paper: E_p's finer maps reach the decoder
-    carry_channels: tuple[int, ...] = ()   # beyond the paper: dX is carried to where it belongs in Y^; widths
-    flow_dropout: float = 0.1          # share of batches without a flow, for those who have a difference and no X^
-    l1_weight: float = 1.0
-    l2_weight: float = 0.0             # beyond the paper
-    perceptual_weight: float = 1.0
-    changed_weight: float = 0.0        # beyond the paper: L1 where the edit changes the picture, each edit alike
-    attribute_weight: float = 0.0      # beyond the paper: the picture shows the attributes of I (needs `attributes`)
-    gan_weight: float = 1.0
-    gan_start_kimg: float = 0.0
-    r1_gamma: float = 10.0
-    r1_interval: int = 16
-    d_channels: tuple[int, ...] = (512, 512, 512, 512, 256, 128, 64, 32)   # at 4, 8, ... resolution
-    edits_per_sample: int = 2          # how many controls change at once, at most
-    edit_strength: float = 0.5         # standard deviation of a change, as a share of the control's range
-    edit_weights: dict[str, float] = field(default_factory=dict)  # control -> how readily it is drawn; 1 if not named
-    triplet_weights: tuple[float, ...] = (1.0, 1.0, 1.0)          # how readily each triplet is drawn
-    edited_codes: float = 0.0          # beyond the paper: share of triplets 2 whose Y^ is G(Editor(E(X))), as in use
-    paste: float = 0.0                 # share of samples with pasted shapes
-    paste_moving: bool = True          # carry them from X to Y by optical flow; else they stay in place
-    paste_below: float = 0.5           # share in which they lie below what the edit adds, like paint; else above
-    jitter: float = 0.0                # largest common error of the codes, as a share of the way to another code
-    crop_error: float = 0.0            # how far crops are off, X and Y alike, see `crops.py`; found faces: 0.02
-    real: float = 0.0                  # share of batches with training pictures
-    real_edits: float = 0.0            # share of batches with edited training pictures (needs attribute_weight)
-    edit_gains: dict[str, float] = field(default_factory=dict)  # attribute -> how much of a change these have to show
-    behind_weight: float = 0.0         # of these: what is behind an object that is put on is the picture's
-    behind_share: float = 1.0          # how much of it shows there: glass tints and a frame hides a part
-    images: str = ""                   # your pictures (sheets, metrics, real, ...): a folder, .zip, .tar or shards
-    data: str = "runs/data"
-    data_count: int = 20000
-    data_seed: int = 0
-    delta_input: str = "delta"         # what E_d sees: delta | image | nothing
-    primary_input: str = "inversion"   # what E_p sees: inversion | nothing
+    generator: str = option("runs/generator/generator.safetensors", "the frozen generator: ours, .pkl or .pt")
+    encoder: str = option("runs/encoder/encoder.safetensors", "the frozen encoder: ours or .pt")
+    editors: tuple[str, ...] = option(("runs/directions/directions.safetensors",), "one is drawn per batch")
+    attributes: str = option("runs/attributes/attributes.safetensors", "features of the perceptual loss")
+    more_attributes: tuple[str, ...] = option((),
+                                              "further such networks for attribute_weight: several are harder to "
+                                              "deceive")
+    lpips: str = option("", "LPIPS weights (a folder or file) in its place")
+    resolution: int = option(0, "of the rectifier; 0: the generator's, at most the paper's 512")
+    encoder_channels: tuple[int, ...] = option((32, 64, 128, 256, 512),
+                                               "these widths fit 512 px; below, fewer are used")
+    body_channels: int = option(512, "of f_x and of G_p's first blocks")
+    body_blocks: int = option(2, "how many of them")
+    decoder_channels: tuple[int, ...] = option((512, 256, 128, 64), "of G_p, up to full size")
+    sp_channels: int = option(64, "of the spatial code")
+    gl_channels: tuple[int, ...] = option((1024, 2048), "of E_d's global head")
+    gl_dim: int = option(2048, "width of the global code")
+    modulation: str = option("spatial+global", "spatial+global; spatial or global alone for ablations")
+    output: str = option("literal", "beyond the paper: residual adds the network's picture to Y^")
+    primary_skips: bool = option(False, "beyond the paper: E_p's finer maps reach the decoder")
+    carry_channels: tuple[int, ...] = option((), "beyond the paper: dX is carried to where it belongs in Y^; widths")
+    flow_dropout: float = option(0.1, "share of batches without a flow, for those who have a difference and no X^")
+    l1_weight: float = option(1.0, "of L1 in the loss")
+    l2_weight: float = option(0.0, "beyond the paper")
+    perceptual_weight: float = option(1.0, "of the perceptual distance in the loss")
+    changed_weight: float = option(0.0, "beyond the paper: L1 where the edit changes the picture, each edit alike")
+    attribute_weight: float = option(0.0,
+                                     "beyond the paper: the picture shows the attributes of I (needs `attributes`)")
+    gan_weight: float = option(1.0, "of the adversarial loss; 0: no discriminator")
+    gan_start_kimg: float = option(0.0, "the discriminator joins here")
+    r1_gamma: float = option(10.0, "weight of the R1 penalty")
+    r1_interval: int = option(16, "steps from one R1 penalty to the next")
+    d_channels: tuple[int, ...] = option((512, 512, 512, 512, 256, 128, 64, 32), "at 4, 8, ... resolution")
+    edits_per_sample: int = option(2, "how many controls change at once, at most")
+    edit_strength: float = option(0.5, "standard deviation of a change, as a share of the control's range")
+    edit_weights: dict[str, float] = option({}, "control -> how readily it is drawn; 1 if not named")
+    triplet_weights: tuple[float, ...] = option((1.0, 1.0, 1.0), "how readily each triplet is drawn")
+    edited_codes: float = option(0.0, "beyond the paper: share of triplets 2 whose Y^ is G(Editor(E(X))), as in use")
+    paste: float = option(0.0, "share of samples with pasted shapes")
+    paste_moving: bool = option(True, "carry them from X to Y by optical flow; else they stay in place")
+    paste_below: float = option(0.5, "share in which they lie below what the edit adds, like paint; else above")
+    jitter: float = option(0.0, "largest common error of the codes, as a share of the way to another code")
+    crop_error: float = option(0.0, "how far crops are off, X and Y alike, see `crops.py`; found faces: 0.02")
+    real: float = option(0.0, "share of batches with training pictures")
+    real_edits: float = option(0.0, "share of batches with edited training pictures (needs attribute_weight)")
+    edit_gains: dict[str, float] = option({}, "attribute -> how much of a change these have to show")
+    behind_weight: float = option(0.0, "of these: what is behind an object that is put on is the picture's")
+    behind_share: float = option(1.0, "how much of it shows there: glass tints and a frame hides a part")
+    images: str = option("", "your pictures (sheets, metrics, real, ...): a folder, .zip, .tar or shards")
+    data: str = option("runs/data", "folder of rendered portraits, filled on first use")
+    data_count: int = option(20000, "how many portraits")
+    data_seed: int = option(0, "seed of the first one")
+    delta_input: str = option("delta", "what E_d sees: delta | image | nothing")
+    primary_input: str = option("inversion", "what E_p sees: inversion | nothing")
 
     def validate(self) -> None:
         super().validate()
