@@ -34,6 +34,13 @@ def test_a_subclass_that_changes_a_default_keeps_the_help() -> None:
     assert "learning rate" in help_of(RestyleStageConfig, "lr") and RestyleStageConfig.lr != StageConfig.lr
 
 
+def test_what_only_a_renderer_can_do_stands_apart() -> None:
+    plain, rendered = manual("encoder").split("OPTIONS WHERE PORTRAITS ARE RENDERED")
+    assert "  pairs=" not in plain and "  pairs=" in rendered and "  code_weight=" in plain
+    assert manual("encoder").index("e4e-type inversion") < manual("encoder").index("The encoder stage where pictures")
+    assert "WHERE PORTRAITS ARE RENDERED" not in manual("restyle")
+
+
 def test_help_without_a_stage_is_the_whole_manual(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
