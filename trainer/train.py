@@ -103,7 +103,7 @@ def read_config(args: argparse.Namespace) -> configs.StageConfig:
     if args.resume and not args.config and own.exists():
         overrides = [*(["device=auto"] if not any(o.startswith("device=") for o in args.overrides) else []),
                      *args.overrides]
-        return configs.build(cls, own, overrides)
+        return configs.build(cls, own, overrides, resuming=True)
     return configs.build(cls, args.config, args.overrides)
 
 
