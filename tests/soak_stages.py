@@ -23,8 +23,7 @@ COMMON = ["device=cpu", "threads=1", "save_minutes=0", "sheet_kimg=0.04", "total
 OPTIONS: dict[str, list[str]] = {
     "generator": ["resolution=16", "channels=8,8,8", "w_dim=8", "batch=4", *DATA],
     "attributes": ["resolution=16", "channels=8,8", "hidden=8", "batch=4", "held_out_count=8", *DATA],
-    "identity": ["resolution=16", "channels=8,8", "batch=4", "discriminant=8", "data={run}.data", "data_count=12",
-                 "data_views=3", "held_out_count=8"],
+    "identity": ["resolution=16", "batch=4", "data={run}.data", "data_count=12", "held_out_count=8"],
     "encoder": ["batch=4", "stage_start_kimg=0.01", "stage_every_kimg=0.004", *DATA, *FILES[:1], *READER],
     "directions": ["batch=16", "controls=yaw,smile", *FILES, *READER],
     "editor": ["batch=4", "held_out_count=4", "controls=yaw,smile,glasses", "data=", *FILES, *READER,

@@ -14,8 +14,6 @@ from trainer.manual import WIDTH, manual
 from trainer.stages import STAGES, stage_class
 from trainer.train import main
 
-LATER = {"rectifier", "joint"}
-
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_page_of_a_stage(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,11 +27,18 @@ def test_the_page_of_a_stage(stage: str, capsys: pytest.CaptureFixture[str]) -> 
     assert build(config_class, None, [*simple, "device=cpu"]) == build(config_class, None, ["device=cpu"])
     assert f"python trainer/train.py {stage} --out DIR" in page and "OPTIONS OF EVERY STAGE" in page
     for field in dataclasses.fields(config_class):
-        assert stage in LATER or help_of(config_class, field.name), field.name
+        assert help_of(config_class, field.name), field.name
 
 
 def test_a_subclass_that_changes_a_default_keeps_the_help() -> None:
     assert "learning rate" in help_of(RestyleStageConfig, "lr") and RestyleStageConfig.lr != StageConfig.lr
+
+
+def test_what_only_a_renderer_can_do_stands_apart() -> None:
+    plain, rendered = manual("encoder").split("OPTIONS WHERE PORTRAITS ARE RENDERED")
+    assert "  pairs=" not in plain and "  pairs=" in rendered and "  code_weight=" in plain
+    assert manual("encoder").index("e4e-type inversion") < manual("encoder").index("The encoder stage where pictures")
+    assert "WHERE PORTRAITS ARE RENDERED" not in manual("restyle")
 
 
 def test_help_without_a_stage_is_the_whole_manual(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import math
 import typing
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reganie_core.errors import InputError, NotFoundError
+from reganie_core.errors import InputError, NotFoundError, ReganieWarning
 from reganie_core.paths import read_text
 
 C = TypeVar("C", bound="StageConfig")
@@ -139,8 +140,17 @@ def from_json(value: Any, kind: Any, key: str) -> Any:
     raise InputError(f"{key} is {repr(value)[:200]}, expected {kind if origin else kind.__name__}.")
 
 
-def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:
-    """Defaults of `cls`, then the JSON file, then `key=value` overrides; an unknown key is an error."""
+#: What options of runs that are resumed were called before.
+FORMER_NAMES = {"teach": "pretrain_mapping", "answer_weight": "exact_weight", "answer_without": "exact_without",
+                "data_people": "data_count"}
+
+
+def build(cls: type[C], file: str | Path | None, overrides: list[str], resuming: bool = False) -> C:
+    """Defaults of `cls`, then the JSON file, then `key=value` overrides; an unknown key is an error.
+
+    resuming: the file is the config.json of a run, perhaps of an earlier version. Options that are constants by now
+    are left out of it, with a warning that names them.
+    """
     kinds = typing.get_type_hints(cls)
     known = [f.name for f in dataclasses.fields(cls)]
     values: dict[str, Any] = {}
@@ -159,6 +169,11 @@ def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:
             raise InputError(f"{path} is not valid JSON: {error}.") from error
         if not isinstance(data, dict):
             raise InputError(f"{path} must be a JSON object of options, found {type(data).__name__}.")
+        if resuming:
+            data = {FORMER_NAMES.get(key, key) if key not in known else key: value for key, value in data.items()}
+            if gone := {key: data.pop(key) for key in sorted(data.keys() - set(known))}:
+                warnings.warn("This run was started by an earlier version. Options that are no longer there are left "
+                              f"out: {', '.join(f'{k}={v}' for k, v in gone.items())}.", ReganieWarning, stacklevel=2)
         for key, value in data.items():
             check(key, str(path))
             values[key] = from_json(value, kinds[key], key)
