@@ -85,8 +85,11 @@ def portraits_stage(name: str, folder: Path, options: list[str]) -> Any:
     files_of = [configs_of / f"portraits-{size}" / f"{stage}.json" for size in (resolution, 64)]
     shipped = next(file for file in files_of if file.exists())
     names = json.loads(shipped.read_text())
-    further = names.get("more_attributes", ())     # not packaged; the judge is as large
-    given["more_attributes"] = ",".join([str(PACKAGED / "judge.safetensors")] * len(further))
+    judge = str(PACKAGED / "judge.safetensors")     # as large as further attribute networks, which are not packaged
+    given["more_attributes"] = ",".join([judge] * len(names.get("more_attributes", ())))
+    given["extras"] = json.dumps({extra: {key: [judge] * len(value) if key == "more" else value
+                                          for key, value in settings.items()}
+                                  for extra, settings in names.get("extras", {}).items()})
     if "trunk" in names:
         given["trunk"] = PACKAGED / "attributes.safetensors"
     return cls(configs.build(cls.config_class, shipped, [*(f"{k}={v}" for k, v in given.items() if k in known),
