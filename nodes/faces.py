@@ -64,7 +64,7 @@ class AlignFace:
                     {
                         "options": list(WAYS),
                         "default": "detector",
-                        "tooltip": "detector: find the faces with a file from models/reganie. points: they are written "
+                        "tooltip": "detector: find the faces. points: they are written "
                         "below. aligned: the picture is a crop already and is only made square.",
                     },
                 ),
@@ -86,7 +86,8 @@ class AlignFace:
                     {
                         "options": _inputs.Names(_choices.detectors()),
                         "default": _choices.FIRST_DETECTOR,
-                        "tooltip": "For detector: a file in models/reganie, such as YuNet's. Nothing is downloaded.",
+                        "tooltip": "For detector: a file in models/reganie, such as YuNet's; where there is none, the packaged "
+                        "detector.",
                     },
                 ),
             },

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from .align import Aligned, Detector, align_faces, align_photos, find_faces, make_face
 from .choose import CHOICES, Found, choose
-from .detect import DETECTOR_SUFFIXES, find_detector, list_detectors, load_detector
+from .detect import DETECTOR_SUFFIXES, PACKAGED_DETECTOR, find_detector, list_detectors, load_detector
 from .face import Face
 from .fitness import Limits, Misfit, measure_misfit, problem_with
 from .framing import FFHQ, Framing
@@ -34,6 +34,7 @@ __all__ = [
     "CHOICES",
     "DETECTOR_SUFFIXES",
     "FFHQ",
+    "PACKAGED_DETECTOR",
     "PASTE_MODES",
     "Aligned",
     "Detector",

@@ -7,6 +7,7 @@ import importlib
 STAGES = {
     "generator": ("generator", "GeneratorStage"),
     "joint": ("joint", "JointStage"),
+    "face_detector": ("face_detector", "FaceDetectorStage"),
     "attributes": ("attributes", "AttributesStage"),
     "identity": ("identity", "IdentityStage"),
     "encoder": ("encoder", "EncoderStage"),
