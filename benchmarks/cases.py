@@ -199,7 +199,7 @@ def training_case(stage: str) -> Case:
     import warnings
 
     from tests import soak_stages
-    from trainer import config
+    from trainer.loop import config
     from trainer.stages import stage_class
 
     folder = tempfile.TemporaryDirectory()

@@ -27,10 +27,10 @@ from reganie_core import networks
 from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import ReganieWarning
 from reganie_core.networks.lpips import LPIPS, LPIPSConfig
-from trainer import config as configs
-from trainer.clock import Clock
-from trainer.provenance import commit
-from trainer.report import peak_memory
+from trainer.loop import config as configs
+from trainer.loop.clock import Clock
+from trainer.loop.provenance import commit
+from trainer.loop.report import peak_memory
 from trainer.stages import stage_class
 
 from .cases import WIDTHS
@@ -77,7 +77,7 @@ def portraits_stage(name: str, folder: Path, options: list[str]) -> Any:
     stage = name.removeprefix("portraits-")
     cls = stage_class(stage)
     known = cls.config_class.__dataclass_fields__
-    given = {"data": folder, "data_count": 512, "widen_from": "",
+    given = {"data": folder, "data_count": 512,
              "init_from": PACKAGED / "generator.safetensors" if stage == "generator" else ""}
     given |= {key: PACKAGED / f"{file}.safetensors" for key, file in (
         ("generator", "generator"), ("encoder", "encoder"), ("attributes", "attributes"), ("editors", "dystyle"))}

@@ -86,8 +86,8 @@ class AlignFace:
                     {
                         "options": _inputs.Names(_choices.detectors()),
                         "default": _choices.FIRST_DETECTOR,
-                        "tooltip": "For detector: a file in models/reganie, such as YuNet's; where there is none, the packaged "
-                        "detector.",
+                        "tooltip": "For detector: a file in models/reganie, such as YuNet's; where there is none, the "
+                        "packaged detector.",
                     },
                 ),
             },

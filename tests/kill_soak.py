@@ -33,7 +33,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from tests.soak_about import about  # noqa: E402
-from trainer import state  # noqa: E402
+from trainer.loop import state  # noqa: E402
 
 PROGRAM = Path(__file__).resolve().parent / "toy_stage.py"
 STEP = 8              # images per step of the toy stage
@@ -166,7 +166,7 @@ def check(kill: Kill, folder: Path, before: int) -> None:
 def undisturbed(stage: str, folder: Path, options: list[str], until: int) -> None:
     """Train to ``until`` images with everything else as in ``options``, stop as SIGTERM would, and end well."""
     def work() -> int:
-        from trainer.loop import Run
+        from trainer.loop.run import Run
 
         due = Run._due
 

@@ -21,28 +21,23 @@ READER = ["attributes={root}/attributes.safetensors"]
 # What is written before every stage's own options; a save after every step, so that many kills hit a write.
 COMMON = ["device=cpu", "threads=1", "save_minutes=0", "sheet_kimg=0.04", "total_kimg=10"]
 OPTIONS: dict[str, list[str]] = {
-    "generator": ["resolution=16", "channels=8,8,8", "w_dim=8", "mapping_layers=2", "batch=4", "r1_interval=2", *DATA],
+    "generator": ["resolution=16", "channels=8,8,8", "w_dim=8", "batch=4", *DATA],
     "attributes": ["resolution=16", "channels=8,8", "hidden=8", "batch=4", "held_out_count=8", *DATA],
-    "identity": ["resolution=16", "channels=8,8", "dim=8", "batch=4", "read=1", "data={run}.data", "data_people=12",
-                 "data_views=3", "held_out_people=8"],
-    "encoder": ["batch=4", f"channels={LEVELS}", "tap_channels=8", "features=8", "stage_start_kimg=0.01",
-                "stage_every_kimg=0.004", *DATA, *FILES[:1], *READER],
+    "identity": ["resolution=16", "channels=8,8", "batch=4", "discriminant=8", "data={run}.data", "data_count=12",
+                 "data_views=3", "held_out_count=8"],
+    "encoder": ["batch=4", "stage_start_kimg=0.01", "stage_every_kimg=0.004", *DATA, *FILES[:1], *READER],
     "directions": ["batch=16", "controls=yaw,smile", *FILES, *READER],
-    "editor": ["batch=4", "reader=8", "trunk=8", "expert=4", "bank=2", "attention=4", "held_out_count=4", "probes=8",
-               "controls=yaw,smile,glasses", "easy_share=0.1", "data=", *FILES, *READER,
+    "editor": ["batch=4", "held_out_count=4", "controls=yaw,smile,glasses", "data=", *FILES, *READER,
                "identity={root}/identity.safetensors"],
     "rectifier": ["batch=4", "encoder_channels=8,12,16", "body_channels=16", "body_blocks=1", "decoder_channels=12,8",
                   "sp_channels=8", "gl_channels=16", "gl_dim=16", f"d_channels={LEVELS}", "r1_gamma=1",
                   "r1_interval=2", "editors={root}/tiny/directions.safetensors", "paste=0.5", "jitter=0.3",
                   *DATA, *FILES, *READER],
-    "restyle": ["batch=4", f"channels={LEVELS}", "tap_channels=8", "features=16", "iterations=2", *DATA, *FILES,
-                *READER],
-    "hfgi": ["batch=4", "channels=4,6,8", "align_channels=4,6,8,8", "feature_resolution=8", *DATA, *FILES, *READER],
-    "hyperstyle": ["batch=4", "hidden=16", "shared_width=8", "own_width=8", "trunk=8,8,12,16", "trunk_blocks=1,1,1,1",
-                   "iterations=2", *DATA, *FILES, *READER],
-    "styleclip": ["batch=16", "images=64", "samples=32", "text_encoder={root}/text_image.safetensors", *FILES[:1]],
-    "text": ["resolution=16", "render_resolution=32", "channels=8,12", "hidden=16", "dim=8", "text_width=16",
-             "text_layers=1", "batch=8", "data_count=24", "held_out_count=16"],
+    "restyle": ["batch=4", "iterations=2", *DATA, *FILES[:1], *READER],
+    "hfgi": ["batch=4", *DATA, *FILES, *READER],
+    "hyperstyle": ["batch=4", "iterations=2", *DATA, *FILES, *READER],
+    "styleclip": ["batch=16", "pictures=64", "samples=32", "text_encoder={root}/text_image.safetensors", *FILES[:1]],
+    "text": ["resolution=16", "channels=8,12", "batch=8", "data_count=24", "held_out_count=16"],
 }
 
 
@@ -55,8 +50,8 @@ def options(stage: str, root: Path, run: Path) -> list[str]:
 
 def prepare(root: Path, stages: Iterable[str] = OPTIONS) -> Path:
     """Write the tiny domain and the other networks of random weights that ``stages`` start from into ``root``."""
-    from trainer.config import build as build_config
-    from trainer.stages.text import TextStage, TextStageConfig
+    from trainer.loop.config import build as build_config
+    from trainer.portraits.text import TextStage, TextStageConfig
 
     root.mkdir(parents=True, exist_ok=True)
     write_tiny_domain(root / "tiny")

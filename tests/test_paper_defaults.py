@@ -9,7 +9,7 @@ import torch
 
 from reganie_core import networks
 from reganie_core.networks.rectifier import Rectifier, RectifierConfig
-from trainer.stages.base import adam
+from trainer.loop.optimisation import adam
 from trainer.stages.rectifier_options import RectifierStageConfig
 
 PAPER = {

@@ -10,10 +10,10 @@ import torch
 
 from reganie_core import portraits
 from reganie_core.errors import InputError
-from trainer.config import build as build_config
-from trainer.data import long_tail_set, portraits_set
-from trainer.randomness import generator_at
-from trainer.stages.attributes import AttributesStage, AttributesStageConfig
+from trainer.loop.config import build as build_config
+from trainer.loop.randomness import generator_at
+from trainer.portraits.attributes import AttributesStage, AttributesStageConfig
+from trainer.portraits.renderer import long_tail_set, rendered_pictures
 
 SMALL = ["device=cpu", "resolution=32", "channels=8,8,8", "hidden=16", "batch=8", "data_count=20"]
 
@@ -26,7 +26,7 @@ def test_long_tail_people_have_an_item_each_and_their_own_labels(tmp_path: Path)
         picture = portraits.render(person, 32)
         assert (found.batch(torch.tensor([i])) - picture).abs().max() <= 1 / 127.5 + 1e-6
         assert float(found.labels["yaw"][i]) == pytest.approx(float(portraits.attributes(person)["yaw"]), abs=1e-4)
-    plain = portraits_set(tmp_path, 10, 32, 7)
+    plain = rendered_pictures(tmp_path, 10, 32, 7)
     assert not torch.equal(plain.batch(torch.arange(10)), found.batch(torch.arange(10)))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from reganie_core.errors import InputError, NotFoundError
 from trainer import chain, evaluate
-from trainer.config import build
+from trainer.loop.config import build
 from trainer.stages import stage_class
 
 CONFIGS = Path(__file__).parents[1] / "trainer" / "configs"

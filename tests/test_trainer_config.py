@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reganie_core.errors import InputError, NotFoundError
-from trainer.config import StageConfig, build, to_dict
+from trainer.loop.config import StageConfig, build, to_dict
 from trainer.stages import STAGES, stage_class
 from trainer.train import main, split_arguments
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.crops import displace
-from trainer.randomness import Draws, generator_at
+from trainer.data.crops import displace
+from trainer.loop.randomness import Draws, generator_at
 
 SIDE = 96
 

@@ -16,9 +16,9 @@ from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import InputError, MismatchError
 from reganie_core.networks.discriminator import minibatch_std
 from tests.trainer_files import one_thread  # noqa: F401
-from trainer import distributed
-from trainer.config import build
-from trainer.loop import Run
+from trainer.loop import distributed
+from trainer.loop.config import build
+from trainer.loop.run import Run
 
 from .toy_stage import ToyConfig, ToyStage
 

@@ -14,16 +14,24 @@ from reganie_core.checkpoints import read_checkpoint, save_checkpoint
 from reganie_core.errors import InputError, MismatchError
 from reganie_core.networks import build, describe
 from tests.trainer_files import write_attributes
-from trainer.config import build as build_config
-from trainer.loop import Run
-from trainer.stages import editor_report, stage_class
-from trainer.stages.attributes import noisy
+from trainer.attribute_ensemble import layer_distance, read, read_one
+from trainer.loop.config import build as build_config
+from trainer.loop.run import Run
+from trainer.portraits.attributes import noisy
+from trainer.portraits.editor import PortraitEditorConfig, PortraitEditorStage
+from trainer.stages import editor as editor_module
+from trainer.stages import editor_report, editor_requests
 from trainer.stages.editor import EditorStage, EditorStageConfig
-from trainer.stages.editor_losses import Contrastor, asked_loss, kept_loss, layer_distance, look, look_of
+from trainer.stages.editor_losses import Contrastor, preservation_loss, target_loss
+from trainer.stages.editor_requests import goals, measured_ranges
 
 NUMERIC, BINARY = ["yaw", "age", "length"], ["glasses"]
-SMALL = ["device=cpu", "batch=4", "reader=8", "trunk=8", "expert=4", "bank=2", "attention=4", "held_out_count=4",
-         "probes=32", "data="]
+SMALL = ["device=cpu", "batch=4", "held_out_count=4"]
+
+
+@pytest.fixture(autouse=True)
+def few_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(editor_module, "PROBES", 32)
 
 
 @pytest.fixture
@@ -56,21 +64,16 @@ def test_it_edits_what_the_attribute_network_reads(paths: list[str]) -> None:
         stage(paths, "batch=3")
 
 
-def test_ranges_are_those_configured_or_seen(paths: list[str], tmp_path: Path) -> None:
-    (tmp_path / "c.json").write_text('{"ranges": {"length": [-7.0, 8.0]}}')
-    s = EditorStage(build_config(EditorStageConfig, tmp_path / "c.json", [*SMALL, *paths]))
-    ends = dict(zip(s.names, s.ranges.ends.tolist(), strict=True))
-    assert ends["length"] == [-7.0, 8.0] and ends["glasses"] == [0.0, 1.0]
-    (tmp_path / "c.json").write_text('{"ranges": {"length": [8.0, -7.0]}}')
-    with pytest.raises(InputError, match="length needs"):
-        build_config(EditorStageConfig, tmp_path / "c.json", [])
-    seen = s.measured(torch.linspace(-1, 1, 2001)[:, None].repeat(1, 4), s.net)
+def test_ranges_are_those_seen(paths: list[str], tmp_path: Path) -> None:
+    s = stage(paths)
+    assert dict(zip(s.names, s.ranges.ends.tolist(), strict=True))["glasses"] == [0.0, 1.0]
+    seen = measured_ranges(torch.linspace(-1, 1, 2001)[:, None].repeat(1, 4), s.net)
     # 1 % and 99 % of -15..15 degrees and -0.4..0.6, rounded to a tenth of the deviation's power of ten
     assert torch.allclose(seen[0], torch.tensor([-15.0, 15.0])) and torch.allclose(seen[1], torch.tensor([-0.39, 0.59]))
 
 
 def test_requests_are_even_independent_and_grow(paths: list[str]) -> None:
-    s = stage(paths, "batch=2000", "total_kimg=10", "easy_share=0.5", "edits_per_sample=3")
+    s = stage(paths, "batch=2000", "total_kimg=10")
     for seen, most in ((0, 1), (5000, 3)):
         draw = s.draw(seen)
         counts = draw.active.sum(dim=1)
@@ -82,18 +85,20 @@ def test_requests_are_even_independent_and_grow(paths: list[str]) -> None:
         # Targets know nothing of each other or of the codes.
         assert torch.corrcoef(draw.target[:1000].t()).triu(1).abs().max() < 0.15
         assert (draw.target.mean(dim=0) - 0.5).abs().max() < 0.05
-    assert s.progress(0) == 0 and s.progress(2500) == 0.5 and s.progress(9000) == 1
+    assert s.progress(0) == 0 and s.progress(1500) == 0.5 and s.progress(9000) == 1
 
 
 def test_goals_and_changes_agree(paths: list[str]) -> None:
-    s = stage(paths, "batch=8", "absolute=0.5", "total_kimg=1", "easy_share=0.01")
+    s = stage(paths, "batch=8", "total_kimg=1")
     draw, net = s.draw(0), s.net
     draw.active[:] = True
-    for seen, reach in ((0, s.config.first_reach), (900, 1.0)):
-        before, rows = s.before(draw, torch.arange(8), 0)
-        change, goal, active = s.request(draw, rows, before, seen)
-        assert active.all() and sorted(rows.tolist()) == list(range(8))
-        now = torch.stack([s.teacher.read(s.moved(before.pictures, 0))[n] for n in s.names], dim=1)
+    for seen, reach in ((0, editor_requests.FIRST_REACH), (900, 1.0)):
+        before, rows = s.unedited(draw, torch.arange(8), 0)
+        logits = before.reading.logits[:, s.columns]
+        change, goal = goals(net, s.ranges, logits, before.current, draw.active[rows], draw.target[rows],
+                             draw.absolute[rows], s.progress(seen))
+        assert sorted(rows.tolist()) == list(range(8))
+        now = torch.where(net.binary, logits.sigmoid(), logits * net.std + net.mean)
         low, high = s.ranges.ends.unbind(1)
         aim = low + draw.target[rows] * (high - low)
         wanted = now + reach * (aim - now)
@@ -105,8 +110,9 @@ def test_goals_and_changes_agree(paths: list[str]) -> None:
         assert set(goal[:, net.binary].flatten().tolist()) <= {0.0, 1.0}
 
 
-def test_codes_come_from_mapping_and_encoder(paths: list[str]) -> None:
-    s = stage(paths, "batch=40", "encoded=0.5", "mixing=1.0")
+def test_codes_come_from_mapping_and_encoder(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    s = stage(paths, "batch=40")
+    monkeypatch.setattr(editor_requests, "MIXING", 1.0)
     with torch.no_grad():
         encode, given = s.E, []
         s.E = lambda pictures: given.append(pictures) or encode(pictures) + 100
@@ -115,7 +121,8 @@ def test_codes_come_from_mapping_and_encoder(paths: list[str]) -> None:
     torch.testing.assert_close(codes[20:], encode(given[0]) + 100)
     assert len(given[0]) == 20 and given[0].abs().max() <= 1
     assert sorted(rows.tolist()) == list(range(40))
-    plain = stage(paths, "batch=40", "mixing=0", "encoder=")
+    plain = stage(paths, "batch=40", "encoder=")
+    monkeypatch.setattr(editor_requests, "MIXING", 0.0)
     with torch.no_grad():
         codes, _ = plain.codes(plain.draw(0), torch.arange(40))
     assert all(len(code.unique(dim=0)) == 1 for code in codes)
@@ -126,21 +133,22 @@ def test_losses() -> None:
     logits, goal = torch.tensor([[0.5, 3.0], [1.0, -2.0]]), torch.tensor([[1.5, 1.0], [9.0, 1.0]])
     active = torch.tensor([[True, True], [False, True]])
     cross = torch.nn.functional.softplus(torch.tensor([-3.0, 2.0]))
-    torch.testing.assert_close(asked_loss(logits, goal, binary, active), (1.0 - 0.05 + cross.sum()) / 3)
-    assert kept_loss(logits, logits, binary, active) == 0
+    torch.testing.assert_close(target_loss(logits, goal, binary, active), (1.0 - 0.05 + cross.sum()) / 3)
+    assert preservation_loss(logits, logits, binary, active) == 0
     p, q = torch.sigmoid(torch.tensor(-2.0)), torch.sigmoid(torch.tensor(1.0))
     divergence = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
-    found = kept_loss(torch.tensor([[0.0, 1.0]]), torch.tensor([[5.0, -2.0]]), binary, torch.tensor([[False, True]]))
+    others = torch.tensor([[False, True]])
+    found = preservation_loss(torch.tensor([[0.0, 1.0]]), torch.tensor([[5.0, -2.0]]), binary, others)
     torch.testing.assert_close(found, divergence)
 
 
 def test_the_pass_of_the_teacher_is_the_teachers(paths: list[str]) -> None:
     s = stage(paths)
     a, b = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    view = look(s.teacher.net, a)
+    view = read_one(s.teacher.net, a)
     torch.testing.assert_close(view.logits, s.teacher.net.logits(a))
     torch.testing.assert_close(view.embedding, s.teacher.net.embedding(a))
-    torch.testing.assert_close(layer_distance(view.layers, look(s.teacher.net, b).layers), s.teacher.distance(a, b))
+    torch.testing.assert_close(layer_distance(view.layers, read_one(s.teacher.net, b).layers), s.teacher.distance(a, b))
 
 
 def test_several_networks_read_on_average_in_the_firsts_standards(paths: list[str], tmp_path: Path) -> None:
@@ -150,7 +158,7 @@ def test_several_networks_read_on_average_in_the_firsts_standards(paths: list[st
                                             std=tuple(2 * d for d in first.config.std)))
     other.load_state_dict(first.state_dict())
     images = torch.rand(2, 3, first.config.resolution, first.config.resolution) * 2 - 1
-    both, alone = look_of([first, other], images), look(first, images)
+    both, alone = read([first, other], images), read_one(first, images)
     # The same weights with other standards: v2 = 2 std logit + mean + 1 is (2 logit + 1 / std) in the first's.
     count = len(first.config.numeric)
     std = torch.tensor(first.config.std)
@@ -168,11 +176,11 @@ def test_noise_has_a_deviation_of_its_own_in_each_picture() -> None:
     assert deviation.mean() == pytest.approx(0.1, abs=0.02)
 
 
-def test_a_weight_of_a_control_weighs_its_asked_loss() -> None:
+def test_a_weight_of_a_control_weighs_its_target_loss() -> None:
     logits, goal = torch.randn(5, 3), torch.randn(5, 3)
     binary, active = torch.zeros(3, dtype=torch.bool), torch.ones(5, 3, dtype=torch.bool)
-    each = [asked_loss(logits, goal, binary, active, torch.eye(3)[i]) for i in range(3)]
-    torch.testing.assert_close(asked_loss(logits, goal, binary, active, torch.tensor([1.0, 4.0, 0.5])),
+    each = [target_loss(logits, goal, binary, active, torch.eye(3)[i]) for i in range(3)]
+    torch.testing.assert_close(target_loss(logits, goal, binary, active, torch.tensor([1.0, 4.0, 0.5])),
                                each[0] + 4 * each[1] + 0.5 * each[2])
 
 
@@ -223,8 +231,7 @@ def test_experts_learn_only_from_what_is_asked_and_the_head_only_from_readings(p
 
 
 def run(paths: list[str], out: Path, kimg: float, resume: bool = False, *more: str) -> Run:
-    options = [*SMALL, *paths, "tick_kimg=0.004", "sheet_kimg=1", "easy_share=0.1", f"total_kimg={kimg}", *more]
-    assert stage_class("editor") is EditorStage
+    options = [*SMALL, *paths, "tick_kimg=0.004", "sheet_kimg=1", f"total_kimg={kimg}", *more]
     made = Run(EditorStage(build_config(EditorStageConfig, None, options)), out, ["test"])
     made.prepare(resume)
     made.run()
@@ -234,7 +241,7 @@ def run(paths: list[str], out: Path, kimg: float, resume: bool = False, *more: s
 def test_it_trains_resumes_and_loads(paths: list[str], tmp_path: Path) -> None:
     whole = run(paths, tmp_path / "whole", 0.016)
     # The schedule depends on the length, so the first half is stopped, not shorter.
-    part = EditorStage(build_config(EditorStageConfig, None, [*SMALL, *paths, "easy_share=0.1", "total_kimg=0.016"]))
+    part = EditorStage(build_config(EditorStageConfig, None, [*SMALL, *paths, "total_kimg=0.016"]))
     for seen in (0, 4):
         part.step(seen)
     first = Run(part, tmp_path / "parts", ["test"])
@@ -262,7 +269,8 @@ def test_it_trains_resumes_and_loads(paths: list[str], tmp_path: Path) -> None:
 def test_micro_batches_make_the_same_step(paths: list[str]) -> None:
     sums = {}
     for pieces in (1, 2):
-        s = stage(paths, f"accumulate={pieces}", "contrast_weight=0", "edits_per_sample=1", "preserve_weight=0")
+        s = stage(paths, f"accumulate={pieces}")
+        s.weights |= {"contrast": 0.0, "preserve": 0.0}         # means over pairs, and over what nobody asked for
         s.step(0)
         sums[pieces] = {k: p.grad for k, p in s.net.named_parameters() if p.grad is not None}
     assert sums[1].keys() == sums[2].keys()
@@ -271,7 +279,8 @@ def test_micro_batches_make_the_same_step(paths: list[str]) -> None:
 
 
 def test_portraits_are_encoded_when_there_is_a_folder_for_them(paths: list[str], tmp_path: Path) -> None:
-    s = stage(paths, f"data={tmp_path / 'data'}", "data_count=8")
+    s = PortraitEditorStage(build_config(PortraitEditorConfig, None, [
+        *SMALL, *paths, f"data={tmp_path / 'data'}", "data_count=8"]))
     assert len(s.data) == 8
     terms: dict[str, Any] = s.step(0)
     assert {"attribute", "preserve", "identity", "cycle", "contrast", "reader", "gradient"} <= set(terms)

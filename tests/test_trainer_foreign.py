@@ -14,15 +14,15 @@ from reganie_core.errors import InputError, MismatchError, ReganieWarning
 from reganie_core.images import save_image
 from reganie_core.networks.rectifier import Rectifier, RectifierConfig
 from tests.trainer_files import SMALL_RECTIFIER, one_thread  # noqa: F401
-from trainer import preflight, train
-from trainer.config import build
+from trainer import train
 from trainer.foreign import Pyramid, left_out, sefa_editor
+from trainer.loop import preflight
+from trainer.loop.config import build
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
 from trainer.stages.rectifier import RectifierStageConfig
 from trainer.stages.widths import rectifier_widths
 
 QUICK = ["batch=4", "total_kimg=0.008", "tick_kimg=0.004", "threads=1", "device=cpu"]
-ENCODER = ["channels=8,8,8,8", "tap_channels=8", "features=8"]
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,7 @@ def test_own_pictures_and_a_generator_are_enough(tiny_domain: Path, pictures: Pa
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     generator = f"generator={tiny_domain / 'generator.safetensors'}"
     with pytest.warns(ReganieWarning, match="No perceptual network"):
-        assert train.main(["encoder", generator, f"images={pictures}", "--out", str(tmp_path / "e"), *QUICK,
-                           *ENCODER]) == 0
+        assert train.main(["encoder", generator, f"images={pictures}", "--out", str(tmp_path / "e"), *QUICK]) == 0
     encoder = tmp_path / "e" / "encoder.safetensors"
     with pytest.warns(ReganieWarning, match="No editor|No perceptual"):
         assert train.main([generator, f"encoder={encoder}", f"images={pictures}", "--out", str(tmp_path / "r"), *QUICK,

@@ -11,14 +11,14 @@ from reganie_core import portraits
 from reganie_core.errors import InputError
 from reganie_core.portraits.parameters import DRAWN
 from trainer.frozen import load_identity
-from trainer.stages.fisher import discriminant
-from trainer.stages.identity import SHARED, IdentityStage, IdentityStageConfig
+from trainer.portraits.fisher import discriminant
+from trainer.portraits.identity import SHARED, IdentityStage, IdentityStageConfig
 
 
 def stage(folder: Path, **options: object) -> IdentityStage:
     return IdentityStage(IdentityStageConfig(**{
-        "device": "cpu", "resolution": 16, "channels": (8, 12), "dim": 16, "batch": 24, "data": str(folder),
-        "data_people": 12, "data_views": 3, "held_out_people": 8, **options}))
+        "device": "cpu", "resolution": 16, "channels": (8, 12), "batch": 24, "data": str(folder),
+        "data_count": 12, "data_views": 3, "held_out_count": 8, "discriminant": 6, **options}))
 
 
 def test_shared_parameters_do_not_differ_between_pictures_of_a_person() -> None:
@@ -41,9 +41,8 @@ def test_rows_of_what_is_read_are_the_people_of_the_pictures(tmp_path: Path) -> 
     assert torch.equal(one.shared[:, column].argsort(), rank)
 
 
-def test_reading_is_learned_and_off_by_default(tmp_path: Path) -> None:
-    assert "read" not in stage(tmp_path).step(0)
-    one = stage(tmp_path, read=4.0, lr=0.01)
+def test_reading_is_learned(tmp_path: Path) -> None:
+    one = stage(tmp_path, lr=0.01)
     errors = [float(one.step(24 * i)["read"]) for i in range(40)]
     assert sum(errors[-5:]) < 0.8 * sum(errors[:5])
 
@@ -73,7 +72,7 @@ def test_the_discriminant_finds_what_tells_people_apart() -> None:
 
 
 def test_the_exported_network_ends_with_the_discriminant(tmp_path: Path) -> None:
-    one = stage(tmp_path, discriminant=6)
+    one = stage(tmp_path)
     one.step(0)
     one.validate()
     one.export(tmp_path / "identity.safetensors", {})

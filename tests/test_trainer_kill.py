@@ -18,10 +18,10 @@ import torch
 from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import CorruptCheckpointError, InputError
 from tests.trainer_files import one_thread  # noqa: F401
-from trainer import state
-from trainer.config import build
-from trainer.loop import Run
-from trainer.preflight import preflight
+from trainer.loop import state
+from trainer.loop.config import build
+from trainer.loop.preflight import preflight
+from trainer.loop.run import Run
 from trainer.stages import STAGES
 
 from . import kill_soak, soak_stages
@@ -169,7 +169,7 @@ def test_float16_scales_its_losses_and_skips_what_overflows(tmp_path: Path) -> N
 
 def test_a_disk_that_stays_full_ends_the_run_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = prepared(tmp_path, "total_kimg=0.8", "save_minutes=0")
-    monkeypatch.setattr("trainer.loop.SAVE_RETRY", 0.0)
+    monkeypatch.setattr("trainer.loop.run.SAVE_RETRY", 0.0)
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -12,10 +12,10 @@ from reganie_core.errors import InputError, MismatchError
 from reganie_core.networks.attribute_net import AttributeNet, AttributeNetConfig
 from reganie_core.portraits.parameters import BINARY, DRAWN, NORMAL, UNIFORM
 from tests.trainer_files import write_attributes
-from trainer.config import build
 from trainer.frozen import load_attributes
+from trainer.loop.config import build
 from trainer.pairs import PortraitCodes
-from trainer.stages.generator import GeneratorStage
+from trainer.portraits.generator import PortraitGeneratorStage
 
 
 def test_scores_are_what_sample_draws() -> None:
@@ -50,14 +50,14 @@ def test_codes_have_the_norm_the_mapping_network_expects_and_know_mirrors() -> N
     assert torch.equal(flipped[:, age], z[:, age])
 
 
-def stage(tmp_path: Path, *options: str) -> GeneratorStage:
-    return GeneratorStage(build(GeneratorStage.config_class, None, [
-        "resolution=16", "channels=8,8,8", "w_dim=80", "mapping_layers=2", "batch=8", "data_count=16", "noise=false",
+def stage(tmp_path: Path, *options: str) -> PortraitGeneratorStage:
+    return PortraitGeneratorStage(build(PortraitGeneratorStage.config_class, None, [
+        "resolution=16", "channels=8,8,8", "w_dim=80", "batch=8", "data_count=16",
         "device=cpu", f"data={tmp_path}", *options]))
 
 
 def test_regression_needs_no_discriminator_and_learns(tmp_path: Path) -> None:
-    learner = stage(tmp_path, "adversarial=0", "pairs=1", "lr=0.01", "beta1=0.9", "mapping_lr=1")
+    learner = stage(tmp_path, "adversarial=0", "pairs=1", "lr=0.01", "beta1=0.9")
     before = {k: v.clone() for k, v in learner.D.state_dict().items()}
     losses = [float(learner.step(8 * i)["l1"]) for i in range(60)]
     assert sum(losses[-5:]) < 0.75 * sum(losses[:5])
@@ -97,7 +97,7 @@ def test_the_free_entries_start_without_a_say(tmp_path: Path) -> None:
     (["pairs=1", "perceptual=1"], "attributes=FILE")])
 def test_settings_that_cannot_train(options: list[str], word: str) -> None:
     with pytest.raises(InputError, match=word):
-        build(GeneratorStage.config_class, None, options)
+        build(PortraitGeneratorStage.config_class, None, options)
 
 
 def test_too_short_codes_are_refused() -> None:

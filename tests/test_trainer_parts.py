@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from reganie_core import portraits
-from trainer.ema import make_average, update_average
 from trainer.evaluation.people import IN_DOMAIN, held_out_people
+from trainer.loop.ema import make_average, update_average
+from trainer.loop.randomness import generator_at
 from trainer.paste import random_shapes
-from trainer.randomness import generator_at
 from trainer.stages.directions import Moments
 
 
@@ -21,7 +21,7 @@ def test_directions_recover_a_linear_world() -> None:
     random = torch.Generator().manual_seed(0)
     count = len(portraits.CONTROLS)
     slopes = torch.randn(count, 6, generator=random, dtype=torch.float64)
-    moments = Moments(6)
+    moments = Moments(len(portraits.CONTROLS), 6)
     for _ in range(5):
         labels = torch.randn(40, count, generator=random, dtype=torch.float64)
         labels[:, 1] += 0.9 * labels[:, 0]        # a correlation that must not leak into the directions

@@ -9,8 +9,8 @@ import torch
 
 from reganie_core.alignment.flow import estimate_flow, warp
 from trainer import paste
+from trainer.loop.randomness import generator_at
 from trainer.paste import paste_shapes
-from trainer.randomness import generator_at
 
 
 def smooth_pictures(count: int, shift: float = 0.0) -> torch.Tensor:

@@ -15,12 +15,12 @@ from reganie_core.checkpoints import read_checkpoint
 from reganie_core.errors import InputError
 from reganie_core.metrics import changed_region
 from tests.trainer_files import SMALL_RECTIFIER, write_attributes
-from trainer.config import build as build_config
+from trainer.attribute_ensemble import AttributeEnsemble
 from trainer.frozen import load_attributes
-from trainer.loop import Run
-from trainer.randomness import generator_at
+from trainer.loop.config import build as build_config
+from trainer.loop.randomness import generator_at
+from trainer.loop.run import Run
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
-from trainer.stages.readers import Readers
 from trainer.stages.rectifier import RectifierStage, RectifierStageConfig
 from trainer.stages.triplets import DrawnEdit, regional_mean
 
@@ -203,7 +203,7 @@ def test_several_attribute_networks_count_alike(tmp_path: Path) -> None:
     first, second = (write_attributes(tmp_path / f"{seed}.safetensors", ("yaw", "age"), ("glasses",), (0, 0), (1, 1),
                                       seed) for seed in (0, 1))
     x, x_hat, y_hat, picture = torch.rand(4, 2, 3, 32, 32, generator=generator_at(0, 0)) * 2 - 1
-    both, *each = (Readers(load_attributes(str(names[0])), [str(n) for n in names[1:]], "cpu", torch.float32)
+    both, *each = (AttributeEnsemble(load_attributes(str(names[0])), [str(n) for n in names[1:]], "cpu", torch.float32)
                    for names in ([first, second], [first], [second]))
     assert len(both.read(x)) == 2
     for errors in ([r.edit_error(picture, x, x_hat, y_hat) for r in (both, *each)],
@@ -214,11 +214,11 @@ def test_several_attribute_networks_count_alike(tmp_path: Path) -> None:
     assert float(error) == 0 and float(distance.abs().max()) < 1e-6
     logits = each[0].changed(*(torch.full((1, 3), v) for v in (1.0, 0.5, 2.0)))
     assert logits.tolist() == [[2.5, 2.5, 2.0]]
-    more = Readers(load_attributes(str(first)), [], "cpu", torch.float32, {"age": 1.5})
+    more = AttributeEnsemble(load_attributes(str(first)), [], "cpu", torch.float32, {"age": 1.5})
     logits = more.changed(*(torch.full((1, 3), v) for v in (1.0, 0.5, 2.0)))
     assert logits.tolist() == [[2.5, 3.25, 2.0]]
     with pytest.raises(InputError, match="edit_gains.*glasses.*yaw, age"):
-        Readers(load_attributes(str(first)), [], "cpu", torch.float32, {"glasses": 1.5})
+        AttributeEnsemble(load_attributes(str(first)), [], "cpu", torch.float32, {"glasses": 1.5})
     with pytest.raises(InputError, match="edit_gains must be above 0"):
         build_config(RectifierStageConfig, None, ['edit_gains={"age": 0}'])
 
@@ -257,7 +257,7 @@ def test_rectifier_trains_resumes_and_loads(paths: list[str], tmp_path: Path) ->
 
 def test_offsets_of_the_encoder_are_released_one_by_one(paths: list[str], tmp_path: Path) -> None:
     generator, _, _, attributes = paths
-    options = ["batch=4", "channels=8,8,8,8", "tap_channels=8", "features=8", "data_count=8", f"data={tmp_path}",
+    options = ["batch=4", "data_count=8", f"data={tmp_path}",
                "stage_start_kimg=0.004", "stage_every_kimg=0.004", "total_kimg=0.02", "tick_kimg=0.02", "sheet_kimg=1"]
     config = build_config(EncoderStageConfig, None, [*options, generator, attributes])
     stage = EncoderStage(config)

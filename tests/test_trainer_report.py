@@ -10,11 +10,12 @@ import pytest
 
 from reganie_core.errors import InputError
 from tests.trainer_files import one_thread  # noqa: F401
-from trainer import preflight, train
-from trainer.clock import Clock
-from trainer.config import build
-from trainer.loop import Run
-from trainer.report import Report
+from trainer import train
+from trainer.loop import preflight
+from trainer.loop.clock import Clock
+from trainer.loop.config import build
+from trainer.loop.report import Report
+from trainer.loop.run import Run
 
 from .toy_stage import ToyConfig, ToyStage
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from reganie_core.checkpoints import read_checkpoint
-from trainer.config import build
-from trainer.loop import Run
-from trainer.preflight import preflight
+from trainer.loop.config import build
+from trainer.loop.preflight import preflight
+from trainer.loop.run import Run
 from trainer.stages.encoder import EncoderStage
 from trainer.stages.generator import GeneratorStage
 from trainer.stages.rectifier import RectifierStage
@@ -20,8 +20,8 @@ from trainer.stages.rectifier import RectifierStage
 from .test_trainer_distributed import ENVIRONMENT, ROOT, TORCHRUN, assert_same_training
 from .trainer_files import SMALL_RECTIFIER, one_thread, write_attributes  # noqa: F401
 
-GENERATOR = ["resolution=16", "channels=8,8,8", "w_dim=8", "mapping_layers=2", "batch=8", "data_count=12",
-             "r1_interval=2", "tick_kimg=0.008", "sheet_kimg=0", "total_kimg=0.016"]
+GENERATOR = ["resolution=16", "channels=8,8,8", "w_dim=8", "batch=8", "data_count=12",
+             "tick_kimg=0.008", "sheet_kimg=0", "total_kimg=0.016"]
 RECTIFIER = ["batch=8", *SMALL_RECTIFIER, "r1_gamma=1", "r1_interval=2",
              "tick_kimg=0.008", "sheet_kimg=0", "total_kimg=0.016", "paste=0.5", "jitter=0.3"]
 
@@ -46,19 +46,8 @@ def run_stage(stage_class: type, options: list[str], out: Path, check: bool = Fa
     return run
 
 
-@pytest.mark.parametrize("noise", ["on", "off"])
-def test_generator_in_micro_batches(tmp_path: Path, noise: str) -> None:
-    options = [*GENERATOR, f"data={tmp_path / 'data'}", f"noise={noise}"]
-    run_stage(GeneratorStage, options, tmp_path / "one")
-    run_stage(GeneratorStage, [*options, "accumulate=2"], tmp_path / "two")
-    assert_same_training(tmp_path / "one", tmp_path / "two", 2e-5)
-
-
-def test_generator_with_other_regularisers_in_micro_batches(files: list[str], tmp_path: Path) -> None:
-    """The projected discriminator measures norms once a step, and path lengths have one mean for all shares."""
-    attributes = next(f for f in files if f.startswith("attributes"))
-    options = [*GENERATOR, f"data={tmp_path / 'data'}", "projected=8,8,8", attributes, "resolution=32",
-               "channels=8,8,8,8", "path_length_weight=2", "path_length_interval=1"]
+def test_generator_in_micro_batches(tmp_path: Path) -> None:
+    options = [*GENERATOR, f"data={tmp_path / 'data'}"]
     run_stage(GeneratorStage, options, tmp_path / "one")
     run_stage(GeneratorStage, [*options, "accumulate=2"], tmp_path / "two")
     assert_same_training(tmp_path / "one", tmp_path / "two", 2e-5)
@@ -71,7 +60,7 @@ def test_rectifier_in_micro_batches(files: list[str], tmp_path: Path) -> None:
 
 
 def test_encoder_in_micro_batches(files: list[str], tmp_path: Path) -> None:
-    options = ["batch=8", "channels=8,8,8,8", "tap_channels=8", "features=8", "data_count=8", f"data={tmp_path}",
+    options = ["batch=8", "data_count=8", f"data={tmp_path}",
                "stage_start_kimg=0", "stage_every_kimg=0.004", "total_kimg=0.016", "tick_kimg=0.016", "sheet_kimg=0",
                "latent_weight=0.1", "paste=0.5", *(f for f in files if f.split("=")[0] in ("generator", "attributes"))]
     run_stage(EncoderStage, options, tmp_path / "one")
@@ -116,7 +105,7 @@ def test_rectifier_in_two_processes(files: list[str], tmp_path: Path) -> None:
 def test_an_encoder_may_look_at_smaller_pictures_than_the_generator_draws(files: list[str], tmp_path: Path) -> None:
     own = [f for f in files if f.split("=")[0] in ("generator", "attributes")]
     stage = EncoderStage(build(EncoderStage.config_class, None, [
-        "batch=4", "input_resolution=16", "channels=8,8,8", "tap_channels=8", "features=8", "data_count=8",
+        "batch=4", "input_resolution=16", "data_count=8",
         "stage_start_kimg=0", "device=cpu", f"data={tmp_path}", *own]))
     assert stage.E.input_resolution == 16 < stage.G.resolution
     assert {"l2", "code"} <= set(stage.step(0))

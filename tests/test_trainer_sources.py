@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from reganie_core.errors import InputError, NotFoundError, ReganieWarning
-from trainer.sources import TarPictures, numbers, open_pictures
-from trainer.sources.pictures import decode, is_picture
+from trainer.data.pictures import decode, is_picture
+from trainer.data.sources import TarPictures, open_pictures
+from trainer.loop.randomness import numbers
 
 
 def png(value: int, size: tuple[int, int] = (16, 16)) -> bytes:

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from reganie_core.checkpoints import save_checkpoint
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
-from trainer.config import StageConfig
-from trainer.ema import make_average, update_average
+from trainer.loop.config import StageConfig
+from trainer.loop.ema import make_average, update_average
+from trainer.loop.optimisation import adam, descend, shares, timed
+from trainer.loop.randomness import generator_at
 from trainer.losses import discriminator_loss, generator_loss, r1_penalty
-from trainer.randomness import generator_at
-from trainer.stages.base import adam, descend, shares, timed
 
 
 @dataclass

@@ -29,7 +29,7 @@ from reganie_core.errors import InputError, ReganieError  # noqa: E402
 from reganie_core.faces.framing import NAMES  # noqa: E402
 from reganie_core.paths import check_name  # noqa: E402
 from trainer.chain import finished  # noqa: E402
-from trainer.sources.files import picture_names  # noqa: E402
+from trainer.data.files import picture_names  # noqa: E402
 from trainer.stages.joint import split  # noqa: E402
 
 HERE = Path(__file__).resolve().parent

@@ -41,11 +41,11 @@ import torch  # noqa: E402
 import reganie_core as rc  # noqa: E402
 from reganie_core.cli.common import check_device, escape_output  # noqa: E402
 from reganie_core.paths import atomic_write  # noqa: E402
-from trainer import provenance  # noqa: E402
-from trainer.data import FIRST_RESERVED_SEED  # noqa: E402
 from trainer.evaluation import tables  # noqa: E402
 from trainer.evaluation.experiments import DEFAULT_EDITS, EXPERIMENTS, RUNNERS  # noqa: E402
 from trainer.evaluation.people import FIRST_VALIDATION_SEED, check_seed  # noqa: E402
+from trainer.loop import provenance  # noqa: E402
+from trainer.portraits.renderer import FIRST_RESERVED_SEED  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Frozen networks that a stage only uses: perceptual features, attribute readers, editors."""
+"""Frozen networks that a stage only uses: perceptual features, attribute and identity networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reganie_core.networks.attribute_net import AttributeNet, feature_distance
 
 
 class Features:
-    """An attribute network as perceptual loss and attribute reader."""
+    """An attribute network, for what it reads and as a perceptual loss."""
 
     def __init__(self, net: AttributeNet, name: str) -> None:
         self.net, self.fingerprint = net, name
@@ -69,15 +69,15 @@ def load_more_attributes(first: Features, paths: Sequence[str], device: str = "c
     return found
 
 
-def load_readers(first: Features, config: Any) -> list[Features]:
+def load_ensemble(first: Features, config: Any) -> list[Features]:
     """The perceptual loss's network and a stage's `more_attributes`, all of which `attribute_weight` compares."""
     more = load_more_attributes(first, config.more_attributes, config.device, getattr(torch, config.dtype))
     return [first, *(Features(net, net.fingerprint) for net in more)]
 
 
-def mean_difference(readers: Sequence[Features], a: Tensor, b: Tensor) -> Tensor:
+def mean_difference(ensemble: Sequence[Features], a: Tensor, b: Tensor) -> Tensor:
     """`Features.difference` of pictures a and b, mean over the batch and over networks."""
-    return torch.stack([reader.difference(a, b).mean() for reader in readers]).mean()
+    return torch.stack([network.difference(a, b).mean() for network in ensemble]).mean()
 
 
 def load_identity(path: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> torch.nn.Module:

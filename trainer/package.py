@@ -33,7 +33,7 @@ from reganie_core.domains import PARTS, load_domain  # noqa: E402
 from reganie_core.errors import InputError, ReganieError  # noqa: E402
 from reganie_core.faces.framing import NAMES, framing_named  # noqa: E402
 from reganie_core.images import save_image  # noqa: E402
-from trainer.data import FIRST_RESERVED_SEED  # noqa: E402
+from trainer.portraits.renderer import FIRST_RESERVED_SEED  # noqa: E402
 
 # name -> (offset from the first reserved seed, items)
 EXAMPLES = {"hat": (11, ("hat",)), "earrings": (5, ("earrings",)), "hand": (8, ("hand",)), "paint": (3, ("paint",)),

@@ -22,9 +22,9 @@ from reganie_core import portraits
 from reganie_core.errors import InputError, ReganieWarning
 from reganie_core.portraits.parameters import BEARDED, BINARY, DRAWN, MIRRORED, NORMAL, UNIFORM, beard_of
 
-from .randomness import generator_at
+from .loop.randomness import generator_at
 
-__all__ = ["PortraitCodes", "score_of", "teach", "warn_without_pairs", "with_values"]
+__all__ = ["PortraitCodes", "pretrain_mapping", "score_of", "warn_without_pairs", "with_values"]
 
 
 class PortraitCodes:
@@ -125,7 +125,7 @@ def contents(scores: Tensor) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-def teach(mapping: nn.Module, steps: int, seed: int = 0, keep: float = 0.0, batch: int = 512) -> float:
+def pretrain_mapping(mapping: nn.Module, steps: int, seed: int = 0, keep: float = 0.0, batch: int = 512) -> float:
     """Let a mapping network say linearly, in w, what a portrait is made of; returns the share that w does not say.
 
     By pictures alone it learns this last where it matters least: the hue of a collar is a circle in the picture and a

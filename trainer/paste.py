@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reganie_core.alignment.flow import estimate_flow, warp
 
-from .randomness import Draws
+from .loop.randomness import Draws
 
 #: Shares of shapes that are seen through, and of those whose filling is there only in its first colour.
 TRANSLUCENT, WITH_GAPS = 0.3, 0.25

@@ -59,7 +59,7 @@ if __name__ == "__main__" and not __package__:
 
 from reganie_core.cli.common import escape_output  # noqa: E402
 from reganie_core.errors import InputError, ReganieError  # noqa: E402
-from trainer import config as configs  # noqa: E402
+from trainer.loop import config as configs  # noqa: E402
 from trainer.stages import STAGES, stage_class  # noqa: E402
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)     # wherever in a run a disk refuses
@@ -124,10 +124,10 @@ def train(args: argparse.Namespace, command: list[str]) -> None:
     config = read_config(args)
     import torch
 
-    from trainer import accelerate, distributed
-    from trainer.loop import Run
-    from trainer.preflight import preflight
-    from trainer.stages.base import compile_networks
+    from trainer.loop import accelerate, distributed
+    from trainer.loop.optimisation import compile_networks
+    from trainer.loop.preflight import preflight
+    from trainer.loop.run import Run
     if config.threads:
         torch.set_num_threads(config.threads)
     config.device = distributed.setup(config.device)

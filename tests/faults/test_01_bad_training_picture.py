@@ -13,11 +13,12 @@ from PIL import Image
 from reganie_core.errors import InputError, ReganieWarning
 from tests.toy_stage import ToyConfig, ToyStage
 from tests.trainer_files import one_thread  # noqa: F401
-from trainer import state
-from trainer.config import build
-from trainer.loop import Run
-from trainer.preflight import preflight
-from trainer.sources import numbers, open_pictures
+from trainer.data.sources import open_pictures
+from trainer.loop import state
+from trainer.loop.config import build
+from trainer.loop.preflight import preflight
+from trainer.loop.randomness import numbers
+from trainer.loop.run import Run
 
 PAGE = b"<html><body>404</body></html>"
 SIDE = 8

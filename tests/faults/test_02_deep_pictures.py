@@ -12,7 +12,7 @@ from PIL import Image
 from reganie_core import faces, images
 from reganie_core.__main__ import main
 from reganie_core.errors import InputError
-from trainer.sources import open_pictures
+from trainer.data.sources import open_pictures
 
 RAMP = np.linspace(0.1, 0.9, 32 * 32, dtype=np.float32).reshape(32, 32)
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F")

@@ -13,7 +13,7 @@ from reganie_core import images
 from reganie_core.__main__ import main
 from reganie_core.faces import paste_faces
 from tests.faults import profiles
-from trainer.sources import open_pictures
+from trainer.data.sources import open_pictures
 
 SUFFIXES = (".png", ".jpg", ".webp", ".bmp", ".tif")
 COLOUR = np.zeros((32, 32, 3), np.uint8) + np.array([200, 90, 40], np.uint8)

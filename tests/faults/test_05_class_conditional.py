@@ -19,7 +19,7 @@ from reganie_core.inversion import invert_with
 from tests import checkpoint_files as files
 from tests.host_stubs import call
 from trainer.classes import map_random
-from trainer.config import build
+from trainer.loop.config import build
 from trainer.stages.directions import DirectionsStage, DirectionsStageConfig
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
 
@@ -98,7 +98,7 @@ def test_the_stages(path: Path, tmp_path: Path) -> None:
         Image.effect_noise((16, 16), 60).convert("RGB").save(tmp_path / "p" / f"{i}.png")
     quick = ["batch=4", "device=cpu", f"generator={path}"]
     stage = EncoderStage(build(EncoderStageConfig, None, [
-        *quick, f"images={tmp_path / 'p'}", "latent_weight=0.1", "channels=8,8,8", "tap_channels=8", "features=8"]))
+        *quick, f"images={tmp_path / 'p'}", "latent_weight=0.1"]))
     assert all(torch.as_tensor(value).isfinite() for value in stage.step(0).values())
     found = DirectionsStage(build(DirectionsStageConfig, None, [*quick, "method=sefa"]))
     found.sheet(tmp_path / "sheet.png")

@@ -17,7 +17,7 @@ from tests import hostile
 from tests.toy_stage import ToyConfig, ToyStage
 from trainer import train
 from trainer.frozen import Features
-from trainer.used import changes, networks_of
+from trainer.loop.used import changes, networks_of
 
 
 @dataclass

@@ -14,9 +14,9 @@ from PIL import Image
 from reganie_core.errors import InputError, NotFoundError, ReganieWarning
 from tests.toy_stage import ToyConfig, ToyStage
 from tests.trainer_files import one_thread  # noqa: F401
-from trainer.config import build
-from trainer.loop import Run
-from trainer.sources import FolderPictures, TarPictures, open_pictures
+from trainer.data.sources import FolderPictures, TarPictures, open_pictures
+from trainer.loop.config import build
+from trainer.loop.run import Run
 
 
 def png(value: int = 0) -> bytes:

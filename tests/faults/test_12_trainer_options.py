@@ -13,8 +13,9 @@ import torch
 from reganie_core.errors import InputError
 from tests.toy_stage import ToyStage
 from tests.trainer_files import one_thread  # noqa: F401
-from trainer import evaluate, stages, state, train
-from trainer.config import build
+from trainer import evaluate, stages, train
+from trainer.loop import state
+from trainer.loop.config import build
 from trainer.stages import STAGES, stage_class
 
 BAD = ["lr=nan", "lr=inf", "lr=-1", "lr=0", "lr=1e9", "beta1=2", "beta1=1", "beta2=-0.1", "beta2=nan", "threads=-3",

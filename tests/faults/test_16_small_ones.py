@@ -16,7 +16,7 @@ from reganie_core.__main__ import main
 from reganie_core.domains import load_domain
 from reganie_core.paths import read_text
 from trainer.chain import read_chain
-from trainer.config import StageConfig, build
+from trainer.loop.config import StageConfig, build
 
 POINTS = "10,12 22,12 12,24 20,24  # \N{LATIN SMALL LETTER E WITH ACUTE}\n"
 MARKS = {"none": ("utf-8", b""), "utf-8": ("utf-8", codecs.BOM_UTF8), "utf-16-le": ("utf-16-le", codecs.BOM_UTF16_LE),

@@ -22,7 +22,7 @@ from reganie_core.cli.common import expand, output_paths
 from reganie_core.errors import CorruptCheckpointError, InputError, UnsupportedCheckpointError
 from reganie_core.latents import load_latent
 from tests.host_stubs import ROOT, call, picture
-from trainer.sources.files import FolderPictures
+from trainer.data.files import FolderPictures
 
 pytest_plugins = ["tests.nodes_fixtures"]
 

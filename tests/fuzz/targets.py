@@ -121,7 +121,7 @@ def read_tables(data: bytes) -> None:
 
 def read_config(data: bytes) -> None:
     """A stage's JSON configuration, and the same text as `key=value` pairs."""
-    from trainer.config import build
+    from trainer.loop.config import build
     from trainer.stages.editor import EditorStageConfig
     from trainer.stages.rectifier import RectifierStageConfig
 
@@ -131,7 +131,7 @@ def read_config(data: bytes) -> None:
 
 def read_overrides(data: bytes) -> None:
     """`key=value` pairs, one a line."""
-    from trainer.config import build
+    from trainer.loop.config import build
     from trainer.stages.editor import EditorStageConfig
 
     build(EditorStageConfig, None, ["device=cpu", *data.decode("utf-8", "replace").split("\n")])
@@ -200,7 +200,7 @@ def read_picture(data: bytes) -> None:
 
 def read_folder(data: bytes) -> None:
     """A folder of training pictures that holds this one."""
-    from trainer.sources import FolderPictures
+    from trainer.data.sources import FolderPictures
 
     put("pictures/a.png", data)
     FolderPictures(scratch() / "pictures", seeds.SIDE).check(1)
@@ -208,7 +208,7 @@ def read_folder(data: bytes) -> None:
 
 def read_archive(data: bytes) -> None:
     """A zip file or a tar shard of training pictures."""
-    from trainer.sources import TarPictures, ZipPictures
+    from trainer.data.sources import TarPictures, ZipPictures
 
     if data[:2] == b"PK":
         ZipPictures(put("pictures.zip", data), seeds.SIDE).check(3)
@@ -224,7 +224,7 @@ def read_archive(data: bytes) -> None:
 
 def read_counts(data: bytes) -> None:
     """What is remembered of tar shards."""
-    from trainer.sources import TarPictures
+    from trainer.data.sources import TarPictures
 
     shard = scratch() / "counted.tar"
     if not shard.exists():
@@ -311,7 +311,7 @@ def as_json(*examples: Any) -> Callable[[], list[bytes]]:
 
 
 def _config_seeds() -> list[bytes]:
-    from trainer.config import to_dict
+    from trainer.loop.config import to_dict
     from trainer.stages.editor import EditorStageConfig
     from trainer.stages.rectifier import RectifierStageConfig
 

@@ -23,7 +23,8 @@ from tests import kill_soak
 from tests.promises.full_disk import Disk
 from tests.promises.helpers import python
 from tests.toy_stage import ToyStage
-from trainer import stages, state, train
+from trainer import stages, train
+from trainer.loop import state
 
 STEPS = 3
 OPTIONS = [f"total_kimg={STEPS * 8 / 1000}", "save_minutes=0", "tick_kimg=0.008", "sheet_kimg=0.016", "threads=1"]
@@ -35,7 +36,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(stages.STAGES, "toy", ("toy", "ToyStage"))
     for module in (stages, train):
         monkeypatch.setattr(module, "stage_class", lambda name: ToyStage)
-    monkeypatch.setattr("trainer.loop.SAVE_RETRY", 0.0)
+    monkeypatch.setattr("trainer.loop.run.SAVE_RETRY", 0.0)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)

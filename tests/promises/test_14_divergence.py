@@ -15,8 +15,9 @@ import torch
 
 from reganie_core.checkpoints import read_checkpoint
 from tests.toy_stage import ToyStage
-from trainer import stages, state, train
-from trainer.loop import Run
+from trainer import stages, train
+from trainer.loop import state
+from trainer.loop.run import Run
 
 STEP = 8
 

@@ -34,7 +34,8 @@ from tests.promises.helpers import PACKAGED, chain, wires_of
 from tests.schema_files import GOLDEN, schema
 from tests.workflow_files import definition
 from tests.workflow_graphs import GRAPHS
-from trainer import package, state
+from trainer import package
+from trainer.loop import state
 
 pytest_plugins = ["tests.nodes_fixtures"]
 

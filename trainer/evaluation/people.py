@@ -14,7 +14,7 @@ from reganie_core import portraits
 from reganie_core.errors import InputError, NotFoundError
 from reganie_core.pipeline import prepare
 
-from ..data import FIRST_RESERVED_SEED
+from ..portraits.renderer import FIRST_RESERVED_SEED
 
 IN_DOMAIN = "in-domain"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")

@@ -2,65 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reganie_core.networks.attribute_net import AttributeNet
 from reganie_core.networks.dystyle import GroupedLinear
 from reganie_core.networks.layers import EqualLinear
 
 
-@dataclass
-class Look:
-    """What one pass of an attribute network sees: logits [B,A], embedding [B,H], feature maps (finest first)."""
-
-    logits: Tensor
-    embedding: Tensor
-    layers: list[Tensor]
-
-
-def look(net: AttributeNet, images: Tensor) -> Look:
-    """All three from one pass; pictures [B,3,R,R] in [-1,1]."""
-    layers = net.features(images)
-    embedding = net.fc(layers[-1].float().flatten(1))
-    return Look(net.out(embedding), embedding, layers)
-
-
-def look_of(nets: Sequence[AttributeNet], images: Tensor) -> Look:
-    """The first network's look with the mean of what all of them read, in the first one's standardisation."""
-    first, *others = nets
-    view = look(first, images)
-    if not others:
-        return view
-    logits = [view.logits]
-    ours = standards(first).to(images.device)
-    for net in others:
-        mean, std = standards(net).to(images.device)
-        logits.append((net.logits(images) * std + mean - ours[0]) / ours[1])
-    return Look(torch.stack(logits).mean(dim=0), view.embedding, view.layers)
-
-
-def standards(net: AttributeNet) -> Tensor:
-    """[2,A]: mean and standard deviation of every logit, 0 and 1 for binary ones."""
-    reads = net.config
-    fill = len(reads.binary)
-    return torch.tensor([[*reads.mean, *[0.0] * fill], [*reads.std, *[1.0] * fill]])
-
-
-def layer_distance(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """Perceptual distance [B] of two lists of feature maps; see `attribute_net.feature_distance`."""
-    total = torch.zeros(a[0].shape[0], device=a[0].device)
-    for x, y in zip(a, b, strict=True):
-        x, y = (F.normalize(t.float(), dim=1, eps=1e-6) for t in (x, y))
-        total = total + (x - y).square().sum(dim=1).mean(dim=(1, 2))
-    return total / len(a)
-
-
-def asked_loss(logits: Tensor, goal: Tensor, binary: Tensor, active: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+def target_loss(logits: Tensor, goal: Tensor, binary: Tensor, active: Tensor, weight: Tensor | float = 1.0) -> Tensor:
     """Mean loss of the asked attributes: smooth L1 for numeric ones, cross-entropy for binary ones.
 
     logits, goal [B,K]: standardised values; binary ones as logits and as 0 or 1; weight [K] of each attribute. The
@@ -73,23 +23,23 @@ def asked_loss(logits: Tensor, goal: Tensor, binary: Tensor, active: Tensor, wei
     return loss.sum() / active.sum().clamp_min(1)
 
 
-def kept_loss(after: Tensor, before: Tensor, binary: Tensor, kept: Tensor) -> Tensor:
+def preservation_loss(after: Tensor, before: Tensor, binary: Tensor, others: Tensor) -> Tensor:
     """Mean change of the attributes that nobody asked to change: smooth L1, and the divergence of probabilities.
 
-    after, before [B,A]: logits of the two pictures; kept: bool [B,A].
+    after, before [B,A]: logits of the two pictures; others: bool [B,A], those attributes.
     """
     numeric = F.smooth_l1_loss(after, before, reduction="none", beta=0.1)
     p = torch.sigmoid(before)
     crossed = F.binary_cross_entropy_with_logits(after, p, reduction="none")
     floor = F.binary_cross_entropy_with_logits(before, p, reduction="none")
-    loss = torch.where(binary, crossed - floor, numeric) * kept
-    return loss.sum() / kept.sum().clamp_min(1)
+    loss = torch.where(binary, crossed - floor, numeric) * others
+    return loss.sum() / others.sum().clamp_min(1)
 
 
-def reading_loss(logits: Tensor, seen: Tensor, binary: Tensor) -> Tensor:
-    """How well the editor's head reads from codes what the attribute network sees in pictures; logits [B,K]."""
-    numeric = F.smooth_l1_loss(logits, seen, reduction="none", beta=0.5)
-    crossed = F.binary_cross_entropy_with_logits(logits, torch.sigmoid(seen), reduction="none")
+def reader_loss(logits: Tensor, shown: Tensor, binary: Tensor) -> Tensor:
+    """How well the editor's head reads from codes what the attribute network reads in pictures; logits [B,K]."""
+    numeric = F.smooth_l1_loss(logits, shown, reduction="none", beta=0.5)
+    crossed = F.binary_cross_entropy_with_logits(logits, torch.sigmoid(shown), reduction="none")
     return torch.where(binary, crossed, numeric).mean()
 
 

@@ -4,15 +4,11 @@ Half of each batch are training pictures, half are generated ones whose codes ar
 identity, the distance to the known codes, a latent discriminator that keeps codes of pictures among mapped ones, and
 a penalty on the per-layer offsets, which are released one after another.
 
-With `paste`, what the encoder looks at is partly covered by random shapes, as by hands and hats, and what its codes are
+With `paste`, what the encoder gets is partly covered by random shapes, as by hands and hats, and what its codes are
 compared with is not: it learns to look past them, which leaves the rectifier a sound face to paint them on.
 
-Known codes are compared in units of w's variance. A face's smile is a small part of that, and an encoder may never read
-it; with `whiten` they are compared along w's principal axes, each of them in units of its own variance.
-
-Where pictures are rendered, the codes of training pictures are known as well (`pairs`, see trainer/pairs.py). That is
-ours, not e4e's. With l2_weight=0 perceptual_weight=0 nothing but codes is compared, and no picture has to be made of
-them, which is several times as fast.
+Known codes are compared in units of w's variance. With l2_weight=0 perceptual_weight=0 attribute_weight=0 nothing but
+codes is compared, and no picture has to be made of them, which is several times as fast.
 """
 
 from __future__ import annotations
@@ -34,69 +30,51 @@ from reganie_core.networks.encoders import Encoder4Editing, StyleEncoderConfig
 from reganie_core.networks.light_encoder import LightEncoder, LightEncoderConfig
 
 from ..classes import map_random
-from ..config import StageConfig
-from ..crops import displace
-from ..ema import make_average, update_average
+from ..data.crops import displace
+from ..data.sources import first
+from ..data.training import PicturesConfig, training_pictures
 from ..foreign import identity_network, perceptual
-from ..frozen import Features, load_readers, mean_difference
+from ..frozen import Features, load_ensemble, mean_difference
+from ..loop.config import option
+from ..loop.ema import make_average, update_average
+from ..loop.optimisation import LAZY_INTERVAL, adam, descend, dtype_of, init_from, mean_terms, shares, timed
+from ..loop.randomness import Draws, generator_at
 from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..pairs import PortraitCodes, warn_without_pairs
 from ..paste import paste_shapes
-from ..randomness import Draws, generator_at
 from ..sheets import compared, grid
-from ..sources import first
-from ..sources.training import training_pictures
-from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from .latent_discriminator import LatentDiscriminator
 
-#: Variance that is added to every axis, as a share of their mean: errors along the smallest are mostly noise.
-FLOOR = 0.02
-
-
-def principal_axes(w: Tensor) -> Tensor:
-    """Axes [w_dim,w_dim] such that vectors like w [N,w_dim], times these, have a variance of (nearly) 1 along each."""
-    variances, axes = torch.linalg.eigh(torch.cov(w.double().T))
-    return (axes / (variances + FLOOR * variances.mean()).sqrt()).to(w.dtype)
+#: Widths of the light encoder from 64 px down to 4 px. Smaller inputs leave out the first, larger ones repeat it.
+LIGHT_CHANNELS = (32, 64, 96, 160, 224)
+#: First layers whose codes come from the 8 px and the 16 px tap of the light encoder.
+COARSE, MIDDLE = 3, 6
+IDENTITY_WEIGHT = 0.1
+LATENT_R1_GAMMA = 10.0
 
 
 @dataclass
-class EncoderStageConfig(StageConfig):
+class EncoderStageConfig(PicturesConfig):
     lr: float = 0.002
     beta1: float = 0.9
     lr_decay_from: float = 0.7
-    generator: str = "runs/generator/generator.safetensors"
-    attributes: str = "runs/attributes/attributes.safetensors"    # features of the perceptual loss
-    lpips: str = ""                   # LPIPS weights (a folder or file) in place of the attribute network
-    identity: str = ""                # network of the identity loss, ours or ArcFace (.pth); none when empty
-    encoder_type: str = "light"       # light, or e4e: the published network (IR-SE-50 at 256 px)
-    trunk: str = ""                   # ArcFace weights (model_ir_se50.pth) that an e4e encoder starts from
-    input_resolution: int = 0         # pictures are shrunk to this for a light encoder; 0: the generator's size
-    channels: tuple[int, ...] = (32, 64, 96, 160, 224)
-    tap_channels: int = 64
-    features: int = 256
-    coarse: int = 3                   # first layer whose code comes from the 8 px tap
-    middle: int = 6                   # first layer whose code comes from the 16 px tap
-    generated: float = 0.5            # share of the batch with generated pictures
-    l2_weight: float = 1.0
-    perceptual_weight: float = 0.5
-    identity_weight: float = 0.1
-    attribute_weight: float = 0.0     # of what the attribute network reads, before and after, standardised
-    more_attributes: tuple[str, ...] = ()   # further such networks for attribute_weight: several are harder to deceive
-    latent_weight: float = 0.0        # of the latent discriminator; e4e: 0.1
-    latent_r1_gamma: float = 10.0
-    latent_r1_interval: int = 16
-    code_weight: float = 0.05         # squared distance to the known codes, in units of their variance
-    whiten: bool = False              # all axes of w alike: small things (a smile) count as much as large ones (hair)
-    pairs: float = 0.0                # portraits only: the same for training pictures, whose codes are known
-    delta_weight: float = 0.01        # mean squared offset, in the same units
-    stage_start_kimg: float = 10.0    # offsets are released from here ...
-    stage_every_kimg: float = 2.0     # ... one layer at a time
-    crop_error: float = 0.0           # how far crops of training pictures are off, see `crops.py`; found faces: 0.02
-    paste: float = 0.0                # share of pictures that are partly covered by shapes to look past
-    images: str = ""                  # your pictures: a folder, .zip, .tar or pattern of shards; empty: portraits
-    data: str = "runs/data"
-    data_count: int = 20000
-    data_seed: int = 0
+    generator: str = option("runs/generator/generator.safetensors", "the frozen generator: ours, .pkl or .pt")
+    attributes: str = option("runs/attributes/attributes.safetensors", "attribute network of the perceptual distance")
+    lpips: str = option("", "LPIPS weights (a folder or file) in its place")
+    identity: str = option("", "network of the identity loss, ours or ArcFace (.pth), which e4e starts from")
+    encoder_type: str = option("light", "light, or e4e: the published network (IR-SE-50 at 256 px)")
+    input_resolution: int = option(0, "what a light encoder looks at; 0: the generator's size, at most 256")
+    generated: float = option(0.5, "share of the batch with generated pictures, whose codes are known")
+    l2_weight: float = option(1.0, "of the squared difference")
+    perceptual_weight: float = option(0.5, "of the perceptual distance")
+    attribute_weight: float = option(0.0, "of what attribute networks read before and after, standardised")
+    more_attributes: tuple[str, ...] = option((), "further ones for attribute_weight: several are harder to deceive")
+    latent_weight: float = option(0.0, "of the latent discriminator; e4e: 0.1")
+    code_weight: float = option(0.05, "of the squared distance to known codes, in units of their variance")
+    delta_weight: float = option(0.01, "of the mean squared offset between layers, in the same units")
+    stage_start_kimg: float = option(10.0, "offsets are released from here ...")
+    stage_every_kimg: float = option(2.0, "... one layer at a time")
+    crop_error: float = option(0.0, "how far crops of training pictures are off, see data/crops.py; found faces: 0.02")
+    paste: float = option(0.0, "share of pictures that are partly covered by shapes to look past")
 
     def validate(self) -> None:
         super().validate()
@@ -105,14 +83,19 @@ class EncoderStageConfig(StageConfig):
         self.check_shares("generated", "paste", "crop_error")
         if self.more_attributes and self.attribute_weight <= 0:
             raise InputError("more_attributes are compared by attribute_weight, which is 0. Set it, or leave them out.")
-        if self.pairs > 0 and self.images:
-            raise InputError("pairs needs pictures with known codes, which only the rendered portraits have; train on "
-                             "your own pictures with pairs=0.")
+
+
+def light_channels(resolution: int) -> tuple[int, ...]:
+    """One width of a light encoder per size from `resolution` down to 4 px."""
+    levels = resolution.bit_length() - 2
+    return (LIGHT_CHANNELS[:1] * levels + LIGHT_CHANNELS)[-levels:] if levels > 5 else LIGHT_CHANNELS[-levels:]
 
 
 class EncoderStage:
     config_class = EncoderStageConfig
+    config: EncoderStageConfig
     kind = "encoder"
+    pairs = 0.0                      # weight of the distance to known codes of training pictures
 
     def __init__(self, config: EncoderStageConfig) -> None:
         self.config = config
@@ -129,41 +112,37 @@ class EncoderStage:
         self.E.to(config.device, memory_format=torch.channels_last)
         self.E.compute_dtype = dtype_of(config)      # of the light encoder; the other one computes in float32
         self.identity = identity_network(config.identity, config.device, dtype_of(config)) if config.identity else None
-        self.readers = load_readers(self.features, config) if config.attribute_weight > 0 else []
+        self.ensemble = load_ensemble(self.features, config) if config.attribute_weight > 0 else []
         self.average = make_average(self.E)
         self.modules = {"E": self.E, "average": self.average}
         self.optimizers = {"E": adam(self.E, config)}
         made = round(config.batch * config.generated)
         self.group = config.batch // math.gcd(made, config.batch - made)     # a share needs some of both kinds
         self.data = training_pictures(config, self.G.resolution, self.group)
-        self.codes = PortraitCodes(config.data_count, config.data_seed, self.G.z_dim) if config.pairs > 0 else None
-        if config.pairs > 0:
-            warn_without_pairs(self.G, "pairs")
         self.best_metric = "l2_images" if config.images else "l2_renders"
         with torch.no_grad():
             z = torch.randn(4096, self.G.z_dim, generator=generator_at(0, 0, "variance"))
             w = map_random(self.G, z, lambda: torch.rand(4096, generator=generator_at(0, 0, "classes")))
             self.code_variance = float(w.var(dim=0).mean())
-            self.axes = principal_axes(w) if config.whiten else None
         self.D: LatentDiscriminator | None = None
         if config.latent_weight > 0:
             self.D = LatentDiscriminator(self.G.w_dim).to(config.device)
             self.D.centre.copy_(w.mean(dim=0))
             self.D.spread.copy_(w.std(dim=0) + 1e-6)
-            self.modules["D"], self.optimizers["D"] = self.D, adam(self.D, config, config.latent_r1_interval)
+            self.modules["D"], self.optimizers["D"] = self.D, adam(self.D, config, LAZY_INTERVAL)
 
     def make_encoder(self) -> LightEncoder | Encoder4Editing:
         """A network with fresh weights for this generator."""
         config, G = self.config, self.G
         if config.encoder_type == "light":
-            return LightEncoder(LightEncoderConfig(
-                config.input_resolution or G.resolution, G.num_ws, G.w_dim, config.channels, config.tap_channels,
-                config.features, config.coarse, config.middle))
+            resolution = config.input_resolution or min(G.resolution, 256)
+            return LightEncoder(LightEncoderConfig(resolution, G.num_ws, G.w_dim, light_channels(resolution),
+                                                   coarse=COARSE, middle=MIDDLE))
         # Batch statistics stay as they are (in the ArcFace trunk, or neutral): they would differ between processes
         # and micro-batches, and a batch of pictures and samples is not what the encoder will see one by one.
         E = Encoder4Editing(StyleEncoderConfig(G.num_ws, G.w_dim, min(256, G.resolution))).eval()
-        if config.trunk:
-            own, trunk = E.state_dict(), load_arcface(config.trunk).state_dict()
+        if Path(config.identity).suffix in (".pth", ".pt"):
+            own, trunk = E.state_dict(), load_arcface(config.identity).state_dict()
             E.load_state_dict({k: trunk[k] if k in trunk and trunk[k].shape == v.shape else v for k, v in own.items()})
         return E
 
@@ -181,7 +160,7 @@ class EncoderStage:
         return shares(self.config, count) if count else [torch.zeros(0, dtype=torch.long)] * self.config.accumulate
 
     def batch(self, seen: int, rows: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Pictures [B,3,R,R], the generated ones first, and the codes of the generated ones, with `pairs` of all."""
+        """Pictures [B,3,R,R], the generated ones first, and the known codes of the first of them."""
         config, random = self.config, generator_at(self.config.seed, seen)
         count = round(config.batch * config.generated)
         with torch.no_grad(), timed(self, "fakes"):
@@ -196,17 +175,18 @@ class EncoderStage:
             mirror = draws.rand() < 0.5
             if not len(draws):
                 return made, ws
-            if self.codes is not None:
-                z = self.codes.batch(indices, mirror, draws.randn(1, self.G.z_dim)[:, 0])
-                with torch.no_grad():
-                    ws = torch.cat([ws, self.G.mapping(z.to(config.device))])
+            ws = torch.cat([ws, *self.codes_of(indices, mirror, draws)])
             pictures = self.data.batch(indices, mirror).to(config.device)
             if config.crop_error > 0:
                 pictures = displace(pictures, config.crop_error, draws)
             return torch.cat([made, pictures]), ws
 
+    def codes_of(self, indices: Tensor, mirror: Tensor, draws: Draws) -> list[Tensor]:
+        """Known codes of these training pictures; none where pictures are not rendered."""
+        return []
+
     def covered(self, images: Tensor, seen: int, rows: tuple[Tensor, Tensor]) -> Tensor:
-        """What the encoder looks at: the batch's pictures [B,3,R,R], with `paste` some of them with shapes on them."""
+        """What the encoder gets: the batch's pictures [B,3,R,R], with `paste` some of them with shapes on them."""
         config = self.config
         if config.paste <= 0:
             return images
@@ -218,50 +198,49 @@ class EncoderStage:
         config, parts, stage = self.config, self.parts(), self.stage_at(seen)
         self.E.stage = self.average.stage = stage
         batches = [self.batch(seen, rows) for rows in parts]
-        looks = [self.covered(images, seen, rows) for (images, _), rows in zip(batches, parts, strict=True)]
-        kept: list[Tensor] = []
+        covered = [self.covered(images, seen, rows) for (images, _), rows in zip(batches, parts, strict=True)]
+        passed_on: list[Tensor] = []
         terms_d: list[dict[str, Tensor]] = []
         terms: list[dict[str, Tensor]] = []
         out: dict[str, float | Tensor] = {"stage": float(stage)}
         if self.D is not None:
             with timed(self, "D"):
-                descend(self, "D", self.losses_d(seen, parts, looks, kept, terms_d))
+                descend(self, "D", self.losses_d(seen, parts, covered, passed_on, terms_d))
             out.update(mean_terms(terms_d))
             self.D.requires_grad_(False)
         with timed(self, "E"):
-            out["gradient"] = descend(self, "E", self.losses_e(batches, looks, kept, terms))
+            out["gradient"] = descend(self, "E", self.losses_e(batches, covered, passed_on, terms))
         if self.D is not None:
             self.D.requires_grad_(True)
         update_average(self.average, self.E, config.batch, config.ema_kimg, seen + config.batch)
         return {**mean_terms(terms), **out}
 
-    def losses_e(self, batches: list[tuple[Tensor, Tensor]], looks: list[Tensor], kept: list[Tensor],
+    def losses_e(self, batches: list[tuple[Tensor, Tensor]], covered: list[Tensor], passed_on: list[Tensor],
                  terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
         """The encoder's loss per micro-batch."""
         config, stage = self.config, self.E.stage
         weights = (config.l2_weight, config.perceptual_weight, config.attribute_weight)
         compares = max(weights) > 0 or self.identity is not None
-        for (images, ws), look, (made, _) in zip(batches, looks, self.parts(), strict=True):
-            codes = kept.pop() if kept else self.E(look)
+        for (images, ws), inputs, (made, _) in zip(batches, covered, self.parts(), strict=True):
+            codes = passed_on.pop() if passed_on else self.E(inputs)
             loss, found = torch.zeros((), device=codes.device), {}
             if compares:
                 inverted = self.G.synthesis(codes)
                 found["l2"] = (inverted - images).square().mean()
                 found["perceptual"] = self.features.distance(inverted, images).mean()
                 loss = loss + config.l2_weight * found["l2"] + config.perceptual_weight * found["perceptual"]
-                if self.readers:
-                    found["attribute"] = mean_difference(self.readers, inverted, images)
+                if self.ensemble:
+                    found["attribute"] = mean_difference(self.ensemble, inverted, images)
                     loss = loss + config.attribute_weight * found["attribute"]
             if len(ws):
                 known = self.distance(codes[:len(ws)], ws).split([len(made), len(ws) - len(made)])
-                for name, weight, part in zip(("code", "pairs"), (config.code_weight, config.pairs), known,
-                                              strict=True):
+                for name, weight, part in zip(("code", "pairs"), (config.code_weight, self.pairs), known, strict=True):
                     if len(part):
                         found[name] = part.mean()
                         loss = loss + weight * found[name]
             if self.identity is not None:
                 similarity = (self.identity(inverted) * self.identity(images)).sum(dim=1).mean()
-                loss, found["identity"] = loss + config.identity_weight * (1 - similarity), similarity
+                loss, found["identity"] = loss + IDENTITY_WEIGHT * (1 - similarity), similarity
             if stage > 0:
                 delta = (codes[:, 1:stage + 1] - codes[:, :1]).square().mean() / self.code_variance
                 loss, found["delta"] = loss + config.delta_weight * delta, delta
@@ -273,20 +252,17 @@ class EncoderStage:
 
     def distance(self, codes: Tensor, known: Tensor) -> Tensor:
         """Mean squared distance of codes [B,num_ws,w_dim] to known ones, in units of variance: [B]."""
-        error = codes - known
-        if self.axes is not None:
-            return (error @ self.axes).square().mean(dim=(1, 2))
-        return error.square().mean(dim=(1, 2)) / self.code_variance
+        return (codes - known).square().mean(dim=(1, 2)) / self.code_variance
 
-    def losses_d(self, seen: int, parts: list[tuple[Tensor, Tensor]], looks: list[Tensor],
-                 kept: list[Tensor], terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
+    def losses_d(self, seen: int, parts: list[tuple[Tensor, Tensor]], covered: list[Tensor],
+                 passed_on: list[Tensor], terms: list[dict[str, Tensor]]) -> Iterator[Tensor]:
         """The latent discriminator's: mapped vectors against vectors of pictures [N,w_dim], as many of each."""
         config, count = self.config, self.E.stage + 1
-        for (made, real_rows), look in zip(parts, looks, strict=True):
+        for (made, real_rows), inputs in zip(parts, covered, strict=True):
             with torch.set_grad_enabled(len(parts) == 1):
-                codes = self.E(look)
+                codes = self.E(inputs)
             if len(parts) == 1:
-                kept.append(codes)                   # the same graph serves the encoder
+                passed_on.append(codes)                   # the same graph serves the encoder
             rows = torch.cat([made, real_rows + round(config.batch * config.generated)])
             draws = Draws(generator_at(config.seed, seen, "latent discriminator"), config.batch, rows)
             with torch.no_grad():
@@ -294,9 +270,9 @@ class EncoderStage:
                 real = map_random(self.G, z, lambda n=count, d=draws: d.rand(n).flatten())
             loss = discriminator_loss(self.D(real), self.D(codes[:, :count].detach().flatten(0, 1)))
             terms.append({"latent_D": loss.detach()})
-            if (seen // config.batch) % config.latent_r1_interval == 0:
+            if (seen // config.batch) % LAZY_INTERVAL == 0:
                 r1 = r1_penalty(self.D, real)
-                loss = loss + r1 * (config.latent_r1_gamma * 0.5 * config.latent_r1_interval * self.code_variance)
+                loss = loss + r1 * (LATENT_R1_GAMMA * 0.5 * LAZY_INTERVAL * self.code_variance)
             yield loss
 
     @torch.inference_mode()

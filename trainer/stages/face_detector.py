@@ -12,17 +12,17 @@ from torch import Tensor
 
 from reganie_core.checkpoints import save_checkpoint
 from reganie_core.errors import InputError
-from reganie_core.networks.face_detector import CELL, CROP, SCALE, FaceDetectorNet, FaceDetectorNetConfig
+from reganie_core.networks.face_detector import CELL, FaceDetectorNet, FaceDetectorNetConfig
 
-from .. import face_scenes
-from ..config import StageConfig
-from ..ema import make_average, update_average
-from ..randomness import generator_at
+from ..data import face_scenes
+from ..loop.config import StageConfig, option
+from ..loop.ema import make_average, update_average
+from ..loop.optimisation import adam, descend, init_from
+from ..loop.randomness import generator_at
 from ..sheets import grid
-from .base import adam, descend, init_from
 
 HELD_OUT = 20               # every so manieth photograph is validation's
-POSITIVE, IGNORED = 0.14, 0.35   # of a face's side: places this near to its centre are the face; up to the second, neither
+POSITIVE, IGNORED = 0.14, 0.35   # of a face's side: places nearer to its centre are the face; up to the second neither
 
 
 @dataclass
@@ -32,7 +32,7 @@ class FaceDetectorStageConfig(StageConfig):
     beta2: float = 0.99
     lr_decay_from: float = 0.3
     total_kimg: float = 400.0
-    images: str = ""        # a folder of photographs with labels.csv: file, and x and y of five points
+    images: str = option("", "a folder of photographs with labels.csv: file, and x and y of five points")
 
 
 class FaceDetectorStage:
@@ -107,7 +107,8 @@ class FaceDetectorStage:
         found = there & (best.values > 0) & (error < 0.15)
         crops, wanted = face_scenes.crops(self.held_out, 512, random)
         refined = torch.cat([self.average.refine(part.to(self.config.device)).cpu() for part in crops.split(64)])
-        return {"found": float(found.sum() / there.sum()), "false": float(((best.values > 0) & ~there).sum() / (~there).sum()),
+        return {"found": float(found.sum() / there.sum()),
+                "false": float(((best.values > 0) & ~there).sum() / (~there).sum()),
                 "points": float(error[found].mean()) if found.any() else 1.0,
                 "refined": float((refined - wanted).norm(dim=-1).mean() * 1.15)}
 

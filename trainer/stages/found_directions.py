@@ -11,19 +11,19 @@ from reganie_core.editing.directions import parse_layers
 from reganie_core.editing.ganspace import ganspace
 from reganie_core.editing.sefa import sefa
 
+SAMPLES = 100_000        # codes that GANSpace looks at
 METHODS = ("regression", "sefa", "ganspace")
 _ABOUT = {"sefa": "SeFa direction; the unit is one standard deviation of codes along it.",
           "ganspace": "GANSpace principal component; the unit is one standard deviation."}
 
 
-def find_directions(method: str, generator: nn.Module, count: int, rows: str, samples: int,
-                    seed: int) -> dict[str, Tensor]:
+def find_directions(method: str, generator: nn.Module, count: int, rows: str, seed: int) -> dict[str, Tensor]:
     """{name: [num_ws,w_dim]} in units of a standard deviation of the codes along each; zero outside `rows`."""
     chosen = parse_layers(rows, generator.num_ws)
     mask = torch.zeros(generator.num_ws, 1)
     mask[slice(None) if chosen is None else chosen] = 1.0
     if method == "ganspace":
-        found = ganspace(generator, count, samples, seed)
+        found = ganspace(generator, count, SAMPLES, seed)
         table = found.components.cpu() * found.deviations.cpu()[:, None]
         return {f"pc{i:02d}": mask * row for i, row in enumerate(table)}
     directions = sefa(generator, rows, count)[0].cpu()

@@ -25,12 +25,12 @@ from reganie_core.networks import describe
 from reganie_core.networks.joint_encoder import LAST_SIZE, JointEncoder, JointEncoderConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
-from ..config import StageConfig
-from ..ema import make_average, update_average
-from ..randomness import generator_at
+from ..data.sources import open_pictures
+from ..loop.config import StageConfig
+from ..loop.ema import make_average, update_average
+from ..loop.optimisation import descend, dtype_of
+from ..loop.randomness import generator_at
 from ..sheets import compared, grid
-from ..sources import open_pictures
-from .base import descend, dtype_of
 from .joint_networks import FeatureHeads, Features, ImageNetFeatures, augment, jitter
 
 HELD_OUT = 20          # one picture in so many, by the hash of its name, is never trained on

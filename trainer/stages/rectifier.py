@@ -39,16 +39,16 @@ from reganie_core.networks import describe
 from reganie_core.networks.discriminator import Discriminator, DiscriminatorConfig
 from reganie_core.networks.rectifier import Rectifier
 
-from ..data import ImageSet
-from ..ema import make_average, update_average
+from ..attribute_ensemble import AttributeEnsemble
+from ..data.image_set import ImageSet
+from ..data.sources import Pictures, first
+from ..data.training import training_pictures
 from ..foreign import editors, perceptual
+from ..loop.ema import make_average, update_average
+from ..loop.optimisation import adam, descend, dtype_of, init_from, mean_terms, shares, timed
+from ..loop.randomness import Draws, generator_at
 from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..randomness import Draws, generator_at
 from ..sheets import compared, grid
-from ..sources import Pictures, first
-from ..sources.training import training_pictures
-from .base import adam, descend, dtype_of, init_from, mean_terms, shares, timed
-from .readers import Readers
 from .rectifier_options import OF_NETWORK, RectifierStageConfig
 from .triplets import Triplet, TripletMaker, regional_mean
 from .widths import rectifier_widths
@@ -85,9 +85,10 @@ class RectifierStage(TripletMaker):
         if config.real > 0 or config.real_edits > 0 or config.images:
             self.data = training_pictures(config, resolution, self.group)
         self.features = perceptual(config, device, dtype)
-        self.readers: Readers | None = None
+        self.readers: AttributeEnsemble | None = None
         if config.attribute_weight > 0:
-            self.readers = Readers(self.features, config.more_attributes, device, dtype, config.edit_gains)
+            self.readers = AttributeEnsemble(self.features, config.more_attributes, device, dtype,
+                                             config.edit_gains)
         self.R = Rectifier(rectifier_widths(resolution, **{name: getattr(config, name) for name in OF_NETWORK}))
         init_from(self.R, config.init_from, "rectifier")
         self.R.to(device, memory_format=torch.channels_last)

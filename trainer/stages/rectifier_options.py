@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from reganie_core.errors import InputError
 
-from ..config import StageConfig
+from ..loop.config import StageConfig
 
 __all__ = ["OF_NETWORK", "RectifierStageConfig"]
 

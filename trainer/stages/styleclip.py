@@ -20,57 +20,50 @@ from torch import Tensor, nn
 
 from reganie_core import networks
 from reganie_core.checkpoints import load_generator, save_checkpoint
-from reganie_core.editing.styleclip import ENCODER_FILE, METHODS, Gatherer, StyleCLIPEditor
+from reganie_core.editing.styleclip import ENCODER_FILE, Gatherer, StyleCLIPEditor
 from reganie_core.errors import InputError
 from reganie_core.images import area_downsample
 from reganie_core.latents import Latent, synthesize
 from reganie_core.networks.mapper import STEP
 from reganie_core.paths import atomic_write
-from reganie_core.portraits.captions import PROMPTS
 from reganie_core.text import load_text_encoder, text_embedding
 
-from ..config import StageConfig
-from ..ema import make_average, update_average
-from ..evaluation.texts import text_table
-from ..frozen import load_attributes, load_identity
-from ..randomness import generator_at
+from ..frozen import load_identity
+from ..loop.config import StageConfig, option
+from ..loop.ema import make_average, update_average
+from ..loop.optimisation import adam, descend, init_from
+from ..loop.randomness import generator_at
 from ..sheets import grid
-from .base import adam, descend, init_from
 
 MODES = ("global", "mapper")
+METHOD = "least_squares"         # of the editor
+SHEET_TEXTS = ("a smiling person", "an old person", "a person with glasses", "a person with blond hair")
+
+
+NEUTRAL = "a person"             # the text that global edits start from
+L2_WEIGHT, IDENTITY_WEIGHT = 0.8, 0.1
+HELD_OUT = 100                   # codes that nothing is measured or trained on
+HELD_OUT_SEED = 500_000_000
 
 
 @dataclass
 class StyleCLIPStageConfig(StageConfig):
-    mode: str = "global"
-    generator: str = "runs/generator/generator.safetensors"
-    text_encoder: str = "runs/text/text_image.safetensors"   # or a folder with CLIP's files
-    attributes: str = ""             # reads the table of prompts in validate(); empty: no table
+    mode: str = option("global", "global: channels for every text; mapper: a network for one")
+    generator: str = option("runs/generator/generator.safetensors", "the frozen generator: ours, .pkl or .pt")
+    text_encoder: str = option("runs/text/text_image.safetensors", "ours, or a folder with CLIP's files")
     batch: int = 256
-    total_kimg: float = 0.0          # global: follows from the generator; mapper: give it
-    # global
-    method: str = "least_squares"    # of the packaged editor: relevance (published) | least_squares
-    images: int = 64                 # pictures per channel
-    samples: int = 4096              # pictures among which those are looked for that a text describes
-    step: float = 2.0                # how far a channel is moved, in its standard deviations (5 in the paper)
-    neutral: str = "a person"
-    strength: float = 1.0
-    threshold: float = 0.0
-    # mapper
-    prompt: str = ""
-    network: str = "LevelsMapper"    # LevelsMapper | SingleMapper
-    identity: str = ""               # identity network; empty: no identity loss
-    lr: float = 0.1                  # the mapper's layers learn at a hundredth of it
+    total_kimg: float = option(0.0, "global: follows from the generator; mapper: give it")
+    pictures: int = option(64, "global: pictures per channel")
+    samples: int = option(4096, "global: pictures among which those are looked for that a text describes")
+    step: float = option(2.0, "global: how far a channel is moved, in its standard deviations; the paper: 5")
+    prompt: str = option("", "mapper: the text")
+    identity: str = option("", "mapper: network of the identity loss; empty: none")
+    lr: float = option(0.1, "mapper: its layers learn at a hundredth of it")
     beta1: float = 0.9
-    l2_weight: float = 0.8
-    identity_weight: float = 0.1
-    held_out_count: int = 100
-    held_out_seed: int = 500_000_000
 
     def validate(self) -> None:
-        if self.mode not in MODES or self.method not in METHODS:
-            raise InputError(f"mode is one of {', '.join(MODES)} and method one of {', '.join(METHODS)}; found "
-                             f"{self.mode!r} and {self.method!r}.")
+        if self.mode not in MODES:
+            raise InputError(f"mode is one of {', '.join(MODES)}; found {self.mode!r}.")
         if self.mode == "global":
             if self.batch % 2 or self.samples % 2:
                 raise InputError(f"batch ({self.batch}) and samples ({self.samples}) must be even: channels are "
@@ -92,7 +85,7 @@ class StyleCLIPStage:
         self.encoder = load_text_encoder(config.text_encoder, config.device)
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         if config.mode == "global":
-            self.gatherer = Gatherer(self.G, self.encoder, config.images, config.samples, config.step, config.seed)
+            self.gatherer = Gatherer(self.G, self.encoder, config.pictures, config.samples, config.step, config.seed)
             self.modules: dict[str, nn.Module] = {"gatherer": self.gatherer}
             config.total_kimg = self.gatherer.total / 1000
         else:
@@ -100,7 +93,7 @@ class StyleCLIPStage:
 
     def _prepare_mapper(self) -> None:
         config = self.config
-        self.mapper = networks.build("styleclip", {"type": config.network, "w_dim": self.G.w_dim}).to(config.device)
+        self.mapper = networks.build("styleclip", {"type": "LevelsMapper", "w_dim": self.G.w_dim}).to(config.device)
         init_from(self.mapper, config.init_from, "styleclip")
         self.average = make_average(self.mapper)
         self.identity = load_identity(config.identity, config.device) if config.identity else None
@@ -124,12 +117,12 @@ class StyleCLIPStage:
         show = getattr(self.encoder, "encode_published", self.encoder.encode_image)
         terms = {"text": 1.0 - (show(pictures) @ self.goal).mean(),
                  "l2": residual.square().sum(dim=(1, 2)).mean()}
-        loss = terms["text"] + config.l2_weight * terms["l2"]
+        loss = terms["text"] + L2_WEIGHT * terms["l2"]
         if self.identity is not None:
             with torch.no_grad():
                 before = self._who(self.G.synthesis(ws).float().clamp(-1, 1))
             terms["identity"] = 1.0 - (self._who(pictures) * before).sum(dim=1).mean()
-            loss = loss + config.identity_weight * terms["identity"]
+            loss = loss + IDENTITY_WEIGHT * terms["identity"]
         norm = descend(self, "mapper", loss)
         update_average(self.average, self.mapper, config.batch, config.ema_kimg, seen + config.batch)
         return {**{name: value.detach() for name, value in terms.items()}, "gradient": norm}
@@ -139,42 +132,32 @@ class StyleCLIPStage:
 
     def editor(self) -> StyleCLIPEditor:
         """The text editor of the statistics gathered so far."""
-        config = self.config
-        return StyleCLIPEditor(self.gatherer.statistics(), self.encoder, method=config.method, neutral=config.neutral,
-                               strength=config.strength, threshold=config.threshold)
+        return StyleCLIPEditor(self.gatherer.statistics(), self.encoder, method=METHOD, neutral=NEUTRAL, strength=1.0,
+                               threshold=0.0)
 
     def held_out(self) -> Latent:
         """Codes that nothing was measured or trained on."""
-        return Latent(self.codes(self.config.held_out_count, generator_at(self.config.held_out_seed, 0)))
+        return Latent(self.codes(HELD_OUT, generator_at(HELD_OUT_SEED, 0)))
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        """Global, with an attribute network: the share of pictures moved the right way and the worst drift of other
-        attributes, the mean over twenty prompts and the least good of them."""
-        config = self.config
-        if config.mode == "mapper":
-            ws = self.held_out().ws
-            pictures = synthesize(self.G, Latent(ws + STEP * self.average(ws)))
-            return {"similarity": float((self.encoder.encode_image(pictures) @ self.goal).mean())}
-        if not config.attributes:
+        """Mapper: how well pictures fit the prompt."""
+        if self.config.mode == "global":
             return {}
-        rows = text_table(self.G, self.editor(), load_attributes(config.attributes, config.device).read,
-                          self.held_out())
-        count = len(rows)
-        return {"right": sum(row["right"] for row in rows) / count, "least_right": min(row["right"] for row in rows),
-                "drift": sum(row["worst_drift"] for row in rows) / count,
-                "worst_drift": max(row["worst_drift"] for row in rows)}
+        ws = self.held_out().ws
+        pictures = synthesize(self.G, Latent(ws + STEP * self.average(ws)))
+        return {"similarity": float((self.encoder.encode_image(pictures) @ self.goal).mean())}
 
     @torch.inference_mode()
     def sheet(self, path: Path) -> None:
-        """Six portraits; below them what some prompts, or the mapper, make of them."""
-        latent = Latent(self.codes(6, generator_at(self.config.held_out_seed, 1)))
+        """Six pictures; below them what some prompts, or the mapper, make of them."""
+        latent = Latent(self.codes(6, generator_at(HELD_OUT_SEED, 1)))
         rows = [synthesize(self.G, latent)]
         if self.config.mode == "mapper":
             rows.append(synthesize(self.G, latent.with_ws(latent.ws + STEP * self.average(latent.ws))))
         elif bool(self.gatherer.direction_sum[-1].any()):          # complete
             editor = self.editor()
-            rows += [synthesize(self.G, editor.edit_text(latent, prompt.target)) for prompt in PROMPTS[::3]]
+            rows += [synthesize(self.G, editor.edit_text(latent, prompt)) for prompt in SHEET_TEXTS]
         grid(torch.cat(rows).cpu(), columns=6).save(path)
 
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
@@ -187,8 +170,8 @@ class StyleCLIPStage:
             return
         statistics = self.gatherer.statistics()
         tensors = {name: getattr(statistics, name) for name in ("directions", "mean", "std", "response", "embeddings")}
-        described = {"mode": "global", "widths": list(statistics.widths), "method": config.method,
-                     "neutral": config.neutral, "strength": config.strength, "threshold": config.threshold}
+        described = {"mode": "global", "widths": list(statistics.widths), "method": METHOD,
+                     "neutral": NEUTRAL, "strength": 1.0, "threshold": 0.0}
         if Path(config.text_encoder).is_file():
             described["text_encoder"] = ENCODER_FILE
             if Path(config.text_encoder).resolve() != (path.parent / ENCODER_FILE).resolve():

@@ -14,9 +14,9 @@ from reganie_core.images import area_downsample
 from reganie_core.metrics import changed_region
 
 from ..classes import map_random
-from ..crops import displace
+from ..data.crops import displace
+from ..loop.randomness import Draws
 from ..paste import paste_shapes
-from ..randomness import Draws
 
 __all__ = ["Triplet", "TripletMaker", "regional_mean"]
 

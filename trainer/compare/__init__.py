@@ -1,0 +1,1 @@
+"""Inversion methods that the tables compare with: ReStyle, HFGI, HyperStyle."""

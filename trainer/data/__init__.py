@@ -1,0 +1,1 @@
+"""Where training pictures come from: folders, zip files, tar shards, rendered sets."""
