@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints.source import is_ours, open_source
+from ..checkpoints.loading import is_ours
+from ..checkpoints.source import open_source
 from ..errors import NotFoundError, UnsupportedCheckpointError
 from ..paths import is_file, placed
 from .align import Detector

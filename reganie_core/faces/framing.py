@@ -60,7 +60,7 @@ def similar_square(points: Tensor, wanted: Sequence[tuple[float, float]]) -> Ten
     if len(points) == 4:
         target = target[list(EYE_MOUTH[5])]
     # As complex numbers a similarity is z -> a z + b, and its least squares are one division.
-    share, pixel = (torch.view_as_complex(p.double().contiguous()) for p in (target, points))
+    share, pixel = (torch.complex(*p.double().unbind(1)) for p in (target, points))
     centred = share - share.mean()
     a = (centred.conj() * (pixel - pixel.mean())).sum() / centred.abs().square().sum()
     corners = torch.tensor([[0, 0], [0, 1], [1, 1], [1, 0]], dtype=torch.float64)

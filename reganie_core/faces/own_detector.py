@@ -37,7 +37,7 @@ class OwnDetector:
         sides: longest sides of the copies that are searched; add 1280 for tiny faces in large photos.
     """
 
-    def __init__(self, network: FaceDetectorNet, threshold: float = 0.5, overlap: float = 0.3,
+    def __init__(self, network: FaceDetectorNet, threshold: float = 0.8, overlap: float = 0.3,
                  sides: tuple[int, ...] = SIDES) -> None:
         self.network, self.threshold, self.overlap, self.sides = network, threshold, overlap, sides
 
@@ -53,7 +53,7 @@ class OwnDetector:
         copies, rows = [], []
         for side in self.sides:
             ratio = side / max(height, width)
-            if ratio > 1.0 and side != self.sides[-1] and copies == [] and side > 2 * max(height, width):
+            if ratio > 2.0 and side != self.sides[-1]:
                 continue            # a small picture is not enlarged more than twice
             shape = (max(1, round(height * ratio)), max(1, round(width * ratio)))
             copy = resize(image.to(device), shape, "bilinear")
