@@ -25,6 +25,9 @@ PACKAGED_DETECTOR = Path(__file__).parent / "weights" / "face_detector.safetenso
 SIDES = (640, 320, 160, 80, 48)
 LOOKS = 2           # of the refiner: the second one at the square that the first one found
 MARGIN = 1.15       # of the refiner's square around the face's own
+#: The points of the photographs that it learned from lie this share of a face's side too high (they came from a
+#: detector that looked at small pictures; measured on 51 people in 640 px, against the same detector).
+LABELS_HIGH = 0.033
 
 
 class OwnDetector:
@@ -37,7 +40,7 @@ class OwnDetector:
         sides: longest sides of the copies that are searched; add 1280 for tiny faces in large photos.
     """
 
-    def __init__(self, network: FaceDetectorNet, threshold: float = 0.8, overlap: float = 0.3,
+    def __init__(self, network: FaceDetectorNet, threshold: float = 0.85, overlap: float = 0.3,
                  sides: tuple[int, ...] = SIDES) -> None:
         self.network, self.threshold, self.overlap, self.sides = network, threshold, overlap, sides
 
@@ -68,6 +71,7 @@ class OwnDetector:
         h, w = image.shape[-2:]
         logits, side, points = self.network.find(F.pad(image, (0, -w % CELL, 0, -h % CELL), mode="replicate"))
         chosen = logits[0].sigmoid() > self.threshold
+        points[..., 1] += LABELS_HIGH * side[..., None]
         score, half, points = (v[0][chosen].double().cpu() for v in (logits.sigmoid(), side / 2.0, points))
         scale = torch.tensor([photo_size[0] / w, photo_size[1] / h], dtype=torch.float64)
         points = (points + 0.5) * scale - 0.5
@@ -89,6 +93,7 @@ class OwnDetector:
             scale = torch.tensor([copy.shape[-1] / photo_size[0], copy.shape[-2] / photo_size[1]], dtype=torch.float64)
             crop = sample_square(copy, (square + 0.5) * scale - 0.5, CROP)
             share = self.network.refine(crop)[0].double().cpu()
+            share[:, 1] += LABELS_HIGH / MARGIN
             points = square[0] + share[:, :1] * (square[3] - square[0]) + share[:, 1:] * (square[1] - square[0])
         return points if bool(points.isfinite().all()) else None
 
