@@ -77,7 +77,7 @@ def portraits_stage(name: str, folder: Path, options: list[str]) -> Any:
     stage = name.removeprefix("portraits-")
     cls = stage_class(stage)
     known = cls.config_class.__dataclass_fields__
-    given = {"data": folder, "data_count": 512,
+    given = {"data": folder, "data_count": 512, "pretrain_mapping": 0,
              "init_from": PACKAGED / "generator.safetensors" if stage == "generator" else ""}
     given |= {key: PACKAGED / f"{file}.safetensors" for key, file in (
         ("generator", "generator"), ("encoder", "encoder"), ("attributes", "attributes"), ("editors", "dystyle"))}

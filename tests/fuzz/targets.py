@@ -315,7 +315,7 @@ def _config_seeds() -> list[bytes]:
     from trainer.stages.editor import EditorStageConfig
     from trainer.stages.rectifier import RectifierStageConfig
 
-    editor = {**to_dict(EditorStageConfig()), "ranges": {"yaw": [-10, 10.0]}, "controls": ["yaw", "age"]}
+    editor = {**to_dict(EditorStageConfig()), "control_weights": {"yaw": 10.0}, "controls": ["yaw", "age"]}
     return [json.dumps(config).encode() for config in (editor, to_dict(RectifierStageConfig()))]
 
 
@@ -340,7 +340,7 @@ TARGETS: dict[str, Target] = {target.name: target for target in (
     Target("tables", seeds.tables, read_tables, mutate.flip, 0.03),
     Target("latent", seeds.latents, read_latent, mutate.safetensors, 0.06),
     Target("config", _config_seeds, read_config, mutate.json_bytes, 0.05),
-    Target("overrides", texts("batch=8\nlr=0.5", "controls=yaw,age\ndata=", 'ranges={"yaw": [-1, 1]}\ncompile=true'),
+    Target("overrides", texts("batch=8\nlr=0.5", "controls=yaw,age\ndata=", 'control_weights={"yaw": 1}\ncompile=true'),
            read_overrides, mutate.flip, 0.03),
     Target("chain", as_json(_JOBS, _JOBS["jobs"]), read_chain, mutate.json_bytes, 0.03),
     Target("manifest", as_json(_MANIFEST), read_manifest, mutate.json_bytes, 0.05),

@@ -15,12 +15,12 @@ from reganie_core.images import save_image
 from reganie_core.networks.rectifier import Rectifier, RectifierConfig
 from tests.trainer_files import SMALL_RECTIFIER, one_thread  # noqa: F401
 from trainer import train
-from trainer.foreign import Pyramid, left_out, sefa_editor
 from trainer.loop import preflight
 from trainer.loop.config import build
 from trainer.stages.encoder import EncoderStage, EncoderStageConfig
 from trainer.stages.rectifier import RectifierStageConfig
 from trainer.stages.widths import rectifier_widths
+from trainer.substitutes import Pyramid, left_out, sefa_editor
 
 QUICK = ["batch=4", "total_kimg=0.008", "tick_kimg=0.004", "threads=1", "device=cpu"]
 
