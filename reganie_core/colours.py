@@ -79,5 +79,5 @@ def _is_identity(transform: object, mode: str) -> bool:
     else:
         triples = bytes(v for r in _STEPS for g in _STEPS for b in _STEPS for v in (r, g, b))
         probe = Image.frombytes("RGB", (len(_STEPS) ** 3, 1), triples)
-    before, after = probe.convert("RGB").tobytes(), ImageCms.applyTransform(probe, transform).tobytes()  # type: ignore[arg-type]
+    before, after = probe.convert("RGB").tobytes(), ImageCms.applyTransform(probe, transform).tobytes()
     return max(abs(a - b) for a, b in zip(before, after, strict=True)) <= 1

@@ -1,7 +1,8 @@
 """dX = X0 - X^: what the inversion lost, with the two pictures that it is the difference of.
 
 The four pictures are called as in the paper: X0 the photo, X^ its inversion, Y^ the edited inversion. dX lies in [-2,2]
-and is not rescaled.
+and is not rescaled. Clamping has one rule: pictures are clamped to [-1,1] when they come in, and again after resizing,
+which may overshoot.
 """
 
 from __future__ import annotations
@@ -35,9 +36,7 @@ class Delta:
     encoder: str | None = None
 
     def __post_init__(self) -> None:
-        check_pair_of_pictures(self.image, self.inversion)
-        for name in ("image", "inversion"):  # float32 with four axes, whatever came
-            pictures = check_image(getattr(self, name), name)
+        for name, pictures in zip(("image", "inversion"), checked_pair(self.image, self.inversion), strict=True):
             if pictures.shape[-1] != pictures.shape[-2]:
                 raise MismatchError(f"The {name} is {pictures.shape[-1]}x{pictures.shape[-2]}; rectifiers work on "
                                     "squares.")
@@ -47,7 +46,7 @@ class Delta:
     def pixels(self) -> Tensor:
         """dX ``[N,3,h,h]`` in [-2,2] at the size of the larger of the two pictures."""
         size = max(self.image.shape[-1], self.inversion.shape[-1])
-        return clamp(resize(self.image, size)) - clamp(resize(self.inversion, size))
+        return _resized(self.image, size) - _resized(self.inversion, size)
 
     def at(self, size: int) -> Tensor:
         """dX ``[N,3,size,size]`` for a network that works at ``size``, which is at most X^'s.
@@ -84,9 +83,14 @@ class Delta:
                        inversion=torch.cat([part.inversion for part in parts]))
 
 
-def check_pair_of_pictures(image: Tensor, inversion: Tensor) -> None:
-    """Raise :class:`InputError` or :class:`MismatchError` when X0 and X^ cannot belong together."""
-    image, inversion = check_image(image), check_image(inversion, "inversion")
+def checked_pair(image: Tensor, inversion: Tensor) -> tuple[Tensor, Tensor]:
+    """X0 and X^ as float32 ``[N,3,H,W]``, clamped to [-1,1].
+
+    Raises:
+        InputError: not images in [-1,1].
+        MismatchError: another number of pictures, or another aspect ratio (then X0 is not what was inverted).
+    """
+    image, inversion = clamp(check_image(image)), clamp(check_image(inversion, "inversion"))
     if image.shape[0] != inversion.shape[0]:
         raise MismatchError(
             f"There are {image.shape[0]} images and {inversion.shape[0]} inversions; give one for each.")
@@ -96,18 +100,17 @@ def check_pair_of_pictures(image: Tensor, inversion: Tensor) -> None:
             f"The image is {w}x{h} and its inversion {iw}x{ih}: another shape, so it is not the picture that was "
             "inverted. Use the prepared image that the inversion gives out."
         )
+    return image, inversion
+
+
+def _resized(pictures: Tensor, size: int | tuple[int, int]) -> Tensor:
+    return clamp(resize(pictures, size))
 
 
 def difference(image: Tensor, inversion: Tensor) -> Tensor:
-    """dX = X0 - X^ in [-2,2] at the inversion's size; both are clamped first, the image is resized antialiased.
-
-    Raises:
-        InputError: not images in [-1,1].
-        MismatchError: another number of pictures, or another aspect ratio (then X0 is not what was inverted).
-    """
-    check_pair_of_pictures(image, inversion)
-    image, inversion = check_image(image), check_image(inversion, "inversion")
-    return clamp(resize(clamp(image), tuple(inversion.shape[-2:]))) - clamp(inversion)
+    """dX = X0 - X^ in [-2,2] at the inversion's size; raises as :func:`checked_pair`."""
+    image, inversion = checked_pair(image, inversion)
+    return _resized(image, tuple(inversion.shape[-2:])) - inversion
 
 
 def misfit(image: Tensor, inversion: Tensor) -> str | None:

@@ -1,4 +1,7 @@
-"""A portrait in, an accurate edit out: one call over one or many pictures."""
+"""``rc.edit`` and ``rc.invert``: prepare the pictures, run Algorithm 1, put the result together.
+
+The file is not called edit.py: a module of that name would replace the function ``rc.edit`` on first import.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from . import rectification
 from .algorithm1 import Algorithm1, algorithm1
 from .batches import pictures_at_once
 from .delta import Delta, paste
@@ -23,7 +27,6 @@ from .inversion.usual import inversion_error
 from .latents import Latent, concatenate, synthesize
 from .networks.rectifier_encoders import DeltaCode
 from .rectification import OUTPUTS, Output, encode_differences, name_of
-from .rectification import rectify as paint_back
 
 __all__ = ["EditResult", "Picture", "edit", "invert", "prepare"]
 
@@ -45,10 +48,11 @@ class EditResult:
         latent: codes of the inversion.
         edited_latent: codes of the edit.
         image: X0, the prepared square picture.
-        code: E_d(dX), which the next edit of the same picture needs again; rectifier: fingerprint of whose it is.
+        code: E_d(dX).
         used: the rectifier that made Y_r, in words; None with rectify=False.
         generator, encoder: fingerprints of the networks that made X^.
-        made: rectifier, strength and output of X_r, which the next edit of the same picture takes over.
+        settings: fingerprint of the rectifier, strength and output that made X_r and ``code``. Another edit of the
+            same pictures takes over what was made with the same settings.
     """
 
     inversion: Tensor
@@ -60,15 +64,14 @@ class EditResult:
     edited_latent: Latent
     image: Tensor
     code: DeltaCode | None = None
-    rectifier: str | None = None
     used: str | None = None
     generator: str | None = None
     encoder: str | None = None
-    made: tuple[str | None, float, str] | None = None
+    settings: tuple[str | None, float, str] | None = None
 
     @property
-    def lost(self) -> Delta:
-        """dX with the pictures that it is the difference of, as :func:`reganie_core.rectify` takes it."""
+    def difference(self) -> Delta:
+        """dX with X0 and X^, as :func:`reganie_core.rectify` takes it."""
         return Delta(self.image, self.inversion, self.generator, self.encoder)
 
     @property
@@ -106,8 +109,8 @@ def prepare(image: Picture | Sequence[Picture], size: int, fit: Fit = "error", l
                       for picture in pictures])
 
 
-def _rows(edits: Mapping[str, EditValue], rows: slice, batch: int) -> dict[str, EditValue]:
-    """The part of per-image edits that belongs to a chunk."""
+def _values_of(edits: Mapping[str, EditValue], rows: slice, batch: int) -> dict[str, EditValue]:
+    """The edits of some of ``batch`` pictures: a tensor with one value for each picture is cut to the rows."""
     def pick(value: EditValue) -> EditValue:
         inner = getattr(value, "value", value)
         if not isinstance(inner, Tensor) or inner.ndim == 0 or inner.shape[0] == 1:
@@ -119,40 +122,48 @@ def _rows(edits: Mapping[str, EditValue], rows: slice, batch: int) -> dict[str, 
     return {name: pick(value) for name, value in edits.items()}
 
 
+def _settings(rectifier: nn.Module | None, strength: float, output: Output) -> tuple[str | None, float, str] | None:
+    return None if rectifier is None else (getattr(rectifier, "fingerprint", None), float(strength), output)
+
+
 def _join(parts: list[Algorithm1], image: Tensor, rectifier: nn.Module | None, strength: float,
           output: Output) -> EditResult:
+    """One result from those of the chunks."""
     def cat(name: str) -> Tensor | None:
         pictures = [getattr(part, name) for part in parts]
         return None if pictures[0] is None else torch.cat(pictures)
 
     codes = [part.code for part in parts if part.code is not None]
-    lost = Delta.cat([part.delta for part in parts])
+    delta = Delta.cat([part.delta for part in parts])
     return EditResult(
-        inversion=lost.inversion, edited=cat("edited"), delta=lost.pixels, reconstruction=cat("reconstruction"),
-        rectified=cat("rectified"), latent=concatenate([part.latent for part in parts]),
+        inversion=delta.inversion, edited=torch.cat([part.edited for part in parts]), delta=delta.pixels,
+        reconstruction=cat("reconstruction"), rectified=cat("rectified"),
+        latent=concatenate([part.latent for part in parts]),
         edited_latent=concatenate([part.edited_latent for part in parts]), image=image,
-        code=DeltaCode.cat(codes) if codes else None, generator=lost.generator, encoder=lost.encoder,
-        rectifier=getattr(rectifier, "fingerprint", None), used=None if rectifier is None else name_of(rectifier),
-        made=None if rectifier is None else (getattr(rectifier, "fingerprint", None), float(strength), output))
+        code=DeltaCode.cat(codes) if codes else None, used=None if rectifier is None else name_of(rectifier),
+        generator=delta.generator, encoder=delta.encoder, settings=_settings(rectifier, strength, output))
 
 
-def _again(previous: EditResult, domain: Domain, editor: Editor | None, changes: Mapping[str, EditValue],
-           rectifier: nn.Module | None, strength: float, output: Output, step: int) -> EditResult:
-    """Another edit of pictures that were inverted before: editor, G, E_p and G_p; neither E nor E_d."""
+def _edit_again(previous: EditResult, domain: Domain, editor: Editor | None, changes: Mapping[str, EditValue],
+                rectifier: nn.Module | None, strength: float, output: Output, chunk: int) -> EditResult:
+    """Another edit of inverted pictures: the editor, G, E_p and G_p run; E and E_d do not run again."""
     w_edit = edit_latent(editor, previous.latent, changes)
-    edited = synthesize(domain.generator, w_edit, chunk=step) if changes else previous.inversion
+    edited = synthesize(domain.generator, w_edit, chunk=chunk) if changes else previous.inversion
     if rectifier is None:
         return replace(previous, edited=edited, edited_latent=w_edit, reconstruction=None, rectified=None, used=None)
-    own = getattr(rectifier, "fingerprint", None)
-    code = previous.code if own is not None and previous.rectifier == own else None
+    settings = _settings(rectifier, strength, output)
+    known = previous.settings is not None and settings[0] is not None and previous.settings[0] == settings[0]
+    code = previous.code if known else None
     if code is None and strength:
-        code = encode_differences(rectifier, previous.lost)
-    painted = paint_back(rectifier, edited, previous.lost, strength, output, step, code)
-    made = (own, float(strength), output)
-    plain = previous.reconstruction if own is not None and previous.made == made else paint_back(
-        rectifier, previous.inversion, previous.lost, strength, output, step, code)
-    return replace(previous, edited=edited, edited_latent=w_edit, rectified=painted, reconstruction=plain, code=code,
-                   rectifier=own, used=name_of(rectifier), made=made)
+        code = encode_differences(rectifier, previous.difference)
+
+    def rectify(picture: Tensor) -> Tensor:
+        return rectification.rectify(rectifier, picture, previous.difference, strength, output, chunk, code)
+
+    reconstruction = previous.reconstruction if known and previous.settings == settings else None
+    return replace(previous, edited=edited, edited_latent=w_edit, rectified=rectify(edited), code=code,
+                   reconstruction=rectify(previous.inversion) if reconstruction is None else reconstruction,
+                   used=name_of(rectifier), settings=settings)
 
 
 def edit(image: Picture | Sequence[Picture] | EditResult, edits: Mapping[str, EditValue] | str = "", *,
@@ -162,8 +173,8 @@ def edit(image: Picture | Sequence[Picture] | EditResult, edits: Mapping[str, Ed
     """Invert, edit and rectify pictures (ReGANIE, Algorithm 1 at inference).
 
     Args:
-        image: path, PIL image, tensor ``[3,H,W]`` / ``[B,3,H,W]`` in [-1,1], or a list of these; or the result of an
-            edit of the same domain: its pictures are edited from the start, but not inverted again (a slider move).
+        image: path, PIL image, tensor ``[3,H,W]`` / ``[B,3,H,W]`` in [-1,1], or a list of these. Or the result of an
+            earlier call with the same domain: its pictures are not inverted again, which makes a slider fast.
         edits: ``{"age": 1.0, "yaw": rc.Target(-15.0)}`` or ``"age=+1, yaw=@-15"``; floats are changes. Empty: no edit.
         domain: a loaded :class:`Domain`, a packaged name or a folder. Load once and pass it for many calls.
         rectify: False stops after Y^.
@@ -172,9 +183,8 @@ def edit(image: Picture | Sequence[Picture] | EditResult, edits: Mapping[str, Ed
             ``"rectifier"`` (the network's resolution) or ``"edited"`` (the generator's).
         fit: "error", "crop" or "pad" for pictures that are not square.
         device: where to compute; default: where the domain is.
-        chunk: pictures at a time; by default 8, and 1 on a CPU, where a batch then gives its singles' bits: sums in
-            another order for another number of pictures change the last ones, and where two motions explain an edit
-            equally well, the flow that the rectifier follows makes more of that. 8 are a little faster up to 128 px.
+        chunk: pictures at a time. Default: by resolution, and 1 on a CPU, so that a picture does not depend on the
+            others in its batch: another batch size rounds the last bits differently, and the flow can enlarge that.
         rectifier: ``"auto"`` (the domain's own where it has one and nothing better is known, else carry),
             ``"own"``, ``"carry"`` (no network, any generator), a path, or a loaded rectifier. ``used`` says which.
 
@@ -194,18 +204,17 @@ def edit(image: Picture | Sequence[Picture] | EditResult, edits: Mapping[str, Ed
     if editor is not None:
         check_edits(editor, changes)
     where = next(domain.generator.parameters()).device
-    step = pictures_at_once(domain.generator.resolution, where) if chunk is None else max(1, chunk)
+    chunk = pictures_at_once(domain.generator.resolution, where) if chunk is None else max(1, chunk)
     if isinstance(image, EditResult):
         with torch.inference_mode():
-            return _again(image, domain, editor, changes, chosen, strength, output, step)
+            return _edit_again(image, domain, editor, changes, chosen, strength, output, chunk)
     with torch.inference_mode():
         pictures = prepare(image, domain.generator.resolution, fit, LARGEST_PHOTO if output == "photo" else None)
         pictures = pictures.to(where)
-        parts = []
-        for start in range(0, pictures.shape[0], step):
-            rows = slice(start, start + step)
-            parts.append(algorithm1(domain.generator, domain.encoder, editor, chosen, pictures[rows],
-                                    _rows(changes, rows, pictures.shape[0]), strength, output))
+        count = len(pictures)
+        parts = [algorithm1(domain.generator, domain.encoder, editor, chosen, pictures[rows],
+                            _values_of(changes, rows, count), strength, output)
+                 for rows in (slice(start, start + chunk) for start in range(0, count, chunk))]
         result = _join(parts, pictures, chosen, strength, output)
         unlike = unlike_the_domain(result, domain)
     if unlike:

@@ -142,14 +142,15 @@ def test_doubt_lies_where_the_errors_are():
     image, exact = (rc.portraits.render(p, 128) for p in (people, rc.portraits.edit(people, {"yaw": 15.0})))
     with torch.inference_mode():
         result = rc.edit(image, {"yaw": 15.0})
-        found = rectify_with_doubt(Carry(), result.edited, result.lost)
+        found = rectify_with_doubt(Carry(), result.edited, result.difference)
     error = (found.picture - exact).square().mean(1, keepdim=True).flatten(1)
     doubt = found.doubt.flatten(1)
     assert found.doubt.shape == (6, 1, 128, 128) and 0 <= doubt.min() and doubt.max() <= 1
     doubted = doubt > 0.5
     assert doubted.float().mean() < 0.3
     assert (error * doubted).sum() / error.sum() > 0.5, "less than a third of the picture, more than half of the error"
-    assert rectify_with_doubt(Carry(), result.inversion, result.lost).doubt.max() < 1e-3, "nothing edited, no doubt"
+    still = rectify_with_doubt(Carry(), result.inversion, result.difference)
+    assert still.doubt.max() < 1e-3, "nothing edited, no doubt"
 
 
 def test_a_learned_rectifier_gains_the_photos_detail_by_carrying(tiny_networks):

@@ -7,7 +7,7 @@ import torch
 
 from reganie_core import faces, portraits
 from reganie_core.errors import InputError
-from reganie_core.portraits.landmarks import _features, face_points, portraits_framing
+from reganie_core.portraits.landmarks import _features, face_points, fit_portraits_framing
 from reganie_core.portraits.look import Look
 from reganie_core.portraits.scenes import Scene, sample_scene
 
@@ -83,7 +83,7 @@ def test_the_domain_s_framing_finds_the_rendered_square():
     """From points alone, on people that were not in the fit: 1 % of the side in the mean; FFHQ's own is another."""
     people = portraits.sample(200, 7_000_000)
     whole = faces.Face.whole((500, 500)).corners
-    framing = portraits_framing()
+    framing = faces.framing.framing_named("portraits")
     errors = torch.stack([(framing.quad(points) - whole).norm(dim=1).mean() / 500
                           for points in face_points(people, 500)])
     assert float(errors.mean()) < 0.013 and float(errors.quantile(0.95)) < 0.035
@@ -92,6 +92,12 @@ def test_the_domain_s_framing_finds_the_rendered_square():
         framing.quad(face_points(people, 500)[0, [0, 1, 3, 4]])
     with pytest.raises(InputError, match="ffhq, faces, portraits"):
         faces.make_face(face_points(people, 500)[0], (500, 500), 64, "animals")
+
+
+def test_the_stored_framing_is_the_fitted_one():
+    framings = faces.framing.framing_named("portraits"), fit_portraits_framing()
+    stored, fitted = (torch.tensor(framing.table) for framing in framings)
+    assert stored.shape == (4, 45) and torch.allclose(stored, fitted, rtol=1e-3, atol=1e-4)
 
 
 def test_scenes_show_the_portraits_where_they_say():

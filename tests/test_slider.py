@@ -36,7 +36,10 @@ def test_neither_encoder_runs_again(domain) -> None:
         torch.testing.assert_close(getattr(moved, name), getattr(fresh, name), atol=1e-5, rtol=0)
     back = rc.edit(moved, {}, domain=domain)  # no edit: the reconstruction
     torch.testing.assert_close(back.rectified, fresh.reconstruction, atol=1e-5, rtol=0)
-    assert rc.edit(first, {"age": -1.0}, domain=domain, rectify=False).rectified is None
+    plain = rc.edit(first, {"age": -1.0}, domain=domain, rectify=False)
+    assert plain.rectified is None and plain.reconstruction is None
+    again = rc.edit(plain, {"age": -1.0}, domain=domain)  # rectified again: both pictures are there
+    torch.testing.assert_close(again.reconstruction, fresh.reconstruction, atol=1e-5, rtol=0)
 
 
 def test_a_result_without_a_code_or_of_another_rectifier_is_encoded(domain) -> None:

@@ -79,7 +79,7 @@ class Photos:
     def __init__(self, args: argparse.Namespace, domain: Domain) -> None:
         from ..images import LARGEST_PHOTO
 
-        self.args, self.size = args, domain.generator.resolution  # type: ignore[union-attr]
+        self.args, self.size = args, domain.generator.resolution
         self.largest = LARGEST_PHOTO if getattr(args, "output", "") == "photo" else None
         self.framing = domain.framing
         self.detector: Detector | None = None

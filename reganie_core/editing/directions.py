@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from ..errors import CorruptCheckpointError, InputError, MismatchError
-from .protocol import Control, EditValue, check_edits
+from .protocol import MAX_CONTROLS, Control, EditValue, change_of, check_edits, controls_from
 
 __all__ = ["DirectionEditor", "load_direction_editor", "parse_layers"]
 
-MAX_CONTROLS = 512
 PREFIX = "direction."
 
 
@@ -111,7 +110,7 @@ class DirectionEditor:
             mask[chosen] = 1.0
         for name, (_, value) in checked.items():
             direction = self.directions[name].to(ws)
-            ws = ws + _amount(name, value, ws) * (direction * mask)
+            ws = ws + change_of(name, value, ws) * (direction * mask)
         return ws
 
 
@@ -131,17 +130,6 @@ def _as_rows(name: str, tensor: Tensor) -> Tensor:
     return rows[:1] if bool((rows == rows[:1]).all()) else rows
 
 
-def _amount(name: str, value: EditValue, ws: Tensor) -> Tensor | float:
-    """The change as a number, or as [B,1,1] for one value per image."""
-    if isinstance(value, bool):
-        return 1.0 if value else -1.0
-    if isinstance(value, Tensor):
-        if value.ndim == 1 and value.shape[0] not in (1, ws.shape[0]):
-            raise InputError(f"{name}: {value.shape[0]} changes for {ws.shape[0]} latents; give one, or one for each.")
-        return value.to(ws).reshape(-1, 1, 1)
-    return float(value)  # type: ignore[arg-type]
-
-
 def load_direction_editor(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> DirectionEditor:
     """Read our directions file (with units and ranges) or a public one (plain range -3..3).
 
@@ -155,10 +143,7 @@ def load_direction_editor(path: str | os.PathLike[str], device: torch.device | s
     tensors, config = loaded.tensors, loaded.config
     directions = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     try:
-        listed = config.get("controls", [])
-        if not isinstance(listed, list) or len(listed) > MAX_CONTROLS:
-            raise InputError(f"its controls are no list of at most {MAX_CONTROLS}.")
-        controls = [Control.from_dict(item) for item in listed]
+        controls = controls_from(config.get("controls", []))
         editor = DirectionEditor(directions, controls, fingerprint=checkpoints.fingerprint(tensors),
                                  provenance=loaded.provenance)
     except (InputError, TypeError) as error:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import CorruptCheckpointError, InputError, MismatchError
 from ..networks.dystyle import DyStyle
-from .protocol import Control, EditValue, Target, check_edits
+from .protocol import Control, EditValue, Target, check_edits, controls_from
 
 __all__ = ["DyStyleEditor", "load_dystyle_editor"]
 
@@ -149,10 +149,8 @@ def load_dystyle_editor(path: str | os.PathLike[str], device: torch.device | str
         listed = config.pop("controls", None)
         network = build("dystyle", config, checkpoint.tensors)
         try:
-            if not isinstance(listed, list):
-                raise InputError("its controls are no list.")
-            editor = DyStyleEditor(network, [Control.from_dict(item) for item in listed],  # type: ignore[arg-type]
-                                   fingerprint=fingerprint(checkpoint.tensors), provenance=checkpoint.provenance)
+            editor = DyStyleEditor(network, controls_from(listed), fingerprint=fingerprint(checkpoint.tensors),
+                                   provenance=checkpoint.provenance)
         except (InputError, TypeError) as error:
             raise CorruptCheckpointError(f"It holds unusable controls: {error}") from error
     return editor.to(device)

@@ -14,12 +14,13 @@ from ..errors import InputError
 from ..latents import Latent
 from .ranges import check_range
 
-__all__ = ["Control", "EditValue", "Editor", "Target", "TextEdit", "check_edits", "describe_controls",
-           "edit_latent"]
+__all__ = ["Control", "EditValue", "Editor", "Target", "TextEdit", "change_of", "check_edits",
+           "controls_from", "describe_controls", "edit_latent"]
 
 NAME = re.compile(r"\w[\w.\-]{0,63}")
 KINDS = ("numeric", "binary", "text")
 MAX_TEXT = 300
+MAX_CONTROLS = 512
 
 
 def _finite(value: object) -> bool:
@@ -165,6 +166,30 @@ def edit_latent(editor: Editor, latent: Latent, edits: Mapping[str, EditValue], 
         return latent
     own = getattr(editor, "edit_latent", None)
     return own(latent, edits, **more) if own is not None else latent.with_ws(editor.edit(latent.ws, edits, **more))
+
+
+def controls_from(listed: object) -> list[Control]:
+    """The controls that a file's metadata lists; InputError for anything else."""
+    if not isinstance(listed, list) or len(listed) > MAX_CONTROLS:
+        raise InputError(f"its controls are no list of at most {MAX_CONTROLS}.")
+    return [Control.from_dict(item) for item in listed]
+
+
+def change_of(name: str, value: EditValue, ws: Tensor) -> Tensor | float:
+    """A checked change of codes ``ws [B,num_ws,w_dim]``: a number, or ``[B,1,1]`` for one value per image.
+
+    Raises:
+        InputError: another number of values than of codes, or no change.
+    """
+    if isinstance(value, Tensor):
+        if value.ndim == 1 and value.shape[0] not in (1, ws.shape[0]):
+            raise InputError(f"{name}: {value.shape[0]} changes for {ws.shape[0]} latents; give one, or one for each.")
+        return value.to(ws).reshape(-1, 1, 1)
+    if isinstance(value, bool):
+        return 1.0 if value else -1.0
+    if not isinstance(value, int | float):
+        raise InputError(f"{name} takes a change, found {repr(value)[:80]}.")
+    return float(value)
 
 
 def describe_controls(controls: Sequence[Control]) -> str:

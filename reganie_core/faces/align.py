@@ -187,10 +187,10 @@ def _points_of(points: Points | None, count: int) -> list[list[Found]]:
         return [[] for _ in range(count)]
     if count == 1:
         alone = not isinstance(points, Tensor) and len(points) == 1 and not isinstance(points[0], Tensor | Found)
-        return [as_found(points[0] if alone else points)]  # type: ignore[arg-type]
+        return [as_found(points[0] if alone else points)]
     if len(points) != count or (isinstance(points, Tensor) and points.ndim == 2):
         raise InputError(f"There are {count} photos; give points for each of them, found {len(points)}.")
-    return [as_found(own) for own in points]  # type: ignore[arg-type]
+    return [as_found(own) for own in points]
 
 
 def _detected(picture: Picture, detector: Detector | None) -> list[Found]:

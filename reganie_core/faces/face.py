@@ -65,7 +65,7 @@ class Face:
         """From corners ``[4,2]`` and points ``[K,2]``; ``photo_size`` is (width, height)."""
         corners = tuple((float(x), float(y)) for x, y in quad.double().tolist())
         known = None if points is None else tuple((float(x), float(y)) for x, y in points.double().tolist())
-        return cls(corners, int(size), (int(photo_size[0]), int(photo_size[1])), known, **more)  # type: ignore[arg-type]
+        return cls(corners, int(size), (int(photo_size[0]), int(photo_size[1])), known, **more)
 
     @classmethod
     def whole(cls, photo_size: tuple[int, int], size: int | None = None, **more: Any) -> Face:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -108,14 +111,16 @@ def framing_named(name: str | Framing) -> Framing:
     """
     if isinstance(name, Framing):
         return name
-    if name == "portraits":
-        from ..portraits.landmarks import portraits_framing
-
-        return portraits_framing()
-    known = {"ffhq": FFHQ, "faces": FACES}
-    if name not in known:
+    if name not in NAMES:
         raise InputError(f"There is no framing {repr(name)[:60]}; there are: {', '.join(NAMES)}.")
-    return known[name]
+    return {"ffhq": FFHQ, "faces": FACES}.get(name) or portraits_framing()
+
+
+@functools.cache
+def portraits_framing() -> Framing:
+    """The square of the packaged portraits; ``portraits.landmarks.fit_portraits_framing`` made the table."""
+    rows = json.loads(Path(__file__).with_name("portraits_framing.json").read_text("utf-8"))
+    return Framing("portraits", tuple(map(tuple, rows)))
 
 
 def framing_of(value: Any) -> Framing:

@@ -156,10 +156,10 @@ def track_faces(points: Sequence[Tensor | None], photo_size: tuple[int, int], si
     if not bool(found.any()):           # nothing to hold on to; skipped like any other
         return Track((None,) * len(points), found, tuple(why))
     known = [p for p, ok in zip(points, found.tolist(), strict=True) if ok]
-    if len({len(p) for p in known}) > 1:  # type: ignore[arg-type]
+    if len({len(p) for p in known}) > 1:
         raise InputError("The frames have faces with different numbers of points; use one kind.")
     blank = torch.zeros_like(torch.as_tensor(known[0], dtype=torch.float64))
-    stacked = torch.stack([torch.as_tensor(p, dtype=torch.float64) if ok else blank  # type: ignore[arg-type]
+    stacked = torch.stack([torch.as_tensor(p, dtype=torch.float64) if ok else blank
                            for p, ok in zip(points, found.tolist(), strict=True)])
     stacked = smooth(stacked, sigma, found)
     wanted = _without_long_gaps(found, longest_gap) if missing == "hold" else found

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from .canvas import Canvas
-from .geometry import Ellipsoid, Window, bump, smooth_union, smoothstep
+from .geometry import Ellipsoid, bump, smooth_union, smoothstep
 from .hair import hairline
 from .items import face_paint, worn
 from .look import Colour, Look, blend, scale
+from .skin import Skin
 
 #: Height of the mouth in head coordinates.
 MOUTH_HEIGHT = -0.305
-
-
-@dataclass
-class Skin:
-    """Face samples: head coordinates u (right), v (up), w (front), `au` = |u|; `front` is 1 on the front of the head.
-
-    `painted` is the coverage of face paint so far, None where nobody wears any.
-    """
-
-    window: Window
-    look: Look
-    u: Tensor
-    v: Tensor
-    w: Tensor
-    au: Tensor
-    front: Tensor
-    painted: Tensor | None = None
 
 
 def face_shapes(look: Look) -> list[Ellipsoid]:

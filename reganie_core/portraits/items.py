@@ -5,17 +5,13 @@ Hat, earrings and paint belong to the head and turn with it; hand and pattern st
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from .canvas import Canvas
 from .geometry import Ellipsoid, Frame, bump, smooth_union, smoothstep, spin
 from .look import Colour, Look, blend, hsv, scale, split
-
-if TYPE_CHECKING:
-    from .face import Skin
+from .skin import Skin
 
 
 def worn(look: Look, item: str) -> bool:

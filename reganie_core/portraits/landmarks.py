@@ -6,8 +6,6 @@ pixel whose head coordinates are the feature's.
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 
@@ -20,7 +18,7 @@ from .geometry import Ellipsoid, Window, smooth_union
 from .look import Look
 from .parameters import Portraits, sample
 
-__all__ = ["POINT_NAMES", "face_points", "fit_framing", "portraits_framing", "to_pixels"]
+__all__ = ["POINT_NAMES", "face_points", "fit_framing", "fit_portraits_framing", "to_pixels"]
 
 POINT_NAMES: tuple[str, ...] = ("eye_left", "eye_right", "nose", "mouth_left", "mouth_right")
 BLEND = 0.04  # as the renderer melts the face's shapes together
@@ -107,9 +105,10 @@ def fit_framing(points: Tensor) -> Tensor:
     return torch.linalg.solve(gram, features.T @ wanted).T
 
 
-@functools.cache
-def portraits_framing() -> Framing:
-    """The square that the renderer draws, from five points: fitted once, to 2000 portraits (seeds from 0).
+def fit_portraits_framing() -> Framing:
+    """The square that the renderer draws, from five points: fitted to 2000 portraits (seeds from 0).
+
+    Its table is stored in ``faces/portraits_framing.json``; renew the file when the renderer's geometry changes.
 
     With exact points its corners are off by 1 % of the side in the mean (the points do not tell everything). The fit
     sees points off by 0.4 % as well, because one to exact points alone would double the error of found ones.

@@ -36,7 +36,7 @@ def doubt(bench: Bench, people: People, edits: Mapping[str, float]) -> dict[str,
         answered = portraits.edit(p, edits)
         now, then = portraits.attributes(p), portraits.attributes(answered)
         result = bench.edit(bench.render(p), {name: (then[name] - now[name]).to(bench.device) for name in edits})
-        found = rectify_with_doubt(Carry(), result.edited, result.lost)
+        found = rectify_with_doubt(Carry(), result.edited, result.difference)
         error = (found.picture - bench.render(answered)).square().mean(1, keepdim=True)
         return of_pictures(error, found.doubt)
 

@@ -43,11 +43,11 @@ def edited_rows(bench: Bench, images: Tensor, amounts: Mapping[str, Tensor], row
     shown = {X0: (x0, x0), Y_HAT: (y_hat, x_hat)}
     trivial = trivial_rows(result.edited, delta, result.inversion)
     shown |= {name: (picture, x0) for name, picture in trivial.items()}  # nothing edited, nothing moved: X0
-    shown[CARRIED] = rectify(Carry(), result.edited, result.lost), x0
+    shown[CARRIED] = rectify(Carry(), result.edited, result.difference), x0
     if bench.domain.rectifier is not None:
         shown[RECTIFIED] = result.rectified, result.reconstruction
         if bench.photo:
-            own = rectify(bench.domain.rectifier, result.edited, result.lost, output="rectifier")
+            own = rectify(bench.domain.rectifier, result.edited, result.difference, output="rectifier")
             shown[ENLARGED] = bench.small(own), x0
     editor = bench.domain.editor_for(amounts)
 

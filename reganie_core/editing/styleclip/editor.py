@@ -15,7 +15,7 @@ from ...errors import InputError, MismatchError
 from ...latents import Latent
 from ...networks.mapper import STEP, StyleSpaceMapper
 from ...text import TextImageEncoder, text_direction, text_pair
-from ..protocol import Control, EditValue, TextEdit, check_edits
+from ..protocol import Control, EditValue, TextEdit, change_of, check_edits
 from .stylespace import METHODS, StyleStatistics
 
 __all__ = ["MapperEditor", "StyleCLIPEditor"]
@@ -231,9 +231,6 @@ class MapperEditor:
         found = list(check_edits(self, edits).values())
         if not found:
             return None
-        value = found[0][1]
-        if isinstance(value, Tensor):
-            if value.ndim == 1 and value.shape[0] not in (1, ws.shape[0]):
-                raise InputError(f"There are {value.shape[0]} changes for {ws.shape[0]} latents.")
-            return value.to(ws).reshape(-1, 1, 1)
-        return float(value) or None  # type: ignore[arg-type]
+        control, value = found[0]
+        change = change_of(control.name, value, ws)
+        return change if isinstance(change, Tensor) or change else None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import InputError
+from ...images import resize
 from ...latents import Latent, synthesize
 from ...text import TextImageEncoder, text_embedding
 
@@ -54,7 +55,7 @@ def optimise(generator: nn.Module, latent: Latent, encoder: TextImageEncoder, te
             optimizer.param_groups[0]["lr"] = learning_rate(step / steps, lr)
             pictures = synthesize(generator, fixed.with_ws(ws))
             loss = 1.0 - _similarity(encoder, pictures, goal) + l2 * (ws - start).square().sum(dim=(1, 2))
-            if who is not None:
+            if identity is not None:
                 loss = loss + identity_weight * (1.0 - (_identity(identity, pictures) * who).sum(dim=1))
             (ws.grad,) = torch.autograd.grad(loss.sum(), [ws])
             optimizer.step()
@@ -70,7 +71,5 @@ def _similarity(encoder: TextImageEncoder, pictures: Tensor, goal: Tensor) -> Te
     return seen @ goal
 
 
-def _identity(net: nn.Module | None, pictures: Tensor) -> Tensor:
-    from ...images import resize
-
-    return net(resize(pictures, net.resolution, "bilinear"))  # type: ignore[misc, union-attr]
+def _identity(net: nn.Module, pictures: Tensor) -> Tensor:
+    return net(resize(pictures, net.resolution, "bilinear"))

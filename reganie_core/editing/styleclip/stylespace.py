@@ -157,7 +157,7 @@ class StyleStatistics:
         A picture's weight is the softmax of its logits, as in the encoder's training. Where that leaves fewer than
         LEAST_MATCHES (effective number 1 / sum w^2; of few pictures a quarter), the scale is lowered.
         """
-        seen = self.embeddings.double()  # type: ignore[union-attr]
+        seen = self.embeddings.double()
         least = min(LEAST_MATCHES, len(seen) / 4)
         cosine = seen @ text.to(seen)
         weight = (logit_scale * cosine).softmax(dim=0)
