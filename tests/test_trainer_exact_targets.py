@@ -16,10 +16,10 @@ from reganie_core.networks import build, describe
 from reganie_core.portraits.parameters import BEARDED, DRAWN
 from tests.trainer_files import one_thread, write_attributes  # noqa: F401
 from trainer.loop.config import build as build_config
-from trainer.pairs import PortraitCodes, score_of, with_values
 from trainer.portraits.editor import PortraitEditorConfig, PortraitEditorStage
 from trainer.portraits.encoder import FLOOR, PortraitEncoderConfig, PortraitEncoderStage, principal_axes
 from trainer.portraits.exact_targets import ExactEditTargets, exact_loss
+from trainer.portraits.pairs import PortraitCodes, score_of, with_values
 from trainer.stages import editor
 
 NAMES = ("yaw", "age", "beard", "glasses")
@@ -31,7 +31,7 @@ def generator(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     net = build("generator", {"type": "Generator", "resolution": 32, "channels": [8, 8, 8, 8], "z_dim": 80,
                               "w_dim": 80, "mapping_layers": 2, "mapping_lr_multiplier": 1.0})
-    PortraitCodes.look_only_at_scores(net.mapping)
+    PortraitCodes.ignore_free_entries(net.mapping)
     save_checkpoint(tmp_path / "generator.safetensors", "generator", describe(net), net.state_dict(),
                     {"config": {"pairs": 1.0}})
     return tmp_path / "generator.safetensors"

@@ -14,8 +14,8 @@ from reganie_core.portraits.parameters import BINARY, DRAWN, NORMAL, UNIFORM
 from tests.trainer_files import write_attributes
 from trainer.frozen import load_attributes
 from trainer.loop.config import build
-from trainer.pairs import PortraitCodes
 from trainer.portraits.generator import PortraitGeneratorStage
+from trainer.portraits.pairs import PortraitCodes
 
 
 def test_scores_are_what_sample_draws() -> None:

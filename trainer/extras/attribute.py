@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ..attribute_ensemble import AttributeEnsemble
 from ..loop.config import option
-from .base import Extra, Made
-
-if TYPE_CHECKING:
-    from ..stages.rectifier import RectifierStage
+from .base import Extra, ExtraStage, Made
 
 
 @dataclass
@@ -20,7 +16,7 @@ class Attribute(Extra):
     weight: float = option(1.0, "of the error of what is read")
     more: tuple[str, ...] = option((), "further attribute networks: several are harder to deceive than one")
 
-    def bind(self, stage: RectifierStage) -> None:
+    def bind(self, stage: ExtraStage) -> None:
         super().bind(stage)
         self.ensemble = AttributeEnsemble(stage.attribute_features("extras.attribute"), self.more, stage.config.device,
                                           stage.dtype)

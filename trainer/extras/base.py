@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from reganie_core.algorithm1 import Triplet
 from reganie_core.errors import InputError
 
+from ..frozen import Features
 from ..loop.randomness import Draws
 
 if TYPE_CHECKING:
     from ..stages.edits import DrawnEdit
-    from ..stages.rectifier import RectifierStage
 
-__all__ = ["Extra", "Made"]
+__all__ = ["Extra", "ExtraStage", "Made"]
 
 
 class Made(NamedTuple):
@@ -26,6 +27,28 @@ class Made(NamedTuple):
     number: int                     # t of Algorithm 1; 4: a training picture; 5: one that is edited
     by: Extra | None = None         # whose loss counts in place of L1 and the perceptual term
     more: dict[str, Tensor] = {}    # what that loss needs besides
+
+
+class ExtraStage(Protocol):
+    """What an extra may use of the stage."""
+
+    config: Any
+    dtype: torch.dtype
+    G: nn.Module
+    E: nn.Module
+    extras: list[Extra]
+
+    def synthesize(self, codes: Tensor) -> Tensor: ...
+
+    def drawn_edit(self, draws: Draws, switch_on: bool = False) -> DrawnEdit: ...
+
+    def made(self, t: int, pictures: Tensor, draws: Draws, edit: DrawnEdit | None = None) -> Made: ...
+
+    def need_pictures(self, who: str) -> None: ...
+
+    def training_pictures(self, draws: Draws, seen: int) -> Tensor: ...
+
+    def attribute_features(self, who: str) -> Features: ...
 
 
 @dataclass
@@ -42,7 +65,7 @@ class Extra:
         """Further options of the rectifying network's config."""
         return {}
 
-    def bind(self, stage: RectifierStage) -> None:
+    def bind(self, stage: ExtraStage) -> None:
         """Load what it needs; the stage has its frozen networks."""
         self.stage = stage
 

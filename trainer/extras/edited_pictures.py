@@ -9,7 +9,6 @@ share of it that such an object lets through.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,12 +20,9 @@ from reganie_core.metrics import changed_region
 from ..attribute_ensemble import AttributeEnsemble
 from ..loop.config import option
 from ..loop.randomness import Draws
-from .base import Extra, Made
+from .base import Extra, ExtraStage, Made
 from .changed import regional_mean
 from .crop_error import CropError
-
-if TYPE_CHECKING:
-    from ..stages.rectifier import RectifierStage
 
 
 @dataclass
@@ -44,7 +40,7 @@ class EditedPictures(Extra):
         if min(self.gains.values(), default=1.0) <= 0:
             raise InputError(f"edited_pictures.gains must be above 0; found {self.gains}.")
 
-    def bind(self, stage: RectifierStage) -> None:
+    def bind(self, stage: ExtraStage) -> None:
         super().bind(stage)
         stage.need_pictures("extras.edited_pictures")
         self.ensemble = AttributeEnsemble(stage.attribute_features("extras.edited_pictures"), self.more,

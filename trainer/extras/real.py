@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from ..loop.config import option
 from ..loop.randomness import Draws
-from .base import Extra, Made
-
-if TYPE_CHECKING:
-    from ..stages.rectifier import RectifierStage
+from .base import Extra, ExtraStage, Made
 
 
 @dataclass
 class Real(Extra):
     share: float = option(0.05, "of the batches", share=True)
 
-    def bind(self, stage: RectifierStage) -> None:
+    def bind(self, stage: ExtraStage) -> None:
         super().bind(stage)
         stage.need_pictures("extras.real")
 

@@ -1,4 +1,4 @@
-"""The encoder stage where pictures are rendered: the codes of training pictures are known as well (trainer/pairs.py).
+"""The encoder stage where pictures are rendered: the codes of training pictures are known as well (pairs.py).
 
 That is ours, not e4e's. A face's smile is a small part of a code's variance, and an encoder may never read it; with
 `whiten` known codes are compared along w's principal axes, each of them in units of its own variance.
@@ -16,8 +16,8 @@ from reganie_core.errors import InputError
 from ..classes import map_random
 from ..loop.config import option
 from ..loop.randomness import Draws, generator_at
-from ..pairs import PortraitCodes, warn_without_pairs
 from ..stages.encoder import EncoderStage, EncoderStageConfig
+from .pairs import PortraitCodes, warn_without_pairs
 
 __all__ = ["FLOOR", "PortraitEncoderConfig", "PortraitEncoderStage", "principal_axes"]
 

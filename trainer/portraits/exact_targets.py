@@ -1,7 +1,7 @@
 """How the exact edited code differs from the exact code, where pictures are rendered and both are known.
 
 An attribute network is pleased by more than the attribute: lips that redden read as a smile. In the portraits domain a
-code of the mapping network is a list of scores (trainer/pairs.py), so the code of the same person with another smile is
+code of the mapping network is a list of scores (pairs.py), so the code of the same person with another smile is
 known, and an editor can be held near the difference of the two. Neither DyStyle nor ReGANIE do this; other domains have
 no such targets and train with `exact_weight` 0.
 """
@@ -17,7 +17,7 @@ from reganie_core.errors import InputError
 from reganie_core.portraits import CONTROLS
 from reganie_core.portraits.parameters import BEARDLESS_AGE, DRAWN
 
-from ..pairs import PortraitCodes, warn_without_pairs, with_values
+from .pairs import PortraitCodes, warn_without_pairs, with_values
 
 #: Sampled children have no beard, whatever their scores say; ages are read from pictures, so with some room.
 NO_BEARD_BELOW = BEARDLESS_AGE + 0.1

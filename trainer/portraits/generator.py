@@ -1,4 +1,4 @@
-"""The generator stage where pictures are rendered and their codes therefore known (`pairs`, see trainer/pairs.py).
+"""The generator stage where pictures are rendered and their codes therefore known (`pairs`, see pairs.py).
 
 The generated pictures are made from the codes of the batch's own pictures and also have to resemble them. That is
 ours, not StyleGAN2's. With pairs=0 this is the plain stage.
@@ -17,8 +17,8 @@ from ..frozen import load_attributes, load_ensemble, mean_difference
 from ..loop.config import option
 from ..loop.optimisation import dtype_of
 from ..loop.randomness import Draws
-from ..pairs import PortraitCodes, pretrain_mapping
 from ..stages.generator import GeneratorStage, GeneratorStageConfig
+from .pairs import PortraitCodes, pretrain_mapping
 
 __all__ = ["PortraitGeneratorConfig", "PortraitGeneratorStage"]
 
@@ -66,7 +66,7 @@ class PortraitGeneratorStage(GeneratorStage):
         config = self.config
         if config.pairs <= 0:
             return
-        PortraitCodes.look_only_at_scores(self.G.mapping)
+        PortraitCodes.ignore_free_entries(self.G.mapping)
         if config.pretrain_mapping > 0:
             keep = 0.3 if config.init_from else 0.0
             left = pretrain_mapping(self.G.mapping, config.pretrain_mapping, config.seed, keep)

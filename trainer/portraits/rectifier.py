@@ -48,9 +48,9 @@ class PortraitRectifierStage(RectifierStage):
             return super().open_pictures()
         return rendered_pictures(config.data, config.data_count, self.resolution, 0, config.device)
 
-    def look(self, count: int) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+    def shown_pictures(self, count: int) -> tuple[Tensor, Tensor | None, dict[str, float]]:
         if not self.is_portraits:
-            return super().look(count)
+            return super().shown_pictures(count)
         return *self.held_out(max(count // 6, 1)), {"yaw": 15.0}
 
     def held_out(self, per_kind: int) -> tuple[Tensor, Tensor]:

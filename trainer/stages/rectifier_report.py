@@ -43,7 +43,7 @@ class RectifierReport:
                    for primary in (x_hat, y_hat)]
         return {"inversion": x_hat, "reconstruction": painted[0], "edited": y_hat, "rectified": painted[1]}
 
-    def look(self, count: int) -> tuple[Tensor, Tensor | None, dict[str, float]]:
+    def shown_pictures(self, count: int) -> tuple[Tensor, Tensor | None, dict[str, float]]:
         """Pictures to look at, the exact answers where they are known, and the edit."""
         control = next((c for c in self.editors[0].controls if c.kind == "numeric"), self.editors[0].controls[0])
         edit = {control.name: 0.25 * (control.maximum - control.minimum)}
@@ -55,7 +55,7 @@ class RectifierReport:
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
         """L2 of the reconstruction, and of an edit against its exact answer where that is known."""
-        images, exact, edit = self.look(120)
+        images, exact, edit = self.shown_pictures(120)
         parts = [self.repaint(x, edit) for x in images.split(8)]
         pictures = {k: torch.cat([part[k] for part in parts]) for k in parts[0]}
         truth = {"inversion": images, "reconstruction": images, "edited": exact, "rectified": exact}
@@ -64,7 +64,7 @@ class RectifierReport:
     @torch.inference_mode()
     def sheet(self, path: Path) -> None:
         """X0, X^, X_r, Y^, Y_r, and the exact answers where they are known."""
-        images, exact, edit = self.look(12)
+        images, exact, edit = self.shown_pictures(12)
         p = self.repaint(images[:12], edit)
         columns = [images[:12], p["inversion"], p["reconstruction"], p["edited"], p["rectified"]]
         titles = ["X0", "X^", "X_r", "Y^ " + " ".join(f"{k} {v:+g}" for k, v in edit.items()), "Y_r"]

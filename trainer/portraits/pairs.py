@@ -22,7 +22,7 @@ from reganie_core import portraits
 from reganie_core.errors import InputError, ReganieWarning
 from reganie_core.portraits.parameters import BEARDED, BINARY, DRAWN, MIRRORED, NORMAL, UNIFORM, beard_of
 
-from .loop.randomness import generator_at
+from ..loop.randomness import generator_at
 
 __all__ = ["PortraitCodes", "pretrain_mapping", "score_of", "warn_without_pairs", "with_values"]
 
@@ -59,7 +59,7 @@ class PortraitCodes:
 
     @staticmethod
     @torch.no_grad()
-    def look_only_at_scores(mapping: nn.Module) -> None:
+    def ignore_free_entries(mapping: nn.Module) -> None:
         """Let the first layer start with no weight on the random entries. They outnumber the scores, and what a score
         says about a small thing (a collar, the eyes' colour) would have to be found under their noise."""
         mapping.fc0.weight[:, len(DRAWN):] = 0.0
