@@ -28,7 +28,7 @@ from .fitness import Limits, Misfit, measure_misfit, problem_with
 from .framing import FFHQ, Framing
 from .paste import PASTE_MODES, Pasted, paste_faces
 from .points import check_points, ffhq_quad, format_points, parse_points
-from .video import OneEuro, Track, edit_frames, flicker, follow, smooth, track_faces
+from .video import Track, edit_frames, flicker, follow, smooth, track_faces
 
 __all__ = [
     "CHOICES",
@@ -42,7 +42,6 @@ __all__ = [
     "Framing",
     "Limits",
     "Misfit",
-    "OneEuro",
     "Pasted",
     "Track",
     "align_faces",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -23,7 +23,7 @@ from .framing import FFHQ, Framing
 from .paste import PasteMode, paste_faces
 from .picture import Photo, Picture
 
-__all__ = ["OneEuro", "Track", "edit_frames", "flicker", "follow", "smooth", "track_faces"]
+__all__ = ["Track", "edit_frames", "flicker", "follow", "smooth", "track_faces"]
 
 GAUSSIAN_REACH = 4.0
 Change = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
@@ -72,40 +72,6 @@ def _filled(flat: Tensor, valid: Tensor) -> Tensor:
     low, high = known[before], known[after]
     share = torch.where(high > low, (time - low).double() / (high - low).clamp_min(1), 0.0)[:, None].to(flat.device)
     return flat[low.to(flat.device)] * (1.0 - share) + flat[high.to(flat.device)] * share
-
-
-@dataclass
-class OneEuro:
-    """The 1-euro filter (Casiez, Roussel, Vogel 2012) for live streams: little jitter when slow, little lag when fast.
-
-    Attributes:
-        cutoff: smallest cut-off frequency in Hz; lower is smoother.
-        beta: how fast the cut-off grows with the speed (Hz per unit a second).
-        rate: frames a second.
-    """
-
-    cutoff: float = 1.0
-    beta: float = 0.02
-    rate: float = 30.0
-    _last: Tensor | None = field(default=None, repr=False)
-    _speed: Tensor | None = field(default=None, repr=False)
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """The next frame's values, smoothed; any shape, the same each time."""
-        values = values.double()
-        if self._last is None or self._speed is None or self._last.shape != values.shape:
-            self._last, self._speed = values, torch.zeros_like(values)
-            return values
-        speed = (values - self._last) * self.rate
-        self._speed = self._speed + self._share(torch.ones_like(speed)) * (speed - self._speed)
-        cutoff = self.cutoff + self.beta * self._speed.abs()
-        self._last = self._last + self._share(cutoff) * (values - self._last)
-        return self._last
-
-    def _share(self, cutoff: Tensor) -> Tensor:
-        """Weight of the new value in an exponential filter of this cut-off."""
-        ratio = 2.0 * math.pi * cutoff / self.rate
-        return ratio / (ratio + 1.0)
 
 
 @dataclass(frozen=True)
