@@ -153,7 +153,7 @@ def results_device() -> torch.device:
     return mm.intermediate_device()
 
 
-def _look_for_cancel(*_: Any) -> None:
+def _check_cancel(*_: Any) -> None:
     """Before every layer: raises when the user has pressed Cancel."""
     mm.throw_exception_if_processing_interrupted()
 
@@ -167,7 +167,7 @@ class Resident:
     def __init__(self, module: nn.Module) -> None:
         self.module = module.eval().requires_grad_(False)
         for part in self.module.modules():  # a pass of a large network must not have to be waited for
-            part.register_forward_pre_hook(_look_for_cancel)
+            part.register_forward_pre_hook(_check_cancel)
         self.patcher = comfy.model_patcher.ModelPatcher(
             self.module, load_device=mm.get_torch_device(), offload_device=mm.unet_offload_device()
         )
@@ -280,7 +280,7 @@ def notice(title: str, text: str) -> None:
         host.send_sync("reganie.notice", {"title": title, "text": text})
 
 
-def say(node: str | None, text: str) -> None:
+def show_text(node: str | None, text: str) -> None:
     """A line of text on a node itself, on hosts that can show one."""
     send = getattr(getattr(server.PromptServer, "instance", None), "send_progress_text", None)
     if node is not None and send is not None:

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     batch = Batch(lambda done: None if args.json else print(
         f"{done.spec} -> {done.path or 'no usable face, skipped'}", flush=True))
     if edits:                       # what is wrong with an edit is wrong for every photo
-        with batch.telling():
+        with batch.named_warnings():
             check_edits(domain.editor_for(edits), edits)
     rectifier = None if args.no_rectify else domain.choose_rectifier(args.rectifier)  # read once, refused before work
     photos = Photos(args, domain)

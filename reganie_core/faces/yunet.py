@@ -20,7 +20,7 @@ from ..images import check_image, resize
 from .choose import Found
 from .points import check_points
 
-__all__ = ["YuNet", "load_yunet", "strongest"]
+__all__ = ["YuNet", "load_yunet", "non_maximum_suppression"]
 
 #: Anchor sides of the four scales, whose cells are 8, 16, 32 and 64 pixels wide.
 ANCHORS: tuple[tuple[int, ...], ...] = ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))
@@ -65,7 +65,7 @@ class YuNet:
             if shape not in done:
                 done.add(shape)
                 rows.append(self._search(resize(image.to(device), shape, "bilinear"), (width, height)))
-        found = strongest(torch.cat(rows), self.overlap)
+        found = non_maximum_suppression(torch.cat(rows), self.overlap)
         return [Found(check_points(row[4:14].view(5, 2)), float(row[14])) for row in found if _has_shape(row)]
 
     def _search(self, image: Tensor, photo_size: tuple[int, int]) -> Tensor:
@@ -113,21 +113,21 @@ def _anchors(shape: tuple[int, int]) -> Tensor:
     return torch.cat(parts)
 
 
-def strongest(rows: Tensor, overlap: float) -> Tensor:
+def non_maximum_suppression(rows: Tensor, overlap: float) -> Tensor:
     """Greedy non-maximum suppression of ``[N,15]``: the best first, without those that overlap a better one."""
     rows = rows[rows[:, 14].argsort(descending=True, stable=True)][:1000]
-    kept: list[Tensor] = []
+    selected: list[Tensor] = []
     area = (rows[:, 2:4] - rows[:, :2]).clamp_min(0.0).prod(1)
     alive = torch.ones(len(rows), dtype=torch.bool)
     for i in range(len(rows)):
         if not alive[i]:
             continue
-        kept.append(rows[i])
+        selected.append(rows[i])
         low = torch.maximum(rows[:, :2], rows[i, :2])
         high = torch.minimum(rows[:, 2:4], rows[i, 2:4])
         common = (high - low).clamp_min(0.0).prod(1)
         alive &= common <= overlap * (area + area[i] - common)
-    return torch.stack(kept) if kept else rows
+    return torch.stack(selected) if selected else rows
 
 
 def _has_shape(row: Tensor) -> bool:
