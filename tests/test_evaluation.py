@@ -19,7 +19,6 @@ from reganie_core.images import save_image
 from reganie_core.inversion import encode
 from reganie_core.latents import synthesize
 from reganie_core.metrics import load_lpips
-from reganie_core.rectification import rectify
 from tests import checkpoint_files as files
 from trainer import evaluate
 from trainer.evaluation import prompts, stats
@@ -28,7 +27,7 @@ from trainer.evaluation.chunks import Chunks
 from trainer.evaluation.editing import editing
 from trainer.evaluation.experiments import change
 from trainer.evaluation.local import load_local
-from trainer.evaluation.methods import Method, parse_method, parse_rectifier, repaint, subset
+from trainer.evaluation.methods import Method, parse_method, parse_rectifier, subset
 from trainer.evaluation.people import FIRST_VALIDATION_SEED, IN_DOMAIN, Photos, check_seed, held_out_people
 from trainer.evaluation.reconstruction import reconstruction
 from trainer.evaluation.response import response
@@ -229,20 +228,6 @@ def test_methods_and_rectifiers_are_rows(folder: Path) -> None:
         edited["Y^ (edited inversion)"]["whole"]["all"]["mean"], rel=1e-5)
     assert edited["same"]["rest"]["all"]["mean"] == pytest.approx(
         edited["Y_r (learned rectifier)"]["rest"]["all"]["mean"], rel=1e-5)
-
-
-def test_ablated_rectifiers_see_what_they_were_trained_with(folder: Path) -> None:
-    domain = rc.load_domain(folder)
-    random = torch.Generator().manual_seed(0)
-    edited, photo = (torch.rand(2, 3, 32, 32, generator=random) * 2 - 1 for _ in range(2))
-    net = domain.rectifier
-    for record, seen, primary in (({}, photo - edited, edited), ({"delta_input": "image"}, photo, edited),
-                                  ({"delta_input": "nothing"}, 0 * photo, edited),
-                                  ({"primary_input": "nothing"}, photo - edited, 0 * edited)):
-        net.provenance = {"config": record}
-        expected = rectify(net, primary, seen, chunk=8)
-        assert torch.equal(repaint(net, edited, edited, photo - edited, photo, 8), expected)
-    assert not torch.equal(expected, rectify(net, edited, photo - edited, chunk=8))
 
 
 def test_unknown_methods_and_missing_files_are_named(folder: Path) -> None:

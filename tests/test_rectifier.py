@@ -55,12 +55,11 @@ def pictures(count: int, size: int = 32, seed: int = 1, scale: float = 1.0) -> T
 
 @pytest.mark.parametrize("modulation", MODULATIONS)
 @pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("skips", [False, True])
 @pytest.mark.parametrize("carrying", [(), (5, 6)])
-def test_a_batch_is_its_rows(modulation: str, output: str, skips: bool, carrying: tuple[int, ...]) -> None:
+def test_a_batch_is_its_rows(modulation: str, output: str, carrying: tuple[int, ...]) -> None:
     if carrying and (output, "spatial" in modulation) != ("residual", True):
         pytest.skip("nothing to carry")
-    network = make(modulation=modulation, output=output, primary_skips=skips, carry_channels=carrying)
+    network = make(modulation=modulation, output=output, carry_channels=carrying)
     edited, delta = pictures(3), pictures(3, seed=2, scale=2.0)
     with torch.no_grad():
         together = network(edited, delta, inversion=edited)
@@ -258,7 +257,7 @@ def test_bfloat16_is_close_and_comes_back_as_float32() -> None:
 
 
 def test_every_weight_learns() -> None:
-    network = make(primary_skips=True)
+    network = make()
     network(pictures(2), pictures(2, seed=2)).square().mean().backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
     assert still == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reganie_core.errors import InputError, NotFoundError
+from reganie_core.errors import InputError, NotFoundError, ReganieWarning
 from trainer.loop.config import StageConfig, build, to_dict
 from trainer.stages import STAGES, stage_class
 from trainer.train import main, split_arguments
@@ -55,6 +55,17 @@ def test_bad_file(tmp_path: Path, content: str) -> None:
     file.write_text(content)
     with pytest.raises(InputError):
         build(Example, file, [])
+
+
+def test_a_run_of_an_earlier_version_resumes(tmp_path: Path) -> None:
+    """Its config.json names options that are constants by now, or called otherwise."""
+    cls, file = stage_class("generator").config_class, tmp_path / "config.json"
+    file.write_text(json.dumps({"batch": 4, "pairs": 1.0, "teach": 20, "r1_interval": 16}))
+    with pytest.warns(ReganieWarning, match="r1_interval=16"):
+        config = build(cls, file, ["lr=0.5"], resuming=True)
+    assert (config.batch, config.pretrain_mapping, config.lr) == (4, 20, 0.5)
+    with pytest.raises(InputError, match="teach"):
+        build(cls, file, [])
 
 
 def test_missing_file() -> None:

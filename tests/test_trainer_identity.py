@@ -12,13 +12,13 @@ from reganie_core.errors import InputError
 from reganie_core.portraits.parameters import DRAWN
 from trainer.frozen import load_identity
 from trainer.portraits.fisher import discriminant
-from trainer.portraits.identity import SHARED, IdentityStage, IdentityStageConfig
+from trainer.portraits.identity import SHARED, VIEWS, IdentityStage, IdentityStageConfig
 
 
 def stage(folder: Path, **options: object) -> IdentityStage:
     return IdentityStage(IdentityStageConfig(**{
-        "device": "cpu", "resolution": 16, "channels": (8, 12), "batch": 24, "data": str(folder),
-        "data_count": 12, "data_views": 3, "held_out_count": 8, "discriminant": 6, **options}))
+        "device": "cpu", "resolution": 16, "batch": 24, "data": str(folder), "data_count": 12,
+        "held_out_count": 8, **options}))
 
 
 def test_shared_parameters_do_not_differ_between_pictures_of_a_person() -> None:
@@ -77,11 +77,11 @@ def test_the_exported_network_ends_with_the_discriminant(tmp_path: Path) -> None
     one.validate()
     one.export(tmp_path / "identity.safetensors", {})
     net = load_identity(str(tmp_path / "identity.safetensors"))
-    pictures = one.data.batch(torch.arange(36))
-    assert net.config.dim == 6
-    raw = net.out(net.features(pictures)[-1].flatten(1)).view(12, 3, 6)
+    pictures = one.data.batch(torch.arange(12 * VIEWS))
+    assert net.config.dim == 11                                # one less than there are people, at most 24
+    raw = net.out(net.features(pictures)[-1].flatten(1)).view(12, VIEWS, 11)
     scatter = (raw - raw.mean(dim=1, keepdim=True)).flatten(0, 1)
-    variance = scatter.square().sum(dim=0) / (12 * 2)
+    variance = scatter.square().sum(dim=0) / (12 * (VIEWS - 1))
     assert variance.max() < 1.05                               # the ridge makes it a little less than 1
     one.step(24)
     assert one.finished is None                                # measured anew for other weights

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from reganie_core import portraits
+from trainer.data.pasted_shapes import random_shapes
 from trainer.evaluation.people import IN_DOMAIN, held_out_people
 from trainer.loop.ema import make_average, update_average
 from trainer.loop.randomness import generator_at
-from trainer.paste import random_shapes
 from trainer.stages.directions import Moments
 
 

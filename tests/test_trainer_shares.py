@@ -23,7 +23,8 @@ from .trainer_files import SMALL_RECTIFIER, one_thread, write_attributes  # noqa
 GENERATOR = ["resolution=16", "channels=8,8,8", "w_dim=8", "batch=8", "data_count=12",
              "tick_kimg=0.008", "sheet_kimg=0", "total_kimg=0.016"]
 RECTIFIER = ["batch=8", *SMALL_RECTIFIER, "r1_gamma=1", "r1_interval=2",
-             "tick_kimg=0.008", "sheet_kimg=0", "total_kimg=0.016", "paste=0.5", "jitter=0.3"]
+             "tick_kimg=0.008", "sheet_kimg=0", "total_kimg=0.016",
+             'extras={"paste": {"share": 0.5}, "jitter": {"most": 0.3}}']
 
 
 @pytest.fixture(scope="module")

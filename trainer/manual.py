@@ -10,10 +10,11 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from .extras import EXTRAS, extra_class, manual_of
 from .loop.config import StageConfig, help_of
 from .stages import stage_class
 
-__all__ = ["manual"]
+__all__ = ["manual", "pages_of"]
 
 WIDTH = 120
 COLUMN = 34
@@ -39,20 +40,42 @@ def _option(name: str, value: Any, note: str) -> str:
     return "\n".join([first, *(f"{'':<{COLUMN}} {line}" for line in lines[1:])])
 
 
+def pages_of(cls: type) -> list[str]:
+    """The documentation of a stage's module, and of the module in trainer/portraits that adds to it."""
+    return [(sys.modules[part.__module__].__doc__ or "").strip() for part in _stages_of(cls)]
+
+
+def _stages_of(cls: type) -> list[type]:
+    """A stage's class, after the plain stage that it adds to."""
+    return [part for part in reversed(cls.__mro__) if getattr(part, "kind", "")]
+
+
 def manual(stage: str) -> str:
-    """The help page of a stage."""
+    """The help page of a stage. What only a renderer can do stands in a section of its own."""
     cls = stage_class(stage)
     config_class = cls.config_class
-    defaults = {f.name: getattr(config_class(), f.name) for f in dataclasses.fields(config_class)}
+    plain = _stages_of(cls)[0].config_class
     common = {f.name for f in dataclasses.fields(StageConfig)}
+    own = {f.name for f in dataclasses.fields(plain)} - common
+    names = [f.name for f in dataclasses.fields(config_class)]
+    config = config_class()
+
+    def listed(title: str, chosen: list[str]) -> list[str]:
+        lines = [_option(name, getattr(config, name), help_of(config_class, name)) for name in chosen]
+        return [title, "\n".join(lines)] if lines else []
+
     configs = Path(__file__).parent / "configs"
     shipped = sorted(str(p.relative_to(configs.parents[1])) for p in configs.glob(f"*/{stage}*.json"))
     parts = [f"python trainer/train.py {stage} --out DIR [--config FILE] [--resume] [--preflight] [key=value ...]",
-             (sys.modules[cls.__module__].__doc__ or "").strip(),
-             "OPTIONS OF THIS STAGE, as key=value or in the config file",
-             "\n".join(_option(k, v, help_of(config_class, k)) for k, v in defaults.items() if k not in common),
-             "OPTIONS OF EVERY STAGE, with this stage's defaults",
-             "\n".join(_option(k, v, help_of(config_class, k)) for k, v in defaults.items() if k in common)]
+             *pages_of(cls),
+             *listed("OPTIONS OF THIS STAGE, as key=value or in the config file", [n for n in names if n in own]),
+             *listed("OPTIONS WHERE PORTRAITS ARE RENDERED", [n for n in names if n not in own | common]),
+             *listed("OPTIONS OF EVERY STAGE, with this stage's defaults", [n for n in names if n in common])]
+    if "extras" in names:
+        for name in EXTRAS:
+            extra = extra_class(name)
+            parts.append(f"EXTRA {name}\n{(sys.modules[extra.__module__].__doc__ or '').strip()}\n"
+                         + "\n".join(_option(*setting) for setting in manual_of(name)))
     if shipped:
         parts.append("SHIPPED CONFIGS\n  " + "\n  ".join(shipped))
     return "\n\n".join(parts)

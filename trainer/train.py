@@ -103,7 +103,7 @@ def read_config(args: argparse.Namespace) -> configs.StageConfig:
     if args.resume and not args.config and own.exists():
         overrides = [*(["device=auto"] if not any(o.startswith("device=") for o in args.overrides) else []),
                      *args.overrides]
-        return configs.build(cls, own, overrides)
+        return configs.build(cls, own, overrides, resuming=True)
     return configs.build(cls, args.config, args.overrides)
 
 
@@ -163,9 +163,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_intermixed_args(split_arguments(argv))
     try:
         if args.stages:
+            from trainer.manual import pages_of
+
             for name in STAGES:
-                summary = (sys.modules[stage_class(name).__module__].__doc__ or "").strip().splitlines()[0]
-                print(f"{name:12} {summary}")
+                print(f"{name:12} {pages_of(stage_class(name))[0].splitlines()[0]}")
             return 0
         if args.options:
             print(json.dumps(configs.to_dict(stage_class(args.stage).config_class()), indent=1))

@@ -56,6 +56,8 @@ def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
     cls, config_cls = network_class(kind, name), config_class(kind, name)
     if kind == "rectifier":
         fields.setdefault("output", "residual")  # the default of older files
+        if fields.get("primary_skips") is False:  # an option of older versions that no shipped network used
+            del fields["primary_skips"]
     known = {f.name for f in dataclasses.fields(config_cls)}
     unknown = sorted(str(key)[:60] for key in fields if key not in known)
     if unknown:

@@ -24,9 +24,9 @@ from .carrying import FlowCorrection
 from .layers import EqualConv2d
 from .modulation import GlobalModulation, SpatialModulation, UnitConv
 from .precision import activation_dtype
-from .rectifier_encoders import DeltaCode, DeltaEncoder, PictureEncoder, PrimaryCode
+from .rectifier_encoders import DeltaCode, DeltaEncoder, PictureEncoder
 
-__all__ = ["MODULATIONS", "OUTPUTS", "PRESETS", "DeltaCode", "PrimaryCode", "Rectifier", "RectifierConfig"]
+__all__ = ["MODULATIONS", "OUTPUTS", "PRESETS", "DeltaCode", "Rectifier", "RectifierConfig"]
 
 MODULATIONS = ("spatial+global", "spatial", "global")
 OUTPUTS = ("residual", "literal")
@@ -40,9 +40,8 @@ class RectifierConfig:
     ``encoder_channels`` of E_p and E_d from full size to the code's size: one more than there are downsamplings.
     ``decoder_channels`` one per upsampling, coarse to fine. ``body_channels`` of the ``body_blocks`` blocks that keep
     the code's size. ``gl_channels`` are the stride-2 convolutions of the global head. ``modulation`` "spatial" or
-    "global" leaves the other one (and its head) out, for the ablation. ``primary_skips`` adds E_p's finer maps to the
-    decoder's; they come from Y^, which is where it belongs already. ``carry_channels``, where given, are the widths of
-    a :class:`FlowCorrection`: dX and its spatial code are carried along the flow from X^ to Y^, and the picture is
+    "global" leaves the other one (and its head) out, for the ablation. ``carry_channels``, where given, are the widths
+    of a :class:`FlowCorrection`: dX and its spatial code are carried along the flow from X^ to Y^, and the picture is
     added to Y^ + mask * carried dX.
     """
 
@@ -56,7 +55,6 @@ class RectifierConfig:
     gl_dim: int = 2048
     modulation: str = "spatial+global"
     output: str = "literal"
-    primary_skips: bool = False
     carry_channels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -171,26 +169,16 @@ class PictureDecoder(nn.Module):
         self.blocks = nn.ModuleList(
             DecoderBlock(a, b, i >= c.body_blocks, c) for i, (a, b) in enumerate(pairwise(widths))
         )
-        self.merges = nn.ModuleList()
-        if c.primary_skips:
-            finer = zip(c.encoder_channels[-2::-1], c.decoder_channels, strict=True)
-            self.merges.extend(EqualConv2d(a, b, 1, bias=False) for a, b in finer)
-            for merge in self.merges:
-                nn.init.zeros_(merge.weight)  # starts as the network without skips
-        self.body_blocks = c.body_blocks
         self.rgb_style = GlobalModulation(c.gl_dim, widths[-1], normalise=False) if "global" in c.modulation else None
         self.to_rgb = EqualConv2d(widths[-1], 4 if c.carry_channels else 3, 1)  # the fourth: mask of the carried dX
         if c.output == "residual":
             nn.init.zeros_(self.to_rgb.weight)
 
-    def forward(self, primary: PrimaryCode, code: DeltaCode) -> Tensor:
+    def forward(self, f_x: Tensor, code: DeltaCode) -> Tensor:
         """Codes of equal batch to a picture ``[B,3 or 4,R,R]`` (unbounded), in the activations' dtype."""
-        x = primary.f_x
-        for i, block in enumerate(self.blocks):
+        x = f_x
+        for block in self.blocks:
             x = block(x, code)
-            if self.merges and i >= self.body_blocks:
-                step = i - self.body_blocks
-                x = x + self.merges[step](primary.skips[-1 - step])
         return self.to_rgb(x, None if self.rgb_style is None else self.rgb_style.style(code.gl))
 
 
@@ -236,32 +224,26 @@ class Rectifier(nn.Module):
         code = self.E_d(self._prepare(delta, "difference image"))
         return code._replace(delta=delta) if self.needs_inversion else code
 
-    def encode_primary(self, edited: Tensor) -> PrimaryCode:
-        """E_p(Y^). Raises :class:`MismatchError` on another size."""
-        x = self._prepare(edited, "edited picture")
-        if not self.config.primary_skips:
-            return PrimaryCode(self.E_p(x))
-        maps = self.E_p.features(x)
-        return PrimaryCode(maps[-1], tuple(maps[:-1]))
+    def encode_primary(self, edited: Tensor) -> Tensor:
+        """E_p(Y^): f_x ``[B,C,h,w]``. Raises :class:`MismatchError` on another size."""
+        return self.E_p(self._prepare(edited, "edited picture"))
 
-    def decode(self, primary: PrimaryCode | Tensor, code: DeltaCode, flow: Tensor | None = None) -> Tensor:
-        """G_p alone, ``[B,3,R,R]`` in the activations' dtype; a code of N serves a primary code of K N, image-major.
+    def decode(self, f_x: Tensor, code: DeltaCode, flow: Tensor | None = None) -> Tensor:
+        """G_p alone, ``[B,3,R,R]`` in the activations' dtype; a code of N serves f_x of K N, image-major.
 
         Where dX is carried along ``flow [B,2,R,R]`` (see :meth:`render`), it is part of the result, in float32.
         """
-        if isinstance(primary, Tensor):
-            primary = PrimaryCode(primary)
-        code = self._repeat(code, primary.f_x.shape[0])
+        code = self._repeat(code, f_x.shape[0])
         if code.sp is not None:
-            code = code._replace(sp=code.sp.to(primary.f_x.dtype))
+            code = code._replace(sp=code.sp.to(f_x.dtype))
         if self.flow is None:
-            return self.G_p(primary, code)
+            return self.G_p(f_x, code)
         if flow is None:
             flow = code.delta.new_zeros(code.delta.shape[0], 2, *code.delta.shape[-2:])
         flow = flow.float()
         coarse = resize_flow(flow, self.config.code_resolution)
-        correction = self.flow(primary.f_x, self._carried(code.sp, coarse))
-        out = self.G_p(primary, code._replace(sp=self._carried(code.sp, coarse + correction))).float()
+        correction = self.flow(f_x, self._carried(code.sp, coarse))
+        out = self.G_p(f_x, code._replace(sp=self._carried(code.sp, coarse + correction))).float()
         flow = flow + resize_flow(correction, self.resolution)
         return out[:, :3] + torch.sigmoid(out[:, 3:] + MASK_START) * warp(code.delta.float(), flow)
 

@@ -18,14 +18,7 @@ from torch import Tensor, nn
 from .layers import EqualConv2d, EqualLinear, reflect_pad
 from .modulation import unit_rms
 
-__all__ = ["DeltaCode", "DeltaEncoder", "GlobalHead", "PictureEncoder", "PrimaryCode", "ResidualDown", "blur_down"]
-
-
-class PrimaryCode(NamedTuple):
-    """What E_p says about Y^: ``f_x [B,C,h,w]``, and the finer maps (finest first) where ``primary_skips`` is on."""
-
-    f_x: Tensor
-    skips: tuple[Tensor, ...] = ()
+__all__ = ["DeltaCode", "DeltaEncoder", "GlobalHead", "PictureEncoder", "ResidualDown", "blur_down"]
 
 
 class DeltaCode(NamedTuple):
@@ -91,15 +84,8 @@ class PictureEncoder(nn.Module):
         self.from_rgb = EqualConv2d(3, channels[0], 1, activation=True)
         self.blocks = nn.ModuleList(ResidualDown(a, b) for a, b in pairwise(channels))
 
-    def features(self, images: Tensor) -> list[Tensor]:
-        """Every map from full size to the code's size, finest first."""
-        maps = [self.from_rgb(images)]
-        for block in self.blocks:
-            maps.append(block(maps[-1]))
-        return maps
-
     def forward(self, images: Tensor) -> Tensor:
-        """The last map only; the finer ones are freed on the way."""
+        """See the class."""
         x = self.from_rgb(images)
         for block in self.blocks:
             x = block(x)

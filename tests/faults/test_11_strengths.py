@@ -19,7 +19,7 @@ from reganie_core.editing.sweep import sweep
 from reganie_core.errors import InputError, OutOfRangeWarning
 from reganie_core.latents import Latent
 from tests.host_stubs import call
-from trainer.stages.triplets import DrawnEdit
+from trainer.stages.edits import DrawnEdit
 
 pytest_plugins = ["tests.nodes_fixtures"]
 

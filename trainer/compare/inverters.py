@@ -25,7 +25,7 @@ from ..data.training import PicturesConfig, training_pictures
 from ..frozen import load_attributes
 from ..loop.config import option
 from ..loop.ema import make_average, update_average
-from ..loop.optimisation import adam, descend, dtype_of, init_from, shares
+from ..loop.optimisation import adam, descend, dtype_of, init_from
 from ..loop.randomness import generator_at, numbers
 from ..sheets import compared, grid
 
@@ -112,14 +112,8 @@ class InverterStage:
         images, ws = self.batch(seen)
         terms: dict[str, list[Tensor]] = defaultdict(list)
 
-        def losses() -> Iterator[Tensor]:
-            for rows in shares(config):
-                rows = rows.to(images.device)
-                known = int((rows < len(ws)).sum())       # rows are ascending: generated pictures stay in front
-                random = generator_at(config.seed, seen, f"losses {int(rows[0])}")
-                yield from self.losses(images[rows], ws[rows[:known]], random, terms)
-
-        gradient = descend(self, "net", losses())
+        random = generator_at(config.seed, seen, "losses 0")
+        gradient = descend(self, "net", self.losses(images, ws, random, terms))
         update_average(self.average, self.net, config.batch, config.ema_kimg, seen + config.batch)
         return {**{name: torch.stack(values).mean() for name, values in terms.items()}, "gradient": gradient}
 

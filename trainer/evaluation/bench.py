@@ -105,7 +105,7 @@ class Bench:
 
     def repainted(self, edited: Tensor, inversion: Tensor, delta: Tensor, photo: Tensor) -> dict[str, Tensor]:
         """{label: picture} of the other rectifiers."""
-        return {label: repaint(net, edited, inversion, delta, photo, self.batch)
+        return {label: repaint(net, edited, inversion, delta, self.batch)
                 for label, net in self.rectifiers.items()}
 
     def small(self, images: Tensor) -> Tensor:

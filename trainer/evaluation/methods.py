@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,17 +83,9 @@ def parse_rectifier(text: str, device: str = "cpu") -> tuple[str, nn.Module]:
     return label, rc.load_rectifier(file, device=device)
 
 
-def repaint(rectifier: nn.Module, edited: Tensor, inversion: Tensor, delta: Tensor, photo: Tensor,
-            batch: int) -> Tensor:
-    """G_p(E_p(.), E_d(.)) with the inputs that this rectifier was trained with.
-
-    Ablations say in their provenance what E_d saw (delta, image or nothing) and E_p (inversion or nothing).
-    """
-    record = getattr(rectifier, "provenance", {}).get("config", {})
-    record = record if isinstance(record, Mapping) else {}
-    seen = {"image": photo, "nothing": torch.zeros_like(delta)}.get(record.get("delta_input"), delta)
-    primary = torch.zeros_like(edited) if record.get("primary_input") == "nothing" else edited
-    return rectify(rectifier, primary, seen, output="rectifier", chunk=batch, inversion=inversion)
+def repaint(rectifier: nn.Module, edited: Tensor, inversion: Tensor, delta: Tensor, batch: int) -> Tensor:
+    """G_p(E_p(Y^), E_d(dX))."""
+    return rectify(rectifier, edited, delta, output="rectifier", chunk=batch, inversion=inversion)
 
 
 def subset(count: int, wanted: int) -> list[int]:

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import math
 import typing
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reganie_core.errors import InputError, NotFoundError
+from reganie_core.errors import InputError, NotFoundError, ReganieWarning
 from reganie_core.paths import read_text
 
 C = TypeVar("C", bound="StageConfig")
@@ -28,11 +29,12 @@ def _numbers(value: Any) -> Iterator[float]:
             yield from _numbers(inner)
 
 
-def option(default: T, text: str) -> T:
-    """A field of a config: its default, and what `train.py STAGE --help` says of it."""
+def option(default: T, text: str, share: bool = False) -> T:
+    """A field of a config: its default, what `train.py STAGE --help` says of it, and whether it lies from 0 to 1."""
+    said = {"help": text, "share": share}
     if isinstance(default, dict):
-        return dataclasses.field(default_factory=lambda: dict(default), metadata={"help": text})
-    return dataclasses.field(default=default, metadata={"help": text})
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=said)
+    return dataclasses.field(default=default, metadata=said)
 
 
 def help_of(cls: type, name: str) -> str:
@@ -116,7 +118,7 @@ def _convert(text: str, kind: Any, key: str) -> Any:
             inner = typing.get_args(kind)[0]
             return tuple(_convert(part.strip(), inner, key) for part in text.split(",") if part.strip())
         if origin is dict:
-            return _from_json(json.loads(text), kind, key)
+            return from_json(json.loads(text), kind, key)
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
@@ -124,13 +126,13 @@ def _convert(text: str, kind: Any, key: str) -> Any:
     raise InputError(f"{key} cannot be given on the command line; put it into a JSON file and use --config.")
 
 
-def _from_json(value: Any, kind: Any, key: str) -> Any:
+def from_json(value: Any, kind: Any, key: str) -> Any:
     """A JSON value checked against the type of the dataclass field."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (tuple, list) and isinstance(value, list):
-        return origin(_from_json(v, inner[0], key) for v in value)
+        return origin(from_json(v, inner[0], key) for v in value)
     if origin is dict and isinstance(value, dict):
-        return {name: _from_json(v, inner[1], key) for name, v in value.items()}
+        return {name: from_json(v, inner[1], key) for name, v in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, origin or kind) and (kind is bool or not isinstance(value, bool)):
@@ -138,8 +140,17 @@ def _from_json(value: Any, kind: Any, key: str) -> Any:
     raise InputError(f"{key} is {repr(value)[:200]}, expected {kind if origin else kind.__name__}.")
 
 
-def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:
-    """Defaults of `cls`, then the JSON file, then `key=value` overrides; an unknown key is an error."""
+#: What options of runs that are resumed were called before.
+FORMER_NAMES = {"teach": "pretrain_mapping", "answer_weight": "exact_weight", "answer_without": "exact_without",
+                "data_people": "data_count"}
+
+
+def build(cls: type[C], file: str | Path | None, overrides: list[str], resuming: bool = False) -> C:
+    """Defaults of `cls`, then the JSON file, then `key=value` overrides; an unknown key is an error.
+
+    resuming: the file is the config.json of a run, perhaps of an earlier version. Options that are constants by now
+    are left out of it, with a warning that names them.
+    """
     kinds = typing.get_type_hints(cls)
     known = [f.name for f in dataclasses.fields(cls)]
     values: dict[str, Any] = {}
@@ -158,9 +169,14 @@ def build(cls: type[C], file: str | Path | None, overrides: list[str]) -> C:
             raise InputError(f"{path} is not valid JSON: {error}.") from error
         if not isinstance(data, dict):
             raise InputError(f"{path} must be a JSON object of options, found {type(data).__name__}.")
+        if resuming:
+            data = {FORMER_NAMES.get(key, key) if key not in known else key: value for key, value in data.items()}
+            if gone := {key: data.pop(key) for key in sorted(data.keys() - set(known))}:
+                warnings.warn("This run was started by an earlier version. Options that are no longer there are left "
+                              f"out: {', '.join(f'{k}={v}' for k, v in gone.items())}.", ReganieWarning, stacklevel=2)
         for key, value in data.items():
             check(key, str(path))
-            values[key] = _from_json(value, kinds[key], key)
+            values[key] = from_json(value, kinds[key], key)
     for item in overrides:
         key, sep, text = item.partition("=")
         if not sep:

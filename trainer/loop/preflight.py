@@ -90,8 +90,7 @@ def _positions(run: Run) -> list[int]:
     """Image numbers whose steps hold everything: lazy penalties, and a network that starts late."""
     config = run.config
     every = config.batch * getattr(config, "r1_interval", LAZY_INTERVAL)
-    late = math.ceil(getattr(config, "gan_start_kimg", 0.0) * 1000 / every) * every
-    return [late] if torch.device(config.device).type == "cpu" else [0, late, late + every]
+    return [0] if torch.device(config.device).type == "cpu" else [0, every]
 
 
 def _pieces(run: Run) -> list[int]:

@@ -37,6 +37,9 @@ from .renderer import HELD_OUT_SEED, identity_set
 DIM = 128            # of the embedding that is learned
 MARGIN = 0.3         # radians added to the angle to one's own centre
 MARGIN_KIMG = 20.0   # it grows from 0 for so long: at chance level a margin only repels
+VIEWS = 5            # pictures of each person
+CHANNELS = (32, 64, 96, 128)
+DISCRIMINANT = 24    # directions of the discriminant, which becomes the last layer in the end
 SCALE = 24.0         # of the cosines; ArcFace's 64 is for millions of faces
 READ_WEIGHT = 4.0
 SHIFT = 2            # largest random translation in pixels
@@ -50,11 +53,8 @@ class IdentityStageConfig(HeldOutConfig):
     batch: int = 64
     data_count: int = option(8000, "how many people")
     data_seed: int = 200_000_000
-    data_views: int = option(5, "pictures of each of them")
     held_out_count: int = 250
     resolution: int = option(64, "of the pictures, a power of two")
-    channels: tuple[int, ...] = option((32, 64, 96, 128), "widths from full size down")
-    discriminant: int = option(24, "directions of the discriminant that becomes the last layer in the end")
 
 
 #: Columns of `portraits.scores` that are a person's own.
@@ -86,9 +86,9 @@ class IdentityStage:
     def __init__(self, config: IdentityStageConfig) -> None:
         self.config = config
         torch.manual_seed(config.seed)
-        self.data = identity_set(config.data, config.data_count, config.data_views, config.resolution,
+        self.data = identity_set(config.data, config.data_count, VIEWS, config.resolution,
                                  config.data_seed, config.device)
-        self.net = IdentityNet(IdentityNetConfig(config.resolution, config.channels, DIM))
+        self.net = IdentityNet(IdentityNetConfig(config.resolution, CHANNELS, DIM))
         init_from(self.net, config.init_from, "identity")
         self.net.to(config.device, memory_format=torch.channels_last)
         self.net.dtype = dtype_of(config)
@@ -104,7 +104,7 @@ class IdentityStage:
         config, random = self.config, generator_at(self.config.seed, seen)
         indices = torch.randint(len(self.data), (config.batch,), generator=random)
         images = shifted(self.data.batch(indices), SHIFT, random).to(config.device)
-        person = indices // config.data_views
+        person = indices // VIEWS
         margin = MARGIN * min(1.0, seen / (MARGIN_KIMG * 1000))
         embedding = self.net(images)
         arcface = self.centres(embedding, person.to(config.device), margin, SCALE)
@@ -119,7 +119,8 @@ class IdentityStage:
     def validate(self) -> dict[str, float]:
         """Equal-error rate on people nobody has seen, four pictures each; measures the discriminant for that."""
         config, views = self.config, 4
-        net = self.finished = with_discriminant(self.average, self.data, config.data_views, config.discriminant)
+        directions = min(DISCRIMINANT, config.data_count - 1)
+        net = self.finished = with_discriminant(self.average, self.data, VIEWS, directions)
         p = portraits.variants(portraits.sample(config.held_out_count, HELD_OUT_SEED), views, 1)
         images = portraits.render(p.to(config.device), config.resolution)
         codes = torch.cat([net(x) for x in images.split(100)]).cpu()
@@ -130,8 +131,7 @@ class IdentityStage:
         return {"equal_error_rate": equal_error_rate(similarity[pairs & own], similarity[pairs & ~own])[0]}
 
     def sheet(self, path: Path) -> None:
-        views = self.config.data_views
-        grid(self.data.batch(torch.arange(min(4 * views, len(self.data)))).cpu(), columns=views).save(path)
+        grid(self.data.batch(torch.arange(min(4 * VIEWS, len(self.data)))).cpu(), columns=VIEWS).save(path)
 
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
         net = self.finished or self.average

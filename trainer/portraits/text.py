@@ -11,7 +11,7 @@ embedding at every value, not only near the words' limits, and is not part of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from reganie_core.text import WordEncoder, split_words
 from ..data.training import HeldOutConfig
 from ..loop.config import option
 from ..loop.ema import make_average, update_average
-from ..loop.optimisation import adam, descend, dtype_of, init_from, shares
+from ..loop.optimisation import adam, descend, dtype_of, init_from
 from ..loop.randomness import generator_at
 from ..sheets import grid
 from .renderer import FIRST_RESERVED_SEED, HELD_OUT_SEED
@@ -113,7 +113,6 @@ class Pool:
 
 class TextStage:
     config_class = TextStageConfig
-    group = 1                        # rows of a batch that belong together
     kind = "text_image"
 
     def __init__(self, config: TextStageConfig) -> None:
@@ -137,8 +136,6 @@ class TextStage:
         self._pool: Pool | None = None
         self._held_out: Pool | None = None
         self._known: Tensor | None = None
-        if config.frozen:
-            self.group = config.batch    # pictures are nothing to hold here, and captions need the others to compare
         self.noise = torch.randn(64, 3, config.resolution, config.resolution,
                                  generator=generator_at(config.seed, 0, "noise")).to(config.device)
 
@@ -202,24 +199,15 @@ class TextStage:
         indices = torch.randint(len(self.pool), (config.batch,), generator=random)
         mirror = torch.rand(config.batch, generator=random) < 0.5
         phrase_seed = int(torch.randint(2**31, (1,), generator=random))
-        terms: dict[str, Tensor] = {}
-
-        def losses() -> Iterator[Tensor]:
-            for i, rows in enumerate(shares(config)):
-                if config.frozen:
-                    values = self.pool.values_of(indices[rows], mirror[rows])
-                    embedded = self.known[mirror[rows].long(), indices[rows]]
-                else:
-                    images, values = self.pool.batch(indices[rows], mirror[rows])
-                    embedded = self.net.embed_images(self.augmented(images, random))
-                said = captions_of(values, phrase_seed + 1009 * int(rows[0]) + i)
-                parts = self.loss(embedded, said, values)
-                terms.update({name: value.detach() for name, value in parts.items()})
-                yield parts["contrast"] + (0.0 if config.frozen else READ_WEIGHT) * parts["read"]
-
-        norm = descend(self, "net", losses())
+        if config.frozen:
+            values, embedded = self.pool.values_of(indices, mirror), self.known[mirror.long(), indices]
+        else:
+            images, values = self.pool.batch(indices, mirror)
+            embedded = self.net.embed_images(self.augmented(images, random))
+        terms = self.loss(embedded, captions_of(values, phrase_seed), values)
+        norm = descend(self, "net", terms["contrast"] + (0.0 if config.frozen else READ_WEIGHT) * terms["read"])
         update_average(self.average, self.net, config.batch, config.ema_kimg, seen + config.batch)
-        return {**terms, "gradient": norm}
+        return {**{name: value.detach() for name, value in terms.items()}, "gradient": norm}
 
     @torch.inference_mode()
     def embed(self, pool: Pool) -> Tensor:

@@ -16,7 +16,7 @@ STAGES = {
     "encoder": ("portraits.encoder", "PortraitEncoderStage"),
     "directions": ("portraits.directions", "PortraitDirectionsStage"),
     "editor": ("portraits.editor", "PortraitEditorStage"),
-    "rectifier": ("stages.rectifier", "RectifierStage"),
+    "rectifier": ("portraits.rectifier", "PortraitRectifierStage"),
     "restyle": ("compare.restyle", "RestyleStage"),
     "hfgi": ("compare.hfgi", "HfgiStage"),
     "hyperstyle": ("compare.hyperstyle", "HyperStyleStage"),

@@ -9,7 +9,6 @@ holding back any edit); codes come from the mapping, mixed ones among them, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from ..data.training import HeldOutConfig, PicturesConfig, training_pictures
 from ..frozen import load_attributes, load_identity, load_more_attributes
 from ..loop.config import option
 from ..loop.ema import make_average, update_average
-from ..loop.optimisation import adam, descend, dtype_of, init_from, shares
+from ..loop.optimisation import adam, descend, dtype_of, init_from
 from ..loop.randomness import generator_at
 from . import editor_report
 from .editor_losses import Contrastor, preservation_loss, reader_loss, target_loss
@@ -164,13 +163,14 @@ class EditorStage:
         return self.G.synthesis(codes).float().clamp(-1, 1)
 
     def encoded(self, rows: Tensor) -> Tensor:
-        """Which of those rows of the batch are encoded: bool, the same for both halves."""
+        """Which rows of the batch are encoded: bool, the same for both halves."""
         half = self.config.batch // 2
         return rows % half < (round(half * ENCODED) if self.E is not None else 0)
 
-    def codes(self, draw: Request, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes of those rows of the batch, and the rows in the order of the codes."""
-        device, encoded = self.config.device, self.encoded(rows)
+    def codes(self, draw: Request) -> tuple[Tensor, Tensor]:
+        """Codes of the batch, and its rows in the order of the codes."""
+        device, rows = self.config.device, torch.arange(self.config.batch)
+        encoded = self.encoded(rows)
         mapped, rows_e = rows[~encoded], rows[encoded]
         pictures = self.data.batch(draw.indices[rows_e], draw.mirror[rows_e]).to(device) if self.data is not None \
             else None
@@ -186,10 +186,10 @@ class EditorStage:
             ws, pictures = ws[:len(mapped)], self.synthesize(ws[len(mapped):])
         return torch.cat([ws, self.E(pictures).to(ws.dtype)]), rows
 
-    def unedited(self, draw: Request, rows: Tensor, seen: int) -> tuple[Unedited, Tensor]:
-        """The unedited side of those rows, and their order."""
+    def unedited(self, draw: Request, seen: int) -> tuple[Unedited, Tensor]:
+        """The unedited side of the batch, and the order of its rows."""
         with torch.no_grad():
-            codes, rows = self.codes(draw, rows)
+            codes, rows = self.codes(draw)
             pictures = self.synthesize(codes)
             return Unedited(codes, pictures, self.read(pictures, seen), self.net.read(codes)), rows
 
@@ -201,24 +201,16 @@ class EditorStage:
         return read(self.teachers, shifted(small, SHIFT, generator_at(self.config.seed, seen, "shift")))
 
     def step(self, seen: int) -> dict[str, Tensor]:
-        config, terms = self.config, {}
-        draw = self.draw(seen)
-
-        def losses() -> Iterator[Tensor]:
-            for rows in shares(config, group=2):
-                loss, found = self.loss(draw, rows, seen)
-                for name, value in found.items():
-                    terms[name] = terms.get(name, 0.0) + value.detach() / config.accumulate
-                yield loss
-
-        terms["gradient"] = descend(self, "net", losses())
+        config = self.config
+        loss, terms = self.loss(self.draw(seen), seen)
+        gradient = descend(self, "net", loss)
         update_average(self.average, self.net, config.batch, config.ema_kimg, seen + config.batch)
-        return terms
+        return {**{name: value.detach() for name, value in terms.items()}, "gradient": gradient}
 
-    def loss(self, draw: Request, rows: Tensor, seen: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum and its terms for some rows of the batch."""
+    def loss(self, draw: Request, seen: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum and its terms."""
         net, device = self.net, self.config.device
-        before, rows = self.unedited(draw, rows, seen)
+        before, rows = self.unedited(draw, seen)
         active, target, absolute = (t[rows].to(device) for t in (draw.active, draw.target, draw.absolute))
         shown = before.reading.logits[:, self.columns]
         change, goal = goals(net, self.ranges, shown, before.current, active, target, absolute, self.progress(seen))

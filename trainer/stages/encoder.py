@@ -13,7 +13,6 @@ codes is compared, and no picture has to be made of them, which is several times
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from reganie_core.networks.light_encoder import LightEncoder, LightEncoderConfig
 
 from ..classes import map_random
 from ..data.crops import displace
+from ..data.pasted_shapes import paste_shapes
 from ..data.sources import first
 from ..data.training import PicturesConfig, training_pictures
 from ..frozen import Features, load_ensemble, mean_difference
@@ -39,7 +39,6 @@ from ..loop.ema import make_average, update_average
 from ..loop.optimisation import LAZY_INTERVAL, adam, descend, dtype_of, init_from, mean_terms, shares, timed
 from ..loop.randomness import Draws, generator_at
 from ..losses import discriminator_loss, generator_loss, r1_penalty
-from ..paste import paste_shapes
 from ..sheets import compared, grid
 from ..substitutes import identity_network, perceptual
 from .latent_discriminator import LatentDiscriminator
@@ -63,7 +62,6 @@ class EncoderStageConfig(PicturesConfig):
     identity: str = option("", "network of the identity loss, ours or ArcFace (.pth), which e4e starts from")
     encoder_type: str = option("light", "light, or e4e: the published network (IR-SE-50 at 256 px)")
     input_resolution: int = option(0, "what a light encoder looks at; 0: the generator's size, at most 256")
-    generated: float = option(0.5, "share of the batch with generated pictures, whose codes are known")
     l2_weight: float = option(1.0, "of the squared difference")
     perceptual_weight: float = option(0.5, "of the perceptual distance")
     attribute_weight: float = option(0.0, "of what attribute networks read before and after, standardised")
@@ -80,7 +78,9 @@ class EncoderStageConfig(PicturesConfig):
         super().validate()
         if self.encoder_type not in ("light", "e4e"):
             raise InputError(f"encoder_type is light or e4e; found {self.encoder_type!r}.")
-        self.check_shares("generated", "paste", "crop_error")
+        self.check_shares("paste", "crop_error")
+        if self.batch % 2:
+            raise InputError(f"batch must be even: one half is generated pictures; found {self.batch}.")
         if self.more_attributes and self.attribute_weight <= 0:
             raise InputError("more_attributes are compared by attribute_weight, which is 0. Set it, or leave them out.")
 
@@ -95,6 +95,7 @@ class EncoderStage:
     config_class = EncoderStageConfig
     config: EncoderStageConfig
     kind = "encoder"
+    group = 2                        # a share needs a generated picture for every other one
     pairs = 0.0                      # weight of the distance to known codes of training pictures
 
     def __init__(self, config: EncoderStageConfig) -> None:
@@ -116,8 +117,6 @@ class EncoderStage:
         self.average = make_average(self.E)
         self.modules = {"E": self.E, "average": self.average}
         self.optimizers = {"E": adam(self.E, config)}
-        made = round(config.batch * config.generated)
-        self.group = config.batch // math.gcd(made, config.batch - made)     # a share needs some of both kinds
         self.data = training_pictures(config, self.G.resolution, self.group)
         self.best_metric = "l2_images" if config.images else "l2_renders"
         with torch.no_grad():
@@ -153,28 +152,22 @@ class EncoderStage:
 
     def parts(self) -> list[tuple[Tensor, Tensor]]:
         """Rows of the generated and of the training pictures, per micro-batch of this process."""
-        made = round(self.config.batch * self.config.generated)
-        return list(zip(self.rows_of(made), self.rows_of(self.config.batch - made), strict=True))
-
-    def rows_of(self, count: int) -> list[Tensor]:
-        return shares(self.config, count) if count else [torch.zeros(0, dtype=torch.long)] * self.config.accumulate
+        half = self.config.batch // 2
+        return list(zip(shares(self.config, half), shares(self.config, half), strict=True))
 
     def batch(self, seen: int, rows: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Pictures [B,3,R,R], the generated ones first, and the known codes of the first of them."""
         config, random = self.config, generator_at(self.config.seed, seen)
-        count = round(config.batch * config.generated)
+        count = config.batch // 2
         with torch.no_grad(), timed(self, "fakes"):
             z = torch.randn(count, self.G.z_dim, generator=random)[rows[0]]
             w = map_random(self.G, z, lambda: torch.rand(count, generator=random)[rows[0]])
             ws = w[:, None].repeat(1, self.G.num_ws, 1)
             made = self.G.synthesis(ws).clamp(-1, 1)
         with timed(self, "data"):
-            draws = Draws(random, config.batch - count, rows[1])
-            seen_real = seen * (config.batch - count) // config.batch       # of a stream: only the real ones count
-            indices = draws.numbers(self.data, seen_real)
+            draws = Draws(random, count, rows[1])
+            indices = draws.numbers(self.data, seen // 2)                   # of a stream: only the real ones count
             mirror = draws.rand() < 0.5
-            if not len(draws):
-                return made, ws
             ws = torch.cat([ws, *self.codes_of(indices, mirror, draws)])
             pictures = self.data.batch(indices, mirror).to(config.device)
             if config.crop_error > 0:
@@ -190,7 +183,7 @@ class EncoderStage:
         config = self.config
         if config.paste <= 0:
             return images
-        every = torch.cat([rows[0], rows[1] + round(config.batch * config.generated)])
+        every = torch.cat([rows[0], rows[1] + config.batch // 2])
         draws = Draws(generator_at(config.seed, seen, "shapes"), config.batch, every)
         return paste_shapes(images, len(every), config.paste, draws)
 
@@ -263,7 +256,7 @@ class EncoderStage:
                 codes = self.E(inputs)
             if len(parts) == 1:
                 passed_on.append(codes)                   # the same graph serves the encoder
-            rows = torch.cat([made, real_rows + round(config.batch * config.generated)])
+            rows = torch.cat([made, real_rows + config.batch // 2])
             draws = Draws(generator_at(config.seed, seen, "latent discriminator"), config.batch, rows)
             with torch.no_grad():
                 z = draws.randn(count, self.G.z_dim).flatten(0, 1)

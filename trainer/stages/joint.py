@@ -26,7 +26,7 @@ from reganie_core.networks.joint_encoder import LAST_SIZE, JointEncoder, JointEn
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 
 from ..data.sources import open_pictures
-from ..loop.config import StageConfig
+from ..loop.config import StageConfig, option
 from ..loop.ema import make_average, update_average
 from ..loop.optimisation import descend, dtype_of
 from ..loop.randomness import generator_at
@@ -44,14 +44,15 @@ class JointStageConfig(StageConfig):
     batch: int = 16
     total_kimg: float = 200.0
     ema_kimg: float = 10.0
-    images: str = ""                 # your pictures: a folder, .zip, .tar or shards
-    resolution: int = 64
-    channels: tuple[int, ...] = (192, 192, 160, 96, 48)   # of the generator at 4, 8, ... resolution
-    encoder_channels: tuple[int, ...] = (48, 64, 128, 192, 256)   # of the encoder, from its input's size down to 4
-    w_dim: int = 192
-    pixel_weight: float = 6.0        # L1
-    feature_weight: float = 3.0      # squared distance of unit features, four scales
-    difference_weight: float = 0.03  # of the layers' differences from their common code, squared
+    images: str = option("", "your pictures: a folder, .zip, .tar or shards")
+    resolution: int = option(64, "of the pictures, a power of two")
+    channels: tuple[int, ...] = option((192, 192, 160, 96, 48), "of the generator at 4, 8, ... resolution")
+    encoder_channels: tuple[int, ...] = option((48, 64, 128, 192, 256),
+                                               "of the encoder, from its input's size down to 4")
+    w_dim: int = option(192, "width of a style vector")
+    pixel_weight: float = option(6.0, "L1")
+    feature_weight: float = option(3.0, "squared distance of unit features, four scales")
+    difference_weight: float = option(0.03, "of the layers' differences from their common code, squared")
 
     def validate(self) -> None:
         super().validate()

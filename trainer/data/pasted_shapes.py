@@ -1,4 +1,4 @@
-"""Random shapes pasted into pictures: an option beyond the paper for the rectifier's triplets.
+"""Random shapes pasted into pictures: for the encoder stage and an extra of the rectifier stage.
 
 Generated pictures are inverted almost perfectly, so the difference images of Algorithm 1 stay small and smooth. Real
 ones hold hats, hands and patterns that the generator cannot make. Shapes with flat, striped, checked, dotted or shaded
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reganie_core.alignment.flow import estimate_flow, warp
 
-from .loop.randomness import Draws
+from ..loop.randomness import Draws
 
 #: Shares of shapes that are seen through, and of those whose filling is there only in its first colour.
 TRANSLUCENT, WITH_GAPS = 0.3, 0.25
@@ -63,18 +63,18 @@ def random_shapes(images: Tensor, random: torch.Generator | Draws, maximum: int 
 
 
 def paste_shapes(pictures: Tensor, count: int, share: float, random: torch.Generator | Draws,
-                 moving: bool = True, below: float = 0.0) -> Tensor:
+                 below: float = 0.0) -> Tensor:
     """Shapes into a share of `count` pictures X, and the same ones into their edits Y where `pictures` is [X; Y].
 
-    pictures [count or 2 count,3,H,W] in [-1,1]. With `moving` the shapes follow the flow from X to Y, and in a share
-    `below` of the pictures they do not cover what has no counterpart in X.
+    pictures [count or 2 count,3,H,W] in [-1,1]. The shapes follow the flow from X to Y, and in a share `below` of the
+    pictures they do not cover what has no counterpart in X.
     """
     draws = Draws.of(random, count)
     fill, cover = random_shapes(pictures[:count], draws)
     chosen = (draws.rand(1, 1, 1) < share).to(cover.device)
     layer = torch.cat([fill, cover * chosen], dim=1)
     if len(pictures) > count:
-        layer = torch.cat([layer, _carried(layer, *pictures.split(count), draws, below) if moving else layer])
+        layer = torch.cat([layer, _carried(layer, *pictures.split(count), draws, below)])
     return torch.lerp(pictures, layer[:, :3], layer[:, 3:])
 
 
