@@ -14,7 +14,7 @@ aligning               ``align_photos`` -> ``Aligned(crops, faces, found, reason
 putting back           ``paste_faces`` -> ``Pasted(photos, masks, mask)``
 one face               ``Face``: the square, its maps to and from the photo, JSON
 is it usable?          ``problem_with`` with ``Limits``, ``measure_misfit``
-frames in a row        ``follow``, ``track_faces``, ``edit_frames``, ``smooth``, ``OneEuro``, ``flicker``
+frames in a row        ``follow``, ``track_faces``, ``edit_frames``, ``smooth``, ``flicker``
 =====================  ===============================================================================================
 """
 

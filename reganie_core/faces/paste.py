@@ -108,10 +108,10 @@ def paste_faces(photos: Photos, edited: Tensor, faces: Face | Sequence[Face], *,
 
 def _in_form_of(photos: Photos, results: list[Photo]) -> Photos:
     if isinstance(photos, Tensor):
-        return torch.stack(results) if photos.ndim == 4 else results[0]
+        return torch.stack([r for r in results if isinstance(r, Tensor)]) if photos.ndim == 4 else results[0]
     if not isinstance(photos, Sequence):
         return results[0]
-    return [result[None] if isinstance(photo, Tensor) and photo.ndim == 4 else result
+    return [result[None] if isinstance(photo, Tensor) and isinstance(result, Tensor) and photo.ndim == 4 else result
             for photo, result in zip(photos, results, strict=True)]
 
 

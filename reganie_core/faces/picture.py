@@ -6,6 +6,7 @@ Only rectangles are converted, so a large photo costs what its faces cost, and w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ class Picture:
 
     def __init__(self, photo: Photo, name: str = "", copy: bool = False) -> None:
         self.name = name
-        self.info: dict[str, object] = {}
+        self.info: dict[Any, Any] = {}
         self.mode = ""
         if isinstance(photo, Tensor):
             self.pixels: Tensor = _check_tensor(photo, name)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -121,7 +122,7 @@ def track_faces(points: Sequence[Tensor | None], photo_size: tuple[int, int], si
     found = torch.tensor([reason is None for reason in why])
     if not bool(found.any()):           # nothing to hold on to; skipped like any other
         return Track((None,) * len(points), found, tuple(why))
-    known = [p for p, ok in zip(points, found.tolist(), strict=True) if ok]
+    known = [p for p, ok in zip(points, found.tolist(), strict=True) if ok and p is not None]
     if len({len(p) for p in known}) > 1:
         raise InputError("The frames have faces with different numbers of points; use one kind.")
     blank = torch.zeros_like(torch.as_tensor(known[0], dtype=torch.float64))
@@ -162,8 +163,9 @@ def follow(frames: Iterable[Photo], detector: Detector, which: str | int = "larg
         if found and last is None:
             own = choose(found, which, picture.size, picture.name)[0]
         elif found and last is not None:
-            nearest = min(found, key=lambda face: math.dist(face.centre, last.centre))
-            near = math.dist(nearest.centre, last.centre) < 0.5 * last.side
+            before = last.centre
+            nearest = min(found, key=lambda face: math.dist(face.centre, before))
+            near = math.dist(nearest.centre, before) < 0.5 * last.side
             own, reason = (nearest, None) if near else (None, "the face went out of sight")
         last = own or last
         points.append(None if own is None else own.points)
@@ -200,7 +202,7 @@ def edit_frames(frames: Iterable[Photo], faces: Iterable[Face | None], change: C
             if edited.shape[0] != len(own):
                 raise InputError(f"{len(own)} crops came back as {edited.shape[0]}; an edit keeps their number.")
             pasted = paste_faces(photos, edited, own, mode=mode, feather=feather, reference=reference)
-            photos = list(pasted.photos)
+            photos = cast(list[Photo], pasted.photos)  # a list gives a list
             del made, edited, reference, pasted
         del part
         yield from photos

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -74,7 +76,7 @@ class YuNet:
         pixels = (image.clamp(-1.0, 1.0).flip(1) + 1.0) * 127.5  # BGR in 0..255, as it was trained
         pixels = F.pad(pixels, (0, -w % 64, 0, -h % 64))
         out = self.network(pixels)
-        rows = decode(out["loc"][0], out["conf"][0], out["iou"][0], pixels.shape[-2:])
+        rows = decode(out["loc"][0], out["conf"][0], out["iou"][0], (pixels.shape[-2], pixels.shape[-1]))
         rows = rows[rows[:, 14] > self.threshold].double().cpu()
         scale = torch.tensor([photo_size[0] / w, photo_size[1] / h], dtype=torch.float64).repeat(7)
         rows[:, :14] = rows[:, :14] * scale - 0.5
@@ -170,13 +172,11 @@ def load_yunet(path: str | os.PathLike[str], device: torch.device | str = "cpu",
 
 def _network() -> nn.Module:
     """kornia's network with random weights; the class moved with kornia 0.9."""
-    try:
-        from kornia.models.yunet import YuNet as Network
-    except ImportError:
-        try:
-            from kornia.contrib.face_detection import YuFaceDetectNet as Network  # its name before 0.9
-        except ImportError as error:
-            raise NotFoundError("YuNet needs the package kornia (pip install kornia). Or give the points by "
-                                "hand.") from error
+    for module, name in (("kornia.models.yunet", "YuNet"), ("kornia.contrib.face_detection", "YuFaceDetectNet")):
+        with suppress(ImportError, AttributeError):
+            network = getattr(import_module(module), name)
+            break
+    else:
+        raise NotFoundError("YuNet needs the package kornia (pip install kornia). Or give the points by hand.")
     with torch.random.fork_rng(devices=[]):
-        return Network("test", pretrained=False)
+        return network("test", pretrained=False)

@@ -124,7 +124,7 @@ def load_text_encoder(path: str | os.PathLike[str], device: torch.device | str =
     from ..checkpoints import load_text_image
 
     net = load_text_image(path, device)
-    return WordEncoder(net, net.fingerprint)
+    return WordEncoder(net, getattr(net, "fingerprint", None))
 
 
 def unit(x: Tensor) -> Tensor:
