@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import reganie_core as rc
 from . import _choices, _host, _inputs, _models, _notices
-from ._sockets import FACE, given
+from ._sockets import FACE, check_wire
 
 CATEGORY = "ReGANIE/6 Photos"
 WAYS = ("detector", "points", "aligned")
@@ -123,7 +123,7 @@ class AlignFace:
         for index in range(len(pictures)):
             if known is not None:
                 options["points"] = known[index]
-            with _notices.shown("Align Face"):
+            with _notices.show_warnings("Align Face"):
                 one = rc.faces.align_photos(
                     pictures[index : index + 1], int(size) or None, names=[f"photo {index}"], **options
                 )
@@ -301,7 +301,7 @@ class PasteFace:
         mask: Tensor | None = None,
         reference: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        face = given(face, "face")
+        face = check_wire(face, "face")
         crops, photos = rc.images.from_comfy(edited, "edited crop"), face.photos
         if len(crops) != len(face.faces):
             raise rc.errors.MismatchError(

@@ -104,12 +104,12 @@ class Photos:
         if args.align == "none":
             return Work([load_source(spec, self.size, args.fit, self.largest)])
         from ..faces import align_photos
-        from ..faces.picture import kept_mode
+        from ..faces.picture import pasted_mode
         from ..images import check_target, open_picture
 
         photo = open_picture(spec)
         if args.paste_back:
-            check_target(target, kept_mode(photo), photo.size)
+            check_target(target, pasted_mode(photo), photo.size)
         points = None if self.detector else _read_points(self.points[spec]) if spec in self.points else []
         aligned = align_photos(photo, None if self.largest else self.size, smallest=self.size, points=points,
                                detector=self.detector, which=args.face, framing=self.framing,

@@ -16,7 +16,8 @@ from torch import Tensor
 from ..errors import InputError
 from .points import EYE_MOUTH, ffhq_quad
 
-__all__ = ["FACES", "FFHQ", "NAMES", "Framing", "framing_named", "framing_of", "in_frame", "moved", "shape_features"]
+__all__ = ["FACES", "FFHQ", "NAMES", "Framing", "framing_named", "framing_of", "in_frame", "shape_features",
+           "transform_square"]
 
 LARGEST_CHANGE = 1.0  # points that no face of the domain has must not send the square far away
 
@@ -47,7 +48,7 @@ class Framing:
         if len(points) != 5:
             raise InputError(f"The framing {self.name!r} needs five points (with the nose), found {len(points)}.")
         change = torch.tensor(self.table, dtype=torch.float64) @ shape_features(in_frame(points, square))
-        return moved(square, change.clamp(-LARGEST_CHANGE, LARGEST_CHANGE))
+        return transform_square(square, change.clamp(-LARGEST_CHANGE, LARGEST_CHANGE))
 
 
 FFHQ = Framing()
@@ -91,7 +92,7 @@ def shape_features(local: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(single[..., :1]), single, single[..., rows] * single[..., columns]], -1)
 
 
-def moved(quad: Tensor, change: Tensor) -> Tensor:
+def transform_square(quad: Tensor, change: Tensor) -> Tensor:
     """A square shifted along its own axes (half sides), scaled by exp, and turned (radians): ``change`` [4]."""
     centre = quad.mean(0)
     x, y = (quad[3] - quad[0]) / 2.0, (quad[1] - quad[0]) / 2.0
