@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import reganie_core as rc
 from . import _host, _models
-from ._sockets import given
+from ._sockets import check_wire
 
 PACKAGED = "portraits (packaged)"  # the first entry of every list; other packaged domains follow it
 METHOD = "hyperstyle"  # stands for every inversion method with a network of its own: their files lie together
@@ -132,7 +132,7 @@ def load_method(method: str, name: str) -> _models.Model:
     wrong = method_problem(method, name)
     if wrong is not True:
         raise rc.errors.NotFoundError(str(wrong))
-    return given(_models.load("method", path_of("method", name), name), rc.inversion.NEEDS_FILE[method])
+    return check_wire(_models.load("method", path_of("method", name), name), rc.inversion.NEEDS_FILE[method])
 
 
 def domains() -> list[str]:
@@ -260,9 +260,9 @@ def load(kind: str, name: str, **options: Any) -> _models.Model:
     return _models.load(kind, path_of(kind, name), name, **options)
 
 
-def chosen(node: Any, kind: str, wire: Any, name: str) -> _models.Model:
+def connected_or_named(node: Any, kind: str, wire: Any, name: str) -> _models.Model:
     """What is connected, else the file of that name; ``node`` keeps it, so that the next run need not load it again."""
-    node.model = given(wire, kind) if wire is not None else load(kind, name)
+    node.model = check_wire(wire, kind) if wire is not None else load(kind, name)
     return node.model
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import reganie_core as rc
 from . import _choices, _host, _inputs, _models, _notices, _pictures
-from ._sockets import LATENT, given
+from ._sockets import LATENT, check_wire
 
 # What people type to find a node that changes a face.
 SEARCHED = ("face edit", "edit face", "expression", "smile", "head pose", "turn head", "yaw", "hair", "age", "older",
@@ -58,11 +58,11 @@ class EditNode:
     def IS_CHANGED(cls, editor_name: str = _choices.PACKAGED, **_: Any) -> str:
         return _choices.state(cls.kind_of(editor_name), editor_name)
 
-    def chosen(self, generator: _models.Model, latent: Any, editor: Any, editor_name: str) -> tuple[Any, Any]:
+    def networks(self, generator: _models.Model, latent: Any, editor: Any, editor_name: str) -> tuple[Any, Any]:
         """The generator, which must be the latent's, and the editor: the one on the wire, else the named one."""
-        generator = given(generator, "generator")
+        generator = check_wire(generator, "generator")
         kind = self.KIND if editor is not None else self.kind_of(editor_name)
-        editor = _choices.chosen(self, kind, editor, editor_name)
+        editor = _choices.connected_or_named(self, kind, editor, editor_name)
         latent.check(generator.value)
         return generator, editor
 
@@ -86,13 +86,13 @@ def change(
         codes = latent.to(_host.device())
         return rc.editing.edit_latent(on_device(editor), codes, edits, **more).to(_host.results_device())
 
-    with _notices.shown(editor.label):
+    with _notices.show_warnings(editor.label):
         rc.editing.check_edits(editor.value, edits)
         return _host.falling_back(work)
 
 
 def on_device(editor: _models.Model) -> Any:
-    """The editor where it computes; small ones without a network of their own are moved plainly."""
+    """The editor where it computes; those without a network are moved by their own ``to``."""
     (value,) = _models.on_device(0, editor)
     if editor.resident is None and hasattr(value, "to"):
         value.to(_host.device())
@@ -104,10 +104,10 @@ def picture(generator: _models.Model, latent: Any, show: bool = False) -> tuple[
     return latent, _pictures.synthesize(generator, latent, show=show)
 
 
-def of_sliders(node: Any, wire: Any, name: str, control: str) -> _models.Model:
+def slider_editor(node: Any, wire: Any, name: str, control: str) -> _models.Model:
     """The editor with values for controls that is connected, else the one a name from the list means."""
     if wire is not None:
-        node.model = given(wire, *_choices.SLIDER_EDITORS)
+        node.model = check_wire(wire, *_choices.SLIDER_EDITORS)
     else:
         node.model = _choices.load(_choices.kind_of_editor(name, control), name)
     return node.model

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import reganie_core as rc
 from ._inputs import Names
-from ._sockets import DELTA, FACE, LATENT, given
+from ._sockets import DELTA, FACE, LATENT, check_wire
 
 InputError = rc.errors.InputError
 LONGEST = 1 << 20  # characters
@@ -43,7 +43,7 @@ def check(cls: type, inputs: dict[str, Any]) -> None:
     Raises:
         InputError: nothing on a wire that must have something, another type, a number that is not finite or outside
             its limits, a choice that is not on its list, codes that are not finite.
-        MismatchError, NotFoundError: see ``_sockets.given``.
+        MismatchError, NotFoundError: see ``_sockets.check_wire``.
     """
     for name, kind, options, required in _specs(cls):
         value = inputs.get(name)
@@ -54,7 +54,7 @@ def check(cls: type, inputs: dict[str, Any]) -> None:
         if kind in CHECKS:
             CHECKS[kind](name, value, options)
         elif kind.startswith("REGANIE_"):
-            given(value, *(part.removeprefix("REGANIE_").lower() for part in kind.split(",")))
+            check_wire(value, *(part.removeprefix("REGANIE_").lower() for part in kind.split(",")))
 
 
 @cache
@@ -136,7 +136,7 @@ def _latent(name: str, value: Any, options: dict[str, Any]) -> None:
 
 
 def _face(name: str, value: Any, options: dict[str, Any]) -> None:
-    given(value, "face")
+    check_wire(value, "face")
 
 
 CHECKS: dict[str, Callable[[str, Any, dict[str, Any]], None]] = {

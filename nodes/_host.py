@@ -8,7 +8,6 @@ import os
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -26,9 +25,8 @@ from torch import Tensor, nn
 
 from ..reganie_core.batches import pictures_at_once
 from ..reganie_core.errors import NotFoundError
-from ..reganie_core.images import to_pil
 from ..reganie_core.kinds import REGANIE, STYLEGAN
-from ..reganie_core.paths import is_file, placed, safe_join
+from ..reganie_core.paths import is_file, placed
 
 log = logging.getLogger("ReGANIE")
 Result = TypeVar("Result")
@@ -112,62 +110,9 @@ def temp_directory() -> Path:
     return path
 
 
-def user_directory() -> Path:
-    """A folder of this pack's own below ComfyUI's user directory; the pack's folder itself may be read-only."""
-    path = Path(folder_paths.get_user_directory()) / "reganie"
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 def output_directory() -> Path:
     """ComfyUI's folder for what people keep."""
     return Path(folder_paths.get_output_directory())
-
-
-def list_outputs(folder: str, extensions: tuple[str, ...]) -> list[str]:
-    """Relative names of the files below a folder of the output folder, newest first."""
-    root = output_directory() / folder
-    found = [path for path in root.rglob("*") if path.suffix.lower() in extensions and is_file(path)]
-    found.sort(key=lambda path: (-path.stat().st_mtime_ns, path.name))
-    return [path.relative_to(root).as_posix() for path in found]
-
-
-def output_file(folder: str, name: str) -> Path:
-    """A file below a folder of the output folder.
-
-    Raises:
-        UnsafePathError: a name that leaves the folder.
-        NotFoundError: no such file.
-    """
-    path = safe_join(output_directory() / folder, name)
-    if not is_file(path):
-        raise NotFoundError(f"There is no file {str(name)[:120]!r} in {output_directory() / folder}.")
-    return path
-
-
-def free_output(folder: str, name: str, extension: str) -> Path:
-    """A path for a new file there: ``name_00001`` or the next number; its folders are made.
-
-    Raises:
-        UnsafePathError: a name that leaves the folder.
-    """
-    root = output_directory() / folder
-    root.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while (path := safe_join(root, f"{name}_{number:05d}{extension}")).exists():
-        number += 1
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def temp_pictures(pictures: list[Tensor], prefix: str) -> list[dict[str, str]]:
-    """Pictures ``[3,H,W]`` in [-1,1] as PNG files that may vanish; what the page needs to fetch them."""
-    entries = []
-    for picture in pictures:
-        name = f"{prefix}_{uuid.uuid4().hex}.png"
-        to_pil(picture[None])[0].save(temp_directory() / name, compress_level=1)
-        entries.append({"filename": name, "subfolder": "", "type": "temp"})
-    return entries
 
 
 # ---------------------------------------------------------------------------------------------------- devices, memory
@@ -208,7 +153,7 @@ def results_device() -> torch.device:
     return mm.intermediate_device()
 
 
-def _look_for_cancel(*_: Any) -> None:
+def _check_cancel(*_: Any) -> None:
     """Before every layer: raises when the user has pressed Cancel."""
     mm.throw_exception_if_processing_interrupted()
 
@@ -222,7 +167,7 @@ class Resident:
     def __init__(self, module: nn.Module) -> None:
         self.module = module.eval().requires_grad_(False)
         for part in self.module.modules():  # a pass of a large network must not have to be waited for
-            part.register_forward_pre_hook(_look_for_cancel)
+            part.register_forward_pre_hook(_check_cancel)
         self.patcher = comfy.model_patcher.ModelPatcher(
             self.module, load_device=mm.get_torch_device(), offload_device=mm.unet_offload_device()
         )
@@ -335,7 +280,7 @@ def notice(title: str, text: str) -> None:
         host.send_sync("reganie.notice", {"title": title, "text": text})
 
 
-def say(node: str | None, text: str) -> None:
+def show_text(node: str | None, text: str) -> None:
     """A line of text on a node itself, on hosts that can show one."""
     send = getattr(getattr(server.PromptServer, "instance", None), "send_progress_text", None)
     if node is not None and send is not None:

@@ -1,7 +1,7 @@
 """Loaded networks: each file once, whichever node asks, and again only when the file has changed.
 
 Nothing here keeps a network alive: ComfyUI does, by keeping loaders' outputs and node objects while their graph is in
-use. A node that loads by name keeps the result for that reason (``_choices.chosen``).
+use. A node that loads by name keeps the result for that reason (``_choices.connected_or_named``).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def load(kind: str, path: Path, label: str, **options: str) -> Model:
     with _lock:
         model = _alive.get(key)
         if model is None:
-            with torch.inference_mode(False), _notices.shown("Models"):
+            with torch.inference_mode(False), _notices.show_warnings("Models"):
                 value = LOADERS[kind](path, **options)
             if kind == "method":  # its file says which
                 kind, value = value

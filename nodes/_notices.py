@@ -11,7 +11,7 @@ from . import _host
 
 
 @contextmanager
-def shown(title: str) -> Iterator[None]:
+def show_warnings(title: str) -> Iterator[None]:
     """Each different :class:`ReganieWarning` raised meanwhile becomes one notice."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", rc.ReganieWarning)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import reganie_core as rc
 from . import _choices, _models
-from ._sockets import given
+from ._sockets import check_wire
 
 AUTO, CARRY = "auto", "carry"
 
@@ -24,14 +24,14 @@ def carry() -> _models.Model:
     return _models.Model("rectifier", rc.rectification.name_of(value), value)
 
 
-def chosen(wire: Any, name: str, delta: rc.Delta) -> _models.Model:
+def choose(wire: Any, name: str, delta: rc.Delta) -> _models.Model:
     """What is connected, else what ``name`` means for this difference.
 
     Raises:
         MismatchError, NotFoundError, CheckpointError: the wire or the file cannot be used.
     """
     if wire is not None:
-        return given(wire, "rectifier")
+        return check_wire(wire, "rectifier")
     if name == AUTO:
         name = trained_for(delta) or CARRY
     return carry() if name == CARRY else _choices.load("rectifier", name)

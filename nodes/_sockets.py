@@ -28,7 +28,7 @@ class Missing:
         return NotFoundError(f"The domain {self.domain!r} has no {self.kind}; {advice}.")
 
 
-def given(value: Any, *kinds: str) -> Any:
+def check_wire(value: Any, *kinds: str) -> Any:
     """Return what came over a wire, or say in one sentence why it cannot be used."""
     if isinstance(value, Missing):
         raise value.error()

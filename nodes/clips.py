@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import reganie_core as rc
 from . import _inputs, _models, _pictures
-from ._sockets import LATENT, given
+from ._sockets import LATENT, check_wire
 
 CATEGORY = "ReGANIE/6 Photos"
 
@@ -50,7 +50,7 @@ class SmoothLatents:
         }
 
     def smooth(self, generator: _models.Model, latent: Any, smooth: float = 1.0) -> tuple[Any, Tensor]:
-        generator = given(generator, "generator")
+        generator = check_wire(generator, "generator")
         latent.check(generator.value)
         steady = replace(latent, ws=rc.faces.smooth(latent.ws, float(smooth))) if smooth > 0 else latent
         return steady, _pictures.synthesize(generator, steady)

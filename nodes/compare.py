@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from .. import reganie_core as rc
-from . import _host
+from . import _outputs
 
 MOST = 64  # pairs kept for the page
 
@@ -39,6 +39,6 @@ class BeforeAfter:
                 f"There are {len(first)} pictures before and {len(second)} after; give as many, or K times as many."
             )
         count = min(len(second), MOST)
-        lefts = _host.temp_pictures([first[i // repeats] for i in range(count)], "reganie_before")
-        rights = _host.temp_pictures([second[i] for i in range(count)], "reganie_after")
+        lefts = _outputs.temp_pictures([first[i // repeats] for i in range(count)], "reganie_before")
+        rights = _outputs.temp_pictures([second[i] for i in range(count)], "reganie_after")
         return {"ui": {"reganie_before": lefts, "reganie_after": rights}}

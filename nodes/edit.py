@@ -64,7 +64,7 @@ class DyStyleEdit(_editors.EditNode):
         inversion: Tensor | None = None,
     ) -> tuple[Any, Tensor]:
         changes = rc.parse_edits(edits)
-        generator, editor = self.chosen(generator, latent, editor, editor_name)
+        generator, editor = self.networks(generator, latent, editor, editor_name)
         return _editors.picture(generator, _editors.change(editor, latent, changes), show=True)
 
 
@@ -119,6 +119,6 @@ class DirectionEdit(_editors.EditNode):
         editor_name: str = _choices.PACKAGED,
         inversion: Tensor | None = None,
     ) -> tuple[Any, Tensor]:
-        generator, editor = self.chosen(generator, latent, editor, editor_name)
+        generator, editor = self.networks(generator, latent, editor, editor_name)
         edited = _editors.change(editor, latent, {direction: float(strength)}, layers=layers)
         return _editors.picture(generator, edited)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import reganie_core as rc
 from . import _choices, _host, _inputs, _models, _notices
-from ._sockets import FACE, given
+from ._sockets import FACE, check_wire
 
 CATEGORY = "ReGANIE/6 Photos"
 WAYS = ("detector", "points", "aligned")
@@ -64,7 +64,7 @@ class AlignFace:
                     {
                         "options": list(WAYS),
                         "default": "detector",
-                        "tooltip": "detector: find the faces with a file from models/reganie. points: they are written "
+                        "tooltip": "detector: find the faces. points: they are written "
                         "below. aligned: the picture is a crop already and is only made square.",
                     },
                 ),
@@ -86,7 +86,8 @@ class AlignFace:
                     {
                         "options": _inputs.Names(_choices.detectors()),
                         "default": _choices.FIRST_DETECTOR,
-                        "tooltip": "For detector: a file in models/reganie, such as YuNet's. Nothing is downloaded.",
+                        "tooltip": "For detector: a file in models/reganie, such as YuNet's; where there is none, the "
+                        "packaged detector.",
                     },
                 ),
             },
@@ -122,7 +123,7 @@ class AlignFace:
         for index in range(len(pictures)):
             if known is not None:
                 options["points"] = known[index]
-            with _notices.shown("Align Face"):
+            with _notices.show_warnings("Align Face"):
                 one = rc.faces.align_photos(
                     pictures[index : index + 1], int(size) or None, names=[f"photo {index}"], **options
                 )
@@ -300,7 +301,7 @@ class PasteFace:
         mask: Tensor | None = None,
         reference: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        face = given(face, "face")
+        face = check_wire(face, "face")
         crops, photos = rc.images.from_comfy(edited, "edited crop"), face.photos
         if len(crops) != len(face.faces):
             raise rc.errors.MismatchError(

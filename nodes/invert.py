@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import reganie_core as rc
 from . import _choices, _host, _models, _origins
-from ._sockets import ENCODER, GENERATOR, LATENT, given
+from ._sockets import ENCODER, GENERATOR, LATENT, check_wire
 
 CATEGORY = "ReGANIE/2 Invert"
 OUTPUT_TOOLTIPS = (
@@ -86,8 +86,8 @@ class E4EInvert:
         encoder_name: str = _choices.PACKAGED,
         fit: rc.images.Fit = "error",
     ) -> tuple[Any, Tensor, Tensor]:
-        generator = given(generator, "generator")
-        encoder = _choices.chosen(self, "encoder", encoder, encoder_name)
+        generator = check_wire(generator, "generator")
+        encoder = _choices.connected_or_named(self, "encoder", encoder, encoder_name)
         size = generator.value.resolution
         pictures = rc.images.from_comfy(image)
         latents: list[Any] = []

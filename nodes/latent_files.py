@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import reganie_core as rc
-from . import _host, _inputs, _models
+from . import _host, _inputs, _models, _outputs
 from ._sockets import LATENT
 
 CATEGORY = "ReGANIE/5 Latents"
@@ -91,7 +91,7 @@ class SaveLatent:
         wrong = self.VALIDATE_INPUTS(name=name)
         if wrong is not True:
             raise rc.errors.InputError(str(wrong))
-        path = _host.free_output(FOLDER, name.strip(), ".safetensors")
+        path = _outputs.free_output(FOLDER, name.strip(), ".safetensors")
         rc.latents.save_latent(latent, path, {"command": "SaveLatent"})
         shown = path.relative_to(_host.output_directory()).as_posix()
         _host.log.info("Saved %d latent codes to %s", latent.batch, path)
@@ -109,7 +109,7 @@ class LoadLatent:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        options = _host.list_outputs(FOLDER, (".safetensors", ".pt", ".npy")) or [NONE]
+        options = _outputs.list_outputs(FOLDER, (".safetensors", ".pt", ".npy")) or [NONE]
         return {
             "required": {
                 "file": (
@@ -126,14 +126,14 @@ class LoadLatent:
     @classmethod
     def VALIDATE_INPUTS(cls, file: str = "") -> bool | str:
         try:
-            _host.output_file(FOLDER, file)
+            _outputs.output_file(FOLDER, file)
         except rc.ReganieError as error:
             return str(error)
         return True
 
     @classmethod
     def IS_CHANGED(cls, file: str = "") -> str:
-        return _models.state(_host.output_file(FOLDER, file))
+        return _models.state(_outputs.output_file(FOLDER, file))
 
     def load(self, file: str) -> tuple[Any]:
-        return (rc.latents.load_latent(_host.output_file(FOLDER, file)).to(_host.results_device()),)
+        return (rc.latents.load_latent(_outputs.output_file(FOLDER, file)).to(_host.results_device()),)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import reganie_core as rc
 from . import _choices, _host, _inputs, _models, _notices, _origins
-from ._sockets import ENCODER, GENERATOR, LATENT, given
+from ._sockets import ENCODER, GENERATOR, LATENT, check_wire
 from .invert import CATEGORY, OUTPUT_TOOLTIPS
 
 NO_ENCODER = "none (start from the average)"
@@ -90,7 +90,7 @@ class InvertImage:
         encoder_name: str = _choices.PACKAGED,
         network_name: str = _choices.NO_METHOD,
     ) -> tuple[Any, Tensor, Tensor]:
-        generator = given(generator, "generator")
+        generator = check_wire(generator, "generator")
         self.networks = self._load(method, encoder, encoder_name, network_name)  # kept: the next run need not load them
         pictures, size = rc.images.from_comfy(image), max(generator.value.resolution, 256)
         chunk, progress = _host.chunk_size(size), _host.Progress(1)
@@ -109,7 +109,7 @@ class InvertImage:
 
                 return inverter(network, part.to(_host.device()), fit=fit, chunk=chunk, progress=tick)
 
-        with _notices.shown("Invert Image"):
+        with _notices.show_warnings("Invert Image"):
             while start < len(pictures):
                 found, chunk = _host.halving(chunk, work)
                 latents.append(found.latent.to(_host.results_device()))
@@ -128,7 +128,7 @@ class InvertImage:
             network = _choices.load_method(method, network_name)
         if method != "restyle":
             if wire is not None:
-                encoder = given(wire, "encoder")
+                encoder = check_wire(wire, "encoder")
             elif encoder_name != NO_ENCODER:
                 encoder = _choices.load("encoder", encoder_name)
         return {"network": network, "encoder": encoder}

@@ -181,7 +181,7 @@ class Rectify:
         rectifier_name: str = _rectifiers.AUTO,
         unique_id: str | None = None,
     ) -> tuple[Tensor, Tensor]:
-        rectifier = self.model = _rectifiers.chosen(rectifier, rectifier_name, delta)
+        rectifier = self.model = _rectifiers.choose(rectifier, rectifier_name, delta)
         pictures = rc.images.from_comfy(edited, "edited picture")
         repeats = rc.rectification.repeats_of(pictures, delta)
         size = max(pictures.shape[-1], delta.image.shape[-1], rectifier.value.resolution or 0)
@@ -200,5 +200,5 @@ class Rectify:
             return rc.images.to_comfy(found.picture), found.doubt[:, 0]
 
         picture, doubt = _host.in_chunks(len(pictures), _host.chunk_size(size), work)
-        _host.say(unique_id, f"used: {rectifier.label}")
+        _host.show_text(unique_id, f"used: {rectifier.label}")
         return picture, doubt

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import reganie_core as rc
 from . import _choices, _editors, _host, _inputs, _models, _notices, _pictures
-from ._sockets import LATENT, SLIDER_EDITOR, given
+from ._sockets import LATENT, SLIDER_EDITOR, check_wire
 from .edit import CLEAR_TURN
 
 CATEGORY = "ReGANIE/3 Edit"
@@ -103,8 +103,8 @@ class EditSweep:
     ) -> tuple[Any, Tensor, Tensor, str]:
         from ..reganie_core.editing import sweep as strips
 
-        generator = given(generator, "generator")
-        editor = _editors.of_sliders(self, editor, editor_name, control)
+        generator = check_wire(generator, "generator")
+        editor = _editors.slider_editor(self, editor, editor_name, control)
         latent.check(generator.value)
         values = strips.steps(float(start), float(stop), int(steps))
 
@@ -113,7 +113,7 @@ class EditSweep:
             many = strips.sweep(_editors.on_device(editor), codes, control, values, mode == "absolute")
             return many.to(_host.results_device())
 
-        with _notices.shown(editor.label):
+        with _notices.show_warnings(editor.label):
             changed = _host.falling_back(work)
         many, edited = _editors.picture(generator, changed)
         known = next(item for item in editor.value.controls if item.name == control)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from . import _models, _pictures
-from ._sockets import GENERATOR, LATENT, given
+from ._sockets import GENERATOR, LATENT, check_wire
 
 CATEGORY = "ReGANIE/5 Latents"
 
@@ -83,7 +83,7 @@ class SampleLatent:
         truncation_cutoff: int = 0,
         class_index: int | None = -1,
     ) -> tuple[Any]:
-        generator = given(generator, "generator")
+        generator = check_wire(generator, "generator")
         chosen = None if class_index is None or class_index < 0 else class_index
         return (_pictures.sample(generator, count, seed, truncation_psi, truncation_cutoff or None, chosen),)
 
@@ -116,4 +116,4 @@ class Synthesize:
         }
 
     def synthesize(self, generator: _models.Model, latent: Any, noise: str = "const") -> tuple[Tensor]:
-        return (_pictures.synthesize(given(generator, "generator"), latent, noise),)
+        return (_pictures.synthesize(check_wire(generator, "generator"), latent, noise),)

@@ -80,7 +80,7 @@ class StyleCLIPEdit(_editors.EditNode):
     ) -> tuple[Any, Tensor]:
         _inputs.check_text(target, "The target", MAX_TEXT)
         _inputs.check_text(neutral, "The neutral text", MAX_TEXT)
-        generator, editor = self.chosen(generator, latent, editor, editor_name)
+        generator, editor = self.networks(generator, latent, editor, editor_name)
         own = None if threshold < 0 else float(threshold)
         edits = _edits(editor.value.controls, target.strip(), neutral.strip(), float(strength), own)
         return _editors.picture(generator, _editors.change(editor, latent, edits, generator))

@@ -17,7 +17,7 @@ COMMANDS = {
     "controls": (".cli.controls", "list what a domain or an editor file can change"),
     "inspect": (".cli.inspect", "say what a model file is, without executing anything in it"),
     "convert": (".cli.convert", "turn a model file of any known dialect into safetensors"),
-    "render": (".portraits.command", "draw procedural portraits with known attributes"),
+    "render": (".cli.render", "draw procedural portraits with known attributes"),
     "demo": (".cli.demo", "edit eight portraits the generator has never seen, beside the exact answers"),
 }
 

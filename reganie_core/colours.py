@@ -7,8 +7,12 @@ mean, so it may stay with pixels of that space and with no others.
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
 
 __all__ = ["LARGEST_PROFILE", "profile_of", "to_srgb"]
 
@@ -70,7 +74,7 @@ def _converted(image: Image.Image, profile: bytes) -> Image.Image | None:
         return None
 
 
-def _is_identity(transform: object, mode: str) -> bool:
+def _is_identity(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
     """Whether a transform moves no colour of a coarse grid by more than one step of 255."""
     from PIL import ImageCms
 
@@ -79,5 +83,8 @@ def _is_identity(transform: object, mode: str) -> bool:
     else:
         triples = bytes(v for r in _STEPS for g in _STEPS for b in _STEPS for v in (r, g, b))
         probe = Image.frombytes("RGB", (len(_STEPS) ** 3, 1), triples)
-    before, after = probe.convert("RGB").tobytes(), ImageCms.applyTransform(probe, transform).tobytes()
+    changed = ImageCms.applyTransform(probe, transform)
+    if changed is None:  # only where it works in place
+        return False
+    before, after = probe.convert("RGB").tobytes(), changed.tobytes()
     return max(abs(a - b) for a, b in zip(before, after, strict=True)) <= 1

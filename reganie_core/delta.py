@@ -110,7 +110,7 @@ def _resized(pictures: Tensor, size: int | tuple[int, int]) -> Tensor:
 def difference(image: Tensor, inversion: Tensor) -> Tensor:
     """dX = X0 - X^ in [-2,2] at the inversion's size; raises as :func:`checked_pair`."""
     image, inversion = checked_pair(image, inversion)
-    return _resized(image, tuple(inversion.shape[-2:])) - inversion
+    return _resized(image, (inversion.shape[-2], inversion.shape[-1])) - inversion
 
 
 def misfit(image: Tensor, inversion: Tensor) -> str | None:

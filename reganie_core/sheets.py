@@ -15,6 +15,7 @@ __all__ = ["contact_sheet", "difference_picture", "in_cell"]
 BACKGROUND = (250, 249, 247)
 INK = (38, 38, 42)
 SOFT = (120, 120, 128)
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 EMPTY = (236, 234, 230)
 MAX_PIXELS = 100_000_000
 
@@ -24,7 +25,7 @@ def difference_picture(delta: Tensor) -> Tensor:
     return (delta * 0.5).clamp(-1.0, 1.0)
 
 
-def _fit_text(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.ImageFont, width: int) -> list[str]:
+def _fit_text(draw: ImageDraw.ImageDraw, text: str, font: Font, width: int) -> list[str]:
     """Break at spaces; a single long word is cut."""
     lines: list[str] = []
     for word in text.split():

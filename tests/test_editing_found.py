@@ -1,4 +1,4 @@
-"""Directions that are found or derived: SeFa, GANSpace, conditional ones, InterfaceGAN's boundaries."""
+"""Directions that are found in a generator: SeFa, GANSpace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from reganie_core.editing.conditional import boundary_walk, condition, conditional_directions
 from reganie_core.editing.ganspace import Components, ganspace
 from reganie_core.editing.sefa import row_of_style, sefa
 from reganie_core.errors import InputError, MismatchError
@@ -66,38 +65,3 @@ def test_ganspace_edits_match_the_original():
         components.edit_to(latents, 80, 1.0)
     with pytest.raises(MismatchError):
         components.edit_to(latents[..., :100], 0, 1.0)
-
-
-def test_conditional_directions_hold_the_others():
-    age, glasses, smile = (files.given(name, 1, 32) for name in ("a", "b", "c"))
-    held = condition(age, [glasses, smile])
-    assert abs(float((held * glasses).sum())) < 1e-4 and abs(float((held * smile).sum())) < 1e-4
-    # What was taken away lies in the span of the others: adding combinations of them to age changes nothing.
-    torch.testing.assert_close(condition(age + 2 * glasses - smile, [glasses, smile]), held, rtol=1e-4, atol=1e-4)
-    both = conditional_directions({"age": age, "glasses": glasses}, {"age": ["glasses"]})
-    assert torch.equal(both["glasses"], glasses) and abs(float((both["age"] * glasses).sum())) < 1e-4
-    with pytest.raises(InputError, match="nothing of it is left"):
-        condition(glasses * 2, [glasses])
-    with pytest.raises(InputError, match="no direction hat"):
-        conditional_directions({"age": age}, {"age": ["hat"]})
-    with pytest.raises(MismatchError):
-        condition(age, [files.given("d", 1, 16)])
-
-
-def test_per_layer_conditions():
-    direction, other = files.given("p", 5, 16), files.given("q", 5, 16)
-    held = condition(direction, [other])
-    np.testing.assert_allclose((held * other).sum(1).numpy(), 0, atol=1e-5)
-
-
-def test_boundaries_project_plain_codes_and_not_those_of_every_layer():
-    normal = files.given("n", 1, 64)
-    normal = normal / normal.norm()
-    w = files.given("w", 1, 64)
-    walked = boundary_walk(w, normal, [-3.0, 0.0, 3.0])
-    np.testing.assert_allclose((walked @ normal.t())[:, 0].numpy(), [-3, 0, 3], atol=1e-5)  # absolute distances
-    ws = w[:, None].repeat(1, 4, 1)
-    walked = boundary_walk(ws, normal, [2.0])
-    torch.testing.assert_close(walked, ws + 2.0 * normal)                                      # changes
-    with pytest.raises(InputError, match="length 1"):
-        boundary_walk(w, normal * 2, [1.0])

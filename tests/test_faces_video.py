@@ -43,17 +43,6 @@ def test_missing_frames_come_from_their_neighbours():
         faces.smooth(values, 0.0, torch.zeros(6, dtype=torch.bool))
 
 
-def test_the_one_euro_filter_calms_noise_and_follows_jumps():
-    noise = torch.randn(200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    still = faces.OneEuro(cutoff=1.0, beta=0.0, rate=30.0)
-    calm = torch.stack([still(value) for value in noise])
-    assert float(calm[50:].std()) < 0.5 * float(noise[50:].std())
-    quick, slow = faces.OneEuro(beta=0.5), faces.OneEuro(beta=0.0)
-    steps = [torch.tensor([0.0])] * 5 + [torch.tensor([100.0])] * 5
-    last = [(quick(value), slow(value)) for value in steps][-1]
-    assert float(last[0]) > 95.0 > 75.0 > float(last[1])
-
-
 def test_frames_without_a_face_follow_the_policy():
     points = [POINTS, POINTS + 1, None, POINTS + 3, None, None, None, POINTS * 0.05]
     track = faces.track_faces(points, (130, 110), 32, sigma=0.0)

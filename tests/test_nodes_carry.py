@@ -39,7 +39,7 @@ def test_auto_comes_first_and_is_the_default(pack):
 def test_auto_takes_the_rectifier_that_was_trained_for_this_generator(pack, wires, phase_one, monkeypatch):
     edited, delta = phase_one
     said = []
-    monkeypatch.setattr(pack.sub("_host"), "say", lambda node, text: said.append((node, text)))
+    monkeypatch.setattr(pack.sub("_host"), "show_text", lambda node, text: said.append((node, text)))
     own = call(pack, "Rectify", edited=edited, delta=delta, unique_id="7")
     assert own[0].shape == (2, 48, 48, 3) and own[1].shape == (2, 48, 48), "the photo's own size, and a mask"
     carried = call(pack, "Rectify", edited=edited, delta=delta, rectifier_name="carry", unique_id="7")

@@ -74,7 +74,8 @@ def test_bad_photos_and_points_are_one_sentence(pack):
     photo = picture(1, 160, 160)
     for inputs, words in (
         ({"find": "points", "points": ""}, "no points"), ({"find": "points", "points": "60,50 here"}, "no number"),
-        ({"find": "detector", "detector_name": "first found in models/reganie"}, "models"),
+        ({"find": "detector", "detector_name": "mine.pth"}, "no face detector 'mine.pth'"),
+        ({"find": "detector", "detector_name": "first found in models/reganie"}, "No face was found"),
         ({"find": "detector", "detector_name": "../../x.pth"}, "leaves its folder"),
         ({"find": "aligned", "which": "0," * 200}, "at most 200"),
     ):

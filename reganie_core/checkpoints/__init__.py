@@ -11,7 +11,15 @@ from __future__ import annotations
 from . import psp
 from .conversion import convert
 from .inspection import inspect
-from .loading import load_directions, load_discriminator, load_encoder, load_generator, load_rectifier, load_text_image
+from .loading import (
+    load_directions,
+    load_discriminator,
+    load_encoder,
+    load_face_detector,
+    load_generator,
+    load_rectifier,
+    load_text_image,
+)
 from .ours import Checkpoint, fingerprint, read_checkpoint, save_checkpoint
 
 ENCODER_TYPES = tuple(psp.SHORT)
@@ -28,6 +36,7 @@ __all__ = [
     "load_encoder",
     "load_generator",
     "load_rectifier",
+    "load_face_detector",
     "load_text_image",
     "read_checkpoint",
     "save_checkpoint",

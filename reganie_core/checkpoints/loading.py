@@ -30,6 +30,7 @@ from .source import Source, open_source
 
 if TYPE_CHECKING:
     from ..networks.discriminator import Discriminator
+    from ..networks.face_detector import FaceDetectorNet
     from ..networks.rectifier import Rectifier
     from ..networks.stylegan2 import Generator
     from ..networks.text_image import TextImageNet
@@ -76,6 +77,12 @@ def load_encoder(
 def load_rectifier(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Rectifier:
     """A rectifying network of ours. Raises as ``load_generator``."""
     return _load(path, "rectifier", device)
+
+
+@torch.inference_mode(False)
+def load_face_detector(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> FaceDetectorNet:
+    """The networks of a face detector of ours. Raises as ``load_generator``."""
+    return _load(path, "face_detector", device)
 
 
 @torch.inference_mode(False)

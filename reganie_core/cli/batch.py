@@ -33,13 +33,13 @@ class Done:
 class Batch:
     """Runs ``work(spec, path)``, which writes one picture and returns a :class:`Done`, for each of several pictures.
 
-    ``say(done)`` reports one that is done, at once. An error of a single picture is raised as it is.
+    ``report_one(done)`` reports one that is done, at once. An error of a single picture is raised as it is.
     """
 
-    def __init__(self, say: Callable[[Done], None]) -> None:
-        self.say = say
+    def __init__(self, report_one: Callable[[Done], None]) -> None:
+        self.report_one = report_one
         self.done: list[Done] = []
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def run(self, specs: Sequence[str], paths: Sequence[Path], work: Callable[[str, Path], Done]) -> None:
         """Work on all of them.
@@ -49,7 +49,7 @@ class Batch:
         """
         for spec, path in zip(specs, paths, strict=True):
             try:
-                with self.telling(spec if len(specs) > 1 else ""):
+                with self.named_warnings(spec if len(specs) > 1 else ""):
                     done = work(spec, path)
             except (ReganieError, OSError) as error:
                 if len(specs) == 1:
@@ -57,10 +57,10 @@ class Batch:
                 done = Done(spec, None, str(error))
             self.done.append(done)
             if not done.error:
-                self.say(done)
+                self.report_one(done)
 
     @contextmanager
-    def telling(self, spec: str = "") -> Iterator[None]:
+    def named_warnings(self, spec: str = "") -> Iterator[None]:
         """Warnings carry the name of their picture, where there are several; those about the edit come once."""
         caught: list[warnings.WarningMessage] = []
         try:
@@ -71,8 +71,8 @@ class Batch:
                 text = str(one.message)
                 if spec and not issubclass(one.category, OutOfRangeWarning) and Path(spec).name not in text:
                     text = f"{spec}: {text}"
-                if text not in self._told:
-                    self._told.add(text)
+                if text not in self._warned:
+                    self._warned.add(text)
                     warnings.warn(text, one.category, stacklevel=3)
 
     def report(self, name: str) -> list[dict[str, Any]]:

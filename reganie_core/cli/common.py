@@ -26,7 +26,8 @@ __all__ = [
     "Source",
     "add_device",
     "add_domain",
-    "add_fit",
+    "add_pictures",
+    "amounts",
     "ensure_folder",
     "escape_output",
     "expand",
@@ -57,16 +58,22 @@ class Source:
         if self.portrait is None:
             return None
         from .. import portraits
-        from ..editing import Target
 
-        now = portraits.attributes(self.portrait)
-        if not set(edits) <= set(now):
+        if not set(edits) <= set(portraits.attributes(self.portrait)):
             return None
-        changes: dict[str, Any] = {}
-        for name, value in edits.items():
-            goal = value.value if isinstance(value, Target) else float(value) if isinstance(value, bool) else None
-            changes[name] = value if goal is None else goal - now[name]
-        return portraits.render(portraits.edit(self.portrait, changes), size)
+        return portraits.render(portraits.edit(self.portrait, amounts(self.portrait, edits)), size)
+
+
+def amounts(people: Portraits, edits: Mapping[str, EditValue]) -> dict[str, Any]:
+    """Edits (amounts, absolute targets, on and off) as amounts for ``portraits.edit``; unknown names stay."""
+    from ..editing import Target
+    from ..portraits import attributes
+
+    now, found = attributes(people), {}
+    for name, value in edits.items():
+        goal = value.value if isinstance(value, Target) else float(value) if isinstance(value, bool) else None
+        found[name] = goal - now[name] if goal is not None and name in now else value
+    return found
 
 
 def expand(specs: Sequence[str]) -> list[str]:
@@ -166,16 +173,21 @@ def read_edits(texts: list[str]) -> dict[str, EditValue]:
     return dict(parse_edits(", ".join(texts)))
 
 
+def add_pictures(parser: argparse.ArgumentParser, written: str) -> None:
+    """What every command that reads pictures and writes one for each has; ``written`` says what."""
+    parser.add_argument("photo", nargs="+", help=PORTRAIT_HELP)
+    parser.add_argument("-o", "--out", required=True, help=f"{written}; a folder for several photos")
+    parser.add_argument("--fit", choices=("error", "crop", "pad"), default="error",
+                        help="what to do with a picture that is not square (default: refuse it)")
+    add_domain(parser)
+    add_device(parser)
+    parser.add_argument("--json", action="store_true", help="report as JSON")
+
+
 def add_domain(parser: argparse.ArgumentParser) -> None:
     """``--domain``"""
     parser.add_argument("--domain", default="portraits", metavar="NAME|FOLDER",
                         help="packaged domain, or a folder with a domain.json (default: portraits)")
-
-
-def add_fit(parser: argparse.ArgumentParser) -> None:
-    """``--fit``"""
-    parser.add_argument("--fit", choices=("error", "crop", "pad"), default="error",
-                        help="what to do with a picture that is not square (default: refuse it)")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

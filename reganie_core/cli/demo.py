@@ -128,15 +128,12 @@ def _print_table(rows: list[dict[str, object]]) -> None:
 
 def _sheet(sources: list[Source], edits: dict[str, float], results: dict[str, EditResult],
            exact: dict[str, Tensor]) -> Image.Image:
-    from ..sheets import contact_sheet
-    from .edit import COLUMNS, sheet_row
+    from .edit import make_sheet, sheet_row
 
-    rows, labels = [], []
+    rows = []
     for index, source in enumerate(sources):
         name = list(edits)[index % len(edits)]
-        rows.append(sheet_row(results[name], index, exact[name][index : index + 1]))
         items = " + ".join(source.label.split()[1:]) or "plain"
-        labels.append(f"{items}: {name} {edits[name]:+g}")
-    kept = [c for c in range(len(COLUMNS)) if any(row[c] is not None for row in rows)]
-    return contact_sheet([[row[c] for c in kept] for row in rows], [COLUMNS[c] for c in kept], labels,
-                         "ReGANIE on portraits the generator has never seen", cell=256)
+        rows.append((f"{items}: {name} {edits[name]:+g}",
+                     sheet_row(results[name], index, exact[name][index : index + 1])))
+    return make_sheet(rows, "ReGANIE on portraits the generator has never seen", cell=256)

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, ReganieError
 from .batch import Batch, Done
-from .common import (
-    PORTRAIT_HELP,
-    add_device,
-    add_domain,
-    add_fit,
-    check_device,
-    ensure_folder,
-    expand,
-    output_paths,
-    print_json,
-    read_edits,
-)
+from .common import add_pictures, check_device, ensure_folder, expand, output_paths, print_json, read_edits
 from .photos import Photos, add_align
 
 if TYPE_CHECKING:
@@ -53,8 +43,7 @@ CELL, SHEET_ROWS = 160, 400
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options."""
     parser.epilog = EPILOG
-    parser.add_argument("photo", nargs="+", help=PORTRAIT_HELP)
-    parser.add_argument("-o", "--out", required=True, help="edited picture; a folder for several photos")
+    add_pictures(parser, "edited picture")
     parser.add_argument("--edit", action="append", default=[], metavar="CONTROL=VALUE",
                         help="an edit such as age=+1; repeat for several")
     parser.add_argument("--text", metavar="DESCRIPTION",
@@ -65,7 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="how far to move towards the text; 0 is no edit (default: the editor's own)")
     parser.add_argument("--threshold", type=float, metavar="0..1",
                         help="leave out style channels that matter less for the text (default: the editor's own)")
-    add_domain(parser)
     parser.add_argument("--no-rectify", action="store_true", help="stop after the edited inversion")
     parser.add_argument("--strength", type=float, default=1.0, help="0 edited inversion .. 1 rectified (default: 1)")
     parser.add_argument("--rectifier", default="auto", metavar="auto|own|carry|FILE",
@@ -76,10 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "generator's (default: photo)")
     parser.add_argument("--sheet", nargs="?", const="", metavar="FILE",
                         help="also write one picture of all steps (default name: OUT with _sheet)")
-    add_fit(parser)
     add_align(parser)
-    add_device(parser)
-    parser.add_argument("--json", action="store_true", help="report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -100,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     batch = Batch(lambda done: None if args.json else print(
         f"{done.spec} -> {done.path or 'no usable face, skipped'}", flush=True))
     if edits:                       # what is wrong with an edit is wrong for every photo
-        with batch.telling():
+        with batch.named_warnings():
             check_edits(domain.editor_for(edits), edits)
     rectifier = None if args.no_rectify else domain.choose_rectifier(args.rectifier)  # read once, refused before work
     photos = Photos(args, domain)
@@ -108,30 +93,30 @@ def run(args: argparse.Namespace) -> int:
     used: list[str | None] = []
 
     def work(spec: str, path: Path) -> Done:
-        taken = photos.take(spec, path)
-        if not taken.sources:
-            picture = taken.without_faces()
+        photo = photos.take(spec, path)
+        if not photo.sources:
+            picture = photo.without_faces()
         else:
-            result = edit([source.image for source in taken.sources], edits, domain=domain,
+            result = edit([source.image for source in photo.sources], edits, domain=domain,
                           rectify=not args.no_rectify, strength=args.strength, output=args.output,
                           rectifier="auto" if rectifier is None else rectifier)
             used.append(result.used)
             unedited = result.inversion if result.reconstruction is None else result.reconstruction
-            picture = taken.result(result.result.cpu(), unedited.cpu())
+            picture = photo.result(result.result.cpu(), unedited.cpu())
             if sheet_path is not None:
                 rows.extend((source.label, _cells(result, i, source.exact(edits, result.result.shape[-1])))
-                            for i, source in enumerate(taken.sources))
+                            for i, source in enumerate(photo.sources))
         return Done(spec, None if picture is None else save_image(picture, path))
 
     batch.run(args.photo, paths, work)
     if sheet_path is not None and rows:
         try:
-            save_image(make_sheet(rows, _said(edits) or "no edit"), sheet_path)
+            save_image(make_sheet(rows, _described(edits) or "no edit"), sheet_path)
         except ReganieError:
             batch.finish()          # photos that failed are named, whatever comes after
             raise
     if args.json:
-        print_json({"edits": _said(edits), "rectifier": used[0] if used else None,
+        print_json({"edits": _described(edits), "rectifier": used[0] if used else None,
                     "sheet": str(sheet_path) if sheet_path is not None and rows else None,
                     "pictures": batch.report("result")})
     else:
@@ -157,7 +142,7 @@ def _edits(args: argparse.Namespace) -> dict[str, EditValue]:
     return {"text": TextEdit(args.text, args.neutral, args.text_strength, args.threshold)}
 
 
-def _said(edits: dict[str, EditValue]) -> str:
+def _described(edits: dict[str, EditValue]) -> str:
     """The edits as one line for titles and reports."""
     from ..editing import TextEdit, format_edits
 
@@ -210,16 +195,17 @@ def sheet_row(result: EditResult, index: int, exact: Tensor | None) -> list[Tens
 
 
 def _cells(result: EditResult, index: int, exact: Tensor | None) -> list[Image.Image | None]:
-    """``sheet_row`` at the size of a sheet's cells: what is kept of a photo until all are done."""
+    """``sheet_row`` at the size of a sheet's cells: all that memory holds of a photo until the others are done."""
     from ..sheets import in_cell
 
     return [None if picture is None else in_cell(picture, CELL) for picture in sheet_row(result, index, exact)]
 
 
-def make_sheet(rows: list[tuple[str, list[Image.Image | None]]], title: str) -> Image.Image:
+def make_sheet(rows: Sequence[tuple[str, Sequence[Tensor | Image.Image | None]]], title: str,
+               cell: int = CELL) -> Image.Image:
     """One row (label, cells) a face; columns without any picture (no rectifier, no exact answer) are left out."""
     from ..sheets import contact_sheet
 
-    kept = [c for c in range(len(COLUMNS)) if any(cells[c] is not None for _, cells in rows)]
-    return contact_sheet([[cells[c] for c in kept] for _, cells in rows], [COLUMNS[c] for c in kept],
-                         [label for label, _ in rows] if len(rows) > 1 else [], title, CELL)
+    used = [c for c in range(len(COLUMNS)) if any(cells[c] is not None for _, cells in rows)]
+    return contact_sheet([[cells[c] for c in used] for _, cells in rows], [COLUMNS[c] for c in used],
+                         [label for label, _ in rows] if len(rows) > 1 else [], title, cell)

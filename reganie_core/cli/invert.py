@@ -6,18 +6,7 @@ import argparse
 from pathlib import Path
 
 from .batch import Batch, Done
-from .common import (
-    PORTRAIT_HELP,
-    add_device,
-    add_domain,
-    add_fit,
-    check_device,
-    ensure_folder,
-    expand,
-    load_source,
-    output_paths,
-    print_json,
-)
+from .common import add_pictures, check_device, ensure_folder, expand, load_source, output_paths, print_json
 
 EPILOG = """examples:
   python -m reganie_core invert face.png -o inversion.png --latent face.safetensors
@@ -27,13 +16,8 @@ EPILOG = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options."""
     parser.epilog = EPILOG
-    parser.add_argument("photo", nargs="+", help=PORTRAIT_HELP)
-    parser.add_argument("-o", "--out", required=True, help="inversion picture; a folder for several photos")
+    add_pictures(parser, "inversion picture")
     parser.add_argument("--latent", metavar="FILE", help="also save the codes of all photos as safetensors")
-    add_domain(parser)
-    add_fit(parser)
-    add_device(parser)
-    parser.add_argument("--json", action="store_true", help="report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

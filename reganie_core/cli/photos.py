@@ -26,12 +26,13 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     """``--align`` and what belongs to it."""
     group = parser.add_argument_group("faces in photos")
     group.add_argument("--align", default="none", metavar="auto|none|FILE",
-                       help="auto: find the faces with --detector; FILE: points, one face a line: x,y of the eye on "
+                       help="auto: find the faces; FILE: points, one face a line: x,y of the eye on "
                             "the left, the eye on the right, (nose,) the mouth corner on the left, on the right; a "
                             "folder of PHOTO.txt for several photos (FOLDER/PHOTO.txt where two have one name); none: "
                             "the picture is aligned (default)")
     group.add_argument("--detector", metavar="FILE",
-                       help="face detector: kornia's yunet_final.pth, a mediapipe .task, an insightface folder")
+                       help="another face detector than the packaged one: kornia's yunet_final.pth, a mediapipe .task, "
+                            "an insightface folder")
     group.add_argument("--face", default="largest", metavar="WHICH",
                        help="largest, left, centre, all, ..., a number from the left, or @x,y (default: largest)")
     group.add_argument("--missing", choices=("error", "skip"), default="error",
@@ -103,12 +104,12 @@ class Photos:
         if args.align == "none":
             return Work([load_source(spec, self.size, args.fit, self.largest)])
         from ..faces import align_photos
-        from ..faces.picture import kept_mode
+        from ..faces.picture import pasted_mode
         from ..images import check_target, open_picture
 
         photo = open_picture(spec)
         if args.paste_back:
-            check_target(target, kept_mode(photo), photo.size)
+            check_target(target, pasted_mode(photo), photo.size)
         points = None if self.detector else _read_points(self.points[spec]) if spec in self.points else []
         aligned = align_photos(photo, None if self.largest else self.size, smallest=self.size, points=points,
                                detector=self.detector, which=args.face, framing=self.framing,
@@ -121,12 +122,9 @@ class Photos:
 
 
 def _detector(args: argparse.Namespace) -> Detector:
-    from ..faces import load_detector
+    from ..faces import PACKAGED_DETECTOR, load_detector
 
-    if not args.detector:
-        raise InputError("--align auto needs a face detector: add --detector yunet_final.pth (kornia's YuNet), or give "
-                         "the points with --align FILE.")
-    return load_detector(args.detector, args.device)
+    return load_detector(args.detector or PACKAGED_DETECTOR, args.device)
 
 
 def points_files(place: str, photos: Sequence[str]) -> dict[str, Path]:

@@ -68,7 +68,7 @@ def check_range(control: Any, value: float | Tensor, absolute: bool = False) -> 
         found = next((v for v in ends if not low - slack <= v <= high + slack), None)
         if found is None:
             continue
-        said = f"{control.name}={f'@{found:g}' if absolute else f'{found:+g}'} lies outside its range {trained}"
+        sentence = f"{control.name}={f'@{found:g}' if absolute else f'{found:+g}'} lies outside its range {trained}"
         if factor == widest:
-            raise InputError(f"{said} by far; give {low:g} to {high:g}.")
-        warnings.warn(f"{said}: what comes out may not be what was asked for.", OutOfRangeWarning, stacklevel=4)
+            raise InputError(f"{sentence} by far; give {low:g} to {high:g}.")
+        warnings.warn(f"{sentence}: what comes out may not be what was asked for.", OutOfRangeWarning, stacklevel=4)

@@ -14,7 +14,7 @@ aligning               ``align_photos`` -> ``Aligned(crops, faces, found, reason
 putting back           ``paste_faces`` -> ``Pasted(photos, masks, mask)``
 one face               ``Face``: the square, its maps to and from the photo, JSON
 is it usable?          ``problem_with`` with ``Limits``, ``measure_misfit``
-frames in a row        ``follow``, ``track_faces``, ``edit_frames``, ``smooth``, ``OneEuro``, ``flicker``
+frames in a row        ``follow``, ``track_faces``, ``edit_frames``, ``smooth``, ``flicker``
 =====================  ===============================================================================================
 """
 
@@ -22,18 +22,19 @@ from __future__ import annotations
 
 from .align import Aligned, Detector, align_faces, align_photos, find_faces, make_face
 from .choose import CHOICES, Found, choose
-from .detect import DETECTOR_SUFFIXES, find_detector, list_detectors, load_detector
+from .detect import DETECTOR_SUFFIXES, PACKAGED_DETECTOR, find_detector, list_detectors, load_detector
 from .face import Face
 from .fitness import Limits, Misfit, measure_misfit, problem_with
 from .framing import FFHQ, Framing
 from .paste import PASTE_MODES, Pasted, paste_faces
 from .points import check_points, ffhq_quad, format_points, parse_points
-from .video import OneEuro, Track, edit_frames, flicker, follow, smooth, track_faces
+from .video import Track, edit_frames, flicker, follow, smooth, track_faces
 
 __all__ = [
     "CHOICES",
     "DETECTOR_SUFFIXES",
     "FFHQ",
+    "PACKAGED_DETECTOR",
     "PASTE_MODES",
     "Aligned",
     "Detector",
@@ -42,7 +43,6 @@ __all__ = [
     "Framing",
     "Limits",
     "Misfit",
-    "OneEuro",
     "Pasted",
     "Track",
     "align_faces",

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,7 +89,7 @@ def choose(faces: Sequence[Found], which: str | int, photo_size: tuple[int, int]
     return [min(ordered, key=keys[text])]
 
 
-def as_found(points: Tensor | Sequence[Tensor] | None) -> list[Found]:
+def as_found(points: Tensor | Sequence[Any] | None) -> list[Found]:
     """Points of one photo in any accepted form: one face ``[K,2]``, several ``[N,K,2]`` or a list, or None."""
     if points is None:
         return []

@@ -63,7 +63,7 @@ def pad_published(region: Tensor, quad: Tensor, border: int) -> tuple[Tensor, Te
     columns = _reflected(w, left, right).to(region.device)
     rows = _reflected(h, top, bottom).to(region.device)
     padded = region[..., rows, :][..., columns]
-    mask = _outside(padded.shape[-2:], (left, top, right, bottom), region.device)
+    mask = _outside((padded.shape[-2], padded.shape[-1]), (left, top, right, bottom), region.device)
     soft = blur(padded, reach * 0.02)
     padded = padded + (soft - padded) * (mask * 3.0 + 1.0).clamp(0.0, 1.0)
     median = _median(padded)

@@ -22,6 +22,10 @@ MAX_PHOTO = 1 << 20
 Pair = tuple[float, float]
 
 
+def _pairs(points: Tensor) -> tuple[Pair, ...]:
+    return tuple((float(x), float(y)) for x, y in points.double().tolist())
+
+
 @dataclass(frozen=True)
 class Face:
     """Where a crop was cut, so that it can be put back. Holds numbers only, no picture.
@@ -63,9 +67,9 @@ class Face:
     def from_quad(cls, quad: Tensor, size: int, photo_size: tuple[int, int], points: Tensor | None = None,
                   **more: Any) -> Face:
         """From corners ``[4,2]`` and points ``[K,2]``; ``photo_size`` is (width, height)."""
-        corners = tuple((float(x), float(y)) for x, y in quad.double().tolist())
-        known = None if points is None else tuple((float(x), float(y)) for x, y in points.double().tolist())
-        return cls(corners, int(size), (int(photo_size[0]), int(photo_size[1])), known, **more)
+        a, b, c, d = _pairs(quad)
+        known = None if points is None else _pairs(points)
+        return cls((a, b, c, d), int(size), (int(photo_size[0]), int(photo_size[1])), known, **more)
 
     @classmethod
     def whole(cls, photo_size: tuple[int, int], size: int | None = None, **more: Any) -> Face:

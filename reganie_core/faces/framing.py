@@ -16,7 +16,8 @@ from torch import Tensor
 from ..errors import InputError
 from .points import EYE_MOUTH, ffhq_quad
 
-__all__ = ["FACES", "FFHQ", "NAMES", "Framing", "framing_named", "framing_of", "in_frame", "moved", "shape_features"]
+__all__ = ["FACES", "FFHQ", "NAMES", "Framing", "framing_named", "framing_of", "in_frame", "shape_features",
+           "transform_square"]
 
 LARGEST_CHANGE = 1.0  # points that no face of the domain has must not send the square far away
 
@@ -47,13 +48,13 @@ class Framing:
         if len(points) != 5:
             raise InputError(f"The framing {self.name!r} needs five points (with the nose), found {len(points)}.")
         change = torch.tensor(self.table, dtype=torch.float64) @ shape_features(in_frame(points, square))
-        return moved(square, change.clamp(-LARGEST_CHANGE, LARGEST_CHANGE))
+        return transform_square(square, change.clamp(-LARGEST_CHANGE, LARGEST_CHANGE))
 
 
 FFHQ = Framing()
-#: Medians of the five points over the published crops of FairFace (dlib's crop with a quarter of padding).
-FACES = Framing("faces", points=((0.2937, 0.2584), (0.6657, 0.2594), (0.4702, 0.4885), (0.3341, 0.6675),
-                                 (0.6367, 0.6695)))
+#: Where the five points lie in the published crops of FairFace (dlib's crop with a quarter of padding): medians of the
+#: published labels, made symmetric, and as much lower as those lie too high (`own_detector.LABELS_HIGH`).
+FACES = Framing("faces", points=((0.3140, 0.2919), (0.6860, 0.2919), (0.5, 0.5215), (0.3487, 0.7015), (0.6513, 0.7015)))
 NAMES = ("ffhq", "faces", "portraits")
 
 
@@ -63,7 +64,7 @@ def similar_square(points: Tensor, wanted: Sequence[tuple[float, float]]) -> Ten
     if len(points) == 4:
         target = target[list(EYE_MOUTH[5])]
     # As complex numbers a similarity is z -> a z + b, and its least squares are one division.
-    share, pixel = (torch.view_as_complex(p.double().contiguous()) for p in (target, points))
+    share, pixel = (torch.complex(*p.double().unbind(1)) for p in (target, points))
     centred = share - share.mean()
     a = (centred.conj() * (pixel - pixel.mean())).sum() / centred.abs().square().sum()
     corners = torch.tensor([[0, 0], [0, 1], [1, 1], [1, 0]], dtype=torch.float64)
@@ -91,7 +92,7 @@ def shape_features(local: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(single[..., :1]), single, single[..., rows] * single[..., columns]], -1)
 
 
-def moved(quad: Tensor, change: Tensor) -> Tensor:
+def transform_square(quad: Tensor, change: Tensor) -> Tensor:
     """A square shifted along its own axes (half sides), scaled by exp, and turned (radians): ``change`` [4]."""
     centre = quad.mean(0)
     x, y = (quad[3] - quad[0]) / 2.0, (quad[1] - quad[0]) / 2.0

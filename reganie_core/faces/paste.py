@@ -92,26 +92,26 @@ def paste_faces(photos: Photos, edited: Tensor, faces: Face | Sequence[Face], *,
     if reference is not None:
         _check_crops(reference, len(faces), "reference crops")
     crop_mask = _check_mask(mask, len(faces))
-    given, pictures = open_photos(photos), open_photos(photos, copy=True)
+    originals, pictures = open_photos(photos), open_photos(photos, copy=True)
     masks = tuple(torch.zeros(1, 1, p.size[1], p.size[0], device=p.pixels.device) for p in pictures)
     with torch.no_grad():
         for i, face in enumerate(faces):
-            source = picture_of(given, face)
+            source = picture_of(originals, face)
             others = [f for j, f in enumerate(faces) if j != i and f.index == face.index]
             crop = edited[i : i + 1].float().to(source.pixels.device)
             base = cut(source, face) if reference is None else reference[i : i + 1].to(crop)
             change = _change(base, crop, face, source.size, mode, match_tone)
             own = None if mask is None else crop_mask[i % len(crop_mask)].to(crop)[None]
             _put(source, pictures[face.index], masks[face.index], face, others, change, own, feather, strength)
-    return Pasted(_as_given(photos, [picture.done() for picture in pictures]), masks)
+    return Pasted(_in_form_of(photos, [picture.done() for picture in pictures]), masks)
 
 
-def _as_given(photos: Photos, results: list[Photo]) -> Photos:
+def _in_form_of(photos: Photos, results: list[Photo]) -> Photos:
     if isinstance(photos, Tensor):
-        return torch.stack(results) if photos.ndim == 4 else results[0]
+        return torch.stack([r for r in results if isinstance(r, Tensor)]) if photos.ndim == 4 else results[0]
     if not isinstance(photos, Sequence):
         return results[0]
-    return [result[None] if isinstance(photo, Tensor) and photo.ndim == 4 else result
+    return [result[None] if isinstance(photo, Tensor) and isinstance(result, Tensor) and photo.ndim == 4 else result
             for photo, result in zip(photos, results, strict=True)]
 
 
@@ -146,8 +146,8 @@ def _change(base: Tensor, edited: Tensor, face: Face, photo_size: tuple[int, int
     if match_tone:
         difference = difference - _tone(difference, face, photo_size)
     if mode == "auto":
-        moved = blur(difference.abs().mean(1, keepdim=True), max(1.0, SMOOTH * size))
-        keep = torch.exp(-((moved / CHANGE) ** 2))
+        changed = blur(difference.abs().mean(1, keepdim=True), max(1.0, SMOOTH * size))
+        keep = torch.exp(-((changed / CHANGE) ** 2))
     else:
         keep = torch.full_like(difference[:, :1], 1.0 if mode == "residual" else 0.0)
     return torch.cat([difference + (1.0 - keep) * base, keep], 1)

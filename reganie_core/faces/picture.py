@@ -6,6 +6,7 @@ Only rectangles are converted, so a large photo costs what its faces cost, and w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ Bounds = tuple[int, int, int, int]
 
 #: What PIL itself uses for grey (ITU-R 601-2).
 LUMA = (0.299, 0.587, 0.114)
-_KEPT = ("L", "LA", "RGB", "RGBA", "I;16", "F")
+_UNCHANGED_MODES = ("L", "LA", "RGB", "RGBA", "I;16", "F")
 
 
 class Picture:
@@ -35,14 +36,14 @@ class Picture:
 
     def __init__(self, photo: Photo, name: str = "", copy: bool = False) -> None:
         self.name = name
-        self.info: dict[str, object] = {}
+        self.info: dict[Any, Any] = {}
         self.mode = ""
         if isinstance(photo, Tensor):
             self.pixels: Tensor = _check_tensor(photo, name)
             self.pixels = self.pixels.clone() if copy else self.pixels
         elif isinstance(photo, Image.Image):
             image = ImageOps.exif_transpose(photo)
-            image = _as_kept(image)
+            image = _in_pasted_mode(image)
             self.mode, self.info = image.mode, dict(image.info)
             array = np.array(image)
             array = array[..., None] if array.ndim == 2 else array
@@ -94,21 +95,21 @@ class Picture:
         return image
 
 
-def kept_mode(image: Image.Image) -> str:
+def pasted_mode(image: Image.Image) -> str:
     """The mode in which a photo comes back from pasting."""
     if image.mode.startswith("I"):
         return "I;16"
     clear = "transparency" in image.info
-    if image.mode in _KEPT and not clear:
+    if image.mode in _UNCHANGED_MODES and not clear:
         return image.mode
     if image.mode == "1" and not clear:
         return "L"
     return "RGBA" if clear or image.mode in ("LA", "PA", "La", "RGBa", "RGBA") else "RGB"
 
 
-def _as_kept(image: Image.Image) -> Image.Image:
+def _in_pasted_mode(image: Image.Image) -> Image.Image:
     """The image in a mode whose pixels and profile can be kept; palettes become RGB, print colours sRGB."""
-    mode = kept_mode(image)
+    mode = pasted_mode(image)
     if image.mode == mode:
         return image
     try:

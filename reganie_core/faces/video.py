@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from .framing import FFHQ, Framing
 from .paste import PasteMode, paste_faces
 from .picture import Photo, Picture
 
-__all__ = ["OneEuro", "Track", "edit_frames", "flicker", "follow", "smooth", "track_faces"]
+__all__ = ["Track", "edit_frames", "flicker", "follow", "smooth", "track_faces"]
 
 GAUSSIAN_REACH = 4.0
 Change = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
@@ -74,40 +75,6 @@ def _filled(flat: Tensor, valid: Tensor) -> Tensor:
     return flat[low.to(flat.device)] * (1.0 - share) + flat[high.to(flat.device)] * share
 
 
-@dataclass
-class OneEuro:
-    """The 1-euro filter (Casiez, Roussel, Vogel 2012) for live streams: little jitter when slow, little lag when fast.
-
-    Attributes:
-        cutoff: smallest cut-off frequency in Hz; lower is smoother.
-        beta: how fast the cut-off grows with the speed (Hz per unit a second).
-        rate: frames a second.
-    """
-
-    cutoff: float = 1.0
-    beta: float = 0.02
-    rate: float = 30.0
-    _last: Tensor | None = field(default=None, repr=False)
-    _speed: Tensor | None = field(default=None, repr=False)
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """The next frame's values, smoothed; any shape, the same each time."""
-        values = values.double()
-        if self._last is None or self._speed is None or self._last.shape != values.shape:
-            self._last, self._speed = values, torch.zeros_like(values)
-            return values
-        speed = (values - self._last) * self.rate
-        self._speed = self._speed + self._share(torch.ones_like(speed)) * (speed - self._speed)
-        cutoff = self.cutoff + self.beta * self._speed.abs()
-        self._last = self._last + self._share(cutoff) * (values - self._last)
-        return self._last
-
-    def _share(self, cutoff: Tensor) -> Tensor:
-        """Weight of the new value in an exponential filter of this cut-off."""
-        ratio = 2.0 * math.pi * cutoff / self.rate
-        return ratio / (ratio + 1.0)
-
-
 @dataclass(frozen=True)
 class Track:
     """One face through a clip.
@@ -155,7 +122,7 @@ def track_faces(points: Sequence[Tensor | None], photo_size: tuple[int, int], si
     found = torch.tensor([reason is None for reason in why])
     if not bool(found.any()):           # nothing to hold on to; skipped like any other
         return Track((None,) * len(points), found, tuple(why))
-    known = [p for p, ok in zip(points, found.tolist(), strict=True) if ok]
+    known = [p for p, ok in zip(points, found.tolist(), strict=True) if ok and p is not None]
     if len({len(p) for p in known}) > 1:
         raise InputError("The frames have faces with different numbers of points; use one kind.")
     blank = torch.zeros_like(torch.as_tensor(known[0], dtype=torch.float64))
@@ -196,8 +163,9 @@ def follow(frames: Iterable[Photo], detector: Detector, which: str | int = "larg
         if found and last is None:
             own = choose(found, which, picture.size, picture.name)[0]
         elif found and last is not None:
-            nearest = min(found, key=lambda face: math.dist(face.centre, last.centre))
-            near = math.dist(nearest.centre, last.centre) < 0.5 * last.side
+            before = last.centre
+            nearest = min(found, key=lambda face: math.dist(face.centre, before))
+            near = math.dist(nearest.centre, before) < 0.5 * last.side
             own, reason = (nearest, None) if near else (None, "the face went out of sight")
         last = own or last
         points.append(None if own is None else own.points)
@@ -234,7 +202,7 @@ def edit_frames(frames: Iterable[Photo], faces: Iterable[Face | None], change: C
             if edited.shape[0] != len(own):
                 raise InputError(f"{len(own)} crops came back as {edited.shape[0]}; an edit keeps their number.")
             pasted = paste_faces(photos, edited, own, mode=mode, feather=feather, reference=reference)
-            photos = list(pasted.photos)
+            photos = cast(list[Photo], pasted.photos)  # a list gives a list
             del made, edited, reference, pasted
         del part
         yield from photos

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ from ..images import check_image, resize
 from .choose import Found
 from .points import check_points
 
-__all__ = ["YuNet", "load_yunet", "strongest"]
+__all__ = ["YuNet", "load_yunet", "non_maximum_suppression"]
 
 #: Anchor sides of the four scales, whose cells are 8, 16, 32 and 64 pixels wide.
 ANCHORS: tuple[tuple[int, ...], ...] = ((10, 16, 24), (32, 48), (64, 96), (128, 192, 256))
@@ -65,7 +67,7 @@ class YuNet:
             if shape not in done:
                 done.add(shape)
                 rows.append(self._search(resize(image.to(device), shape, "bilinear"), (width, height)))
-        found = strongest(torch.cat(rows), self.overlap)
+        found = non_maximum_suppression(torch.cat(rows), self.overlap)
         return [Found(check_points(row[4:14].view(5, 2)), float(row[14])) for row in found if _has_shape(row)]
 
     def _search(self, image: Tensor, photo_size: tuple[int, int]) -> Tensor:
@@ -74,7 +76,7 @@ class YuNet:
         pixels = (image.clamp(-1.0, 1.0).flip(1) + 1.0) * 127.5  # BGR in 0..255, as it was trained
         pixels = F.pad(pixels, (0, -w % 64, 0, -h % 64))
         out = self.network(pixels)
-        rows = decode(out["loc"][0], out["conf"][0], out["iou"][0], pixels.shape[-2:])
+        rows = decode(out["loc"][0], out["conf"][0], out["iou"][0], (pixels.shape[-2], pixels.shape[-1]))
         rows = rows[rows[:, 14] > self.threshold].double().cpu()
         scale = torch.tensor([photo_size[0] / w, photo_size[1] / h], dtype=torch.float64).repeat(7)
         rows[:, :14] = rows[:, :14] * scale - 0.5
@@ -113,21 +115,21 @@ def _anchors(shape: tuple[int, int]) -> Tensor:
     return torch.cat(parts)
 
 
-def strongest(rows: Tensor, overlap: float) -> Tensor:
+def non_maximum_suppression(rows: Tensor, overlap: float) -> Tensor:
     """Greedy non-maximum suppression of ``[N,15]``: the best first, without those that overlap a better one."""
     rows = rows[rows[:, 14].argsort(descending=True, stable=True)][:1000]
-    kept: list[Tensor] = []
+    selected: list[Tensor] = []
     area = (rows[:, 2:4] - rows[:, :2]).clamp_min(0.0).prod(1)
     alive = torch.ones(len(rows), dtype=torch.bool)
     for i in range(len(rows)):
         if not alive[i]:
             continue
-        kept.append(rows[i])
+        selected.append(rows[i])
         low = torch.maximum(rows[:, :2], rows[i, :2])
         high = torch.minimum(rows[:, 2:4], rows[i, 2:4])
         common = (high - low).clamp_min(0.0).prod(1)
         alive &= common <= overlap * (area + area[i] - common)
-    return torch.stack(kept) if kept else rows
+    return torch.stack(selected) if selected else rows
 
 
 def _has_shape(row: Tensor) -> bool:
@@ -170,13 +172,11 @@ def load_yunet(path: str | os.PathLike[str], device: torch.device | str = "cpu",
 
 def _network() -> nn.Module:
     """kornia's network with random weights; the class moved with kornia 0.9."""
-    try:
-        from kornia.models.yunet import YuNet as Network
-    except ImportError:
-        try:
-            from kornia.contrib.face_detection import YuFaceDetectNet as Network  # its name before 0.9
-        except ImportError as error:
-            raise NotFoundError("YuNet needs the package kornia (pip install kornia). Or give the points by "
-                                "hand.") from error
+    for module, name in (("kornia.models.yunet", "YuNet"), ("kornia.contrib.face_detection", "YuFaceDetectNet")):
+        with suppress(ImportError, AttributeError):
+            network = getattr(import_module(module), name)
+            break
+    else:
+        raise NotFoundError("YuNet needs the package kornia (pip install kornia). Or give the points by hand.")
     with torch.random.fork_rng(devices=[]):
-        return Network("test", pretrained=False)
+        return network("test", pretrained=False)

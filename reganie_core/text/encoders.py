@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import InputError, ReganieWarning
 from ..images import resize
 from ..networks.text_image import TextImageNet
-from .words import COMMANDS, FILLERS, split_words, understood
+from .words import COMMANDS, FILLERS, readable_words, split_words
 
 __all__ = ["TextImageEncoder", "WordEncoder", "load_text_encoder", "text_direction", "text_embedding",
            "text_pair"]
@@ -58,7 +58,7 @@ class WordEncoder:
     """A :class:`TextImageNet` with its closed vocabulary.
 
     Words that say nothing here, because they are not in the vocabulary or lead to nothing that is, are left out of the
-    text and named in a warning, with the nearest known word (see :func:`words.understood`).
+    text and named in a warning, with the nearest known word (see :func:`words.readable_words`).
     """
 
     templates: tuple[str, ...] = ("{}", "a portrait of {}", "a picture of {}", "a photo of {}", "the face of {}")
@@ -76,7 +76,7 @@ class WordEncoder:
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of ``text`` that say nothing here, each once, in order."""
-        return understood(split_words(text), self._known)[1]
+        return readable_words(split_words(text), self._known)[1]
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Texts -> ``[n,dim]`` unit vectors. Warns (:class:`ReganieWarning`) about unknown words by name.
@@ -86,7 +86,7 @@ class WordEncoder:
         """
         if isinstance(texts, str) or not texts:
             raise InputError("Give a list of at least one text.")
-        read = [understood(split_words(text), self._known) for text in texts]
+        read = [readable_words(split_words(text), self._known) for text in texts]
         unknown = list(dict.fromkeys(word for _, lost in read for word in lost))
         if unknown:
             warnings.warn(self._sentence(unknown), ReganieWarning, stacklevel=2)
@@ -124,7 +124,7 @@ def load_text_encoder(path: str | os.PathLike[str], device: torch.device | str =
     from ..checkpoints import load_text_image
 
     net = load_text_image(path, device)
-    return WordEncoder(net, net.fingerprint)
+    return WordEncoder(net, getattr(net, "fingerprint", None))
 
 
 def unit(x: Tensor) -> Tensor:

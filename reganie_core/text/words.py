@@ -41,7 +41,7 @@ _POSITIVE = {"older": "old", "younger": "young", "happier": "happy", "sadder": "
 _FARTHEST = 3  # words between a lead and what it leads to
 
 
-def understood(words: Sequence[str], known: Container[str]) -> tuple[list[str], list[str]]:
+def readable_words(words: Sequence[str], known: Container[str]) -> tuple[list[str], list[str]]:
     """The words that can be read, and those that say nothing here, each once and in order.
 
     Commands become descriptions ("remove the glasses": "without glasses"), "in" becomes "with" where it is not about
@@ -52,28 +52,28 @@ def understood(words: Sequence[str], known: Container[str]) -> tuple[list[str], 
     dropped = list(lost)
     for end in (i for i, gone in enumerate(lost) if gone):
         if end + 1 < len(words) and words[end + 1] not in LEADS:
-            continue  # an unknown adjective: what it stands before is kept
+            continue  # an unknown adjective: the noun after it stays
         start = next((i for i in range(end - 1, max(-1, end - 2 - _FARTHEST), -1) if words[i] in LEADS), end)
         dropped[start : end + 1] = [True] * (end + 1 - start)
-    kept = [word for word, gone in zip(words, dropped, strict=True) if not gone]
+    readable = [word for word, gone in zip(words, dropped, strict=True) if not gone]
     unknown = [word for word, gone in zip(words, lost, strict=True) if gone]
-    while kept and kept[-1] in FILLERS:
-        last = kept.pop()
+    while readable and readable[-1] in FILLERS:
+        last = readable.pop()
         if last in LEADS and not unknown:
             unknown.append(last)
-    return kept, list(dict.fromkeys(unknown))
+    return readable, list(dict.fromkeys(unknown))
 
 
 def _described(words: Sequence[str]) -> list[str]:
     found: list[str] = []
     i = 0
     while i < len(words):
-        length, meant = next(((n, _COMMANDS[key]) for n in (3, 2, 1) if (key := tuple(words[i : i + n])) in _COMMANDS
+        length, plain = next(((n, _COMMANDS[key]) for n in (3, 2, 1) if (key := tuple(words[i : i + n])) in _COMMANDS
                               and len(key) == n), (1, [words[i]]))
-        found += meant
+        found += plain
         i += length
-        if length > 1 or meant != [words[i - 1]]:
-            while meant and i < len(words) and words[i] in ("a", "an", "the", "his", "her", "their", "my"):
+        if length > 1 or plain != [words[i - 1]]:
+            while plain and i < len(words) and words[i] in ("a", "an", "the", "his", "her", "their", "my"):
                 i += 1
     last = len(found) - 1
     return ["with" if word == "in" and i < last and not _WORN & set(found[i + 1 : i + 3]) else _POSITIVE.get(word, word)

@@ -130,7 +130,7 @@ def test_nothing_is_written_through_links(pack: SimpleNamespace, tmp_path: Path)
     (link := host.output_directory() / "reganie" / "out").symlink_to(outside, target_is_directory=True)
     try:
         with pytest.raises(pack.rc.errors.UnsafePathError):
-            host.free_output("reganie", "out/latent", ".safetensors")
+            pack.sub("_outputs").free_output("reganie", "out/latent", ".safetensors")
         with pytest.raises(UnsafePathError):
             safe_join(host.output_directory(), "reganie/out/latent.safetensors")
     finally:

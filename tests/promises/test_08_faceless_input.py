@@ -77,8 +77,8 @@ def test_the_node_says_it_on_the_page(pack: SimpleNamespace, monkeypatch: pytest
         call(pack, "AlignFace", photo=photos, size=64, missing="skip")
 
 
-def test_without_a_detector_the_sentence_says_where_one_goes(pack: SimpleNamespace) -> None:
-    with pytest.raises(pack.rc.ReganieError, match="reganie"):
+def test_without_a_detector_file_the_packaged_one_looks_and_names_the_photo(pack: SimpleNamespace) -> None:
+    with pytest.raises(pack.rc.ReganieError, match="No face was found in photo 0"):
         call(pack, "AlignFace", photo=picture(1, 160, 160), size=64)
 
 

@@ -11,6 +11,7 @@ import importlib
 STAGES = {
     "generator": ("portraits.generator", "PortraitGeneratorStage"),
     "joint": ("stages.joint", "JointStage"),
+    "face_detector": ("stages.face_detector", "FaceDetectorStage"),
     "attributes": ("portraits.attributes", "AttributesStage"),
     "identity": ("portraits.identity", "IdentityStage"),
     "encoder": ("portraits.encoder", "PortraitEncoderStage"),

@@ -32,13 +32,13 @@ def add_offsets(latent: Latent, offsets: Mapping[int, Tensor]) -> Latent:
     """
     joined = dict(latent.offsets)
     for index, offset in offsets.items():
-        moved = offset.to(latent.ws).expand(latent.batch, -1)
-        if index in joined and joined[index].shape != moved.shape:
+        change = offset.to(latent.ws).expand(latent.batch, -1)
+        if index in joined and joined[index].shape != change.shape:
             raise MismatchError(
                 f"The latent has StyleSpace offsets of {joined[index].shape[1]} channels for vector {index}, this "
-                f"editor has {moved.shape[1]}: they were made for another generator. Invert the picture again."
+                f"editor has {change.shape[1]}: they were made for another generator. Invert the picture again."
             )
-        joined[index] = joined[index] + moved if index in joined else moved.clone()
+        joined[index] = joined[index] + change if index in joined else change.clone()
     return replace(latent, offsets=joined)
 
 
@@ -224,7 +224,7 @@ class MapperEditor:
             raise InputError("A StyleSpace mapper needs the generator: set editor.generator first.")
         styles = self.generator.synthesis.styles(latent.ws)
         factor = amount.reshape(-1, 1) if isinstance(amount, Tensor) else amount
-        return add_offsets(latent, {i: factor * STEP * moved for i, moved in self.mapper(styles).items()})
+        return add_offsets(latent, {i: factor * STEP * change for i, change in self.mapper(styles).items()})
 
     def _amount(self, edits: Mapping[str, EditValue], ws: Tensor) -> Tensor | float | None:
         """The change as a number or ``[B,1,1]``; None where nothing is asked for."""

@@ -139,8 +139,8 @@ class StyleStatistics:
         if self.response is None or self.embeddings is None:
             raise InputError("This file holds no responses of the channels or no embeddings of pictures, which "
                              "least_squares needs; use relevance.")
-        seen = self.embeddings.double()
-        values, vectors = torch.linalg.eigh(torch.cov(seen.t()))
+        embeddings = self.embeddings.double()
+        values, vectors = torch.linalg.eigh(torch.cov(embeddings.t()))
         white = vectors * (values.clamp_min(0.0) + SHRINKAGE * values.mean()).rsqrt()
         wanted = (self.matched(target, logit_scale) - self.matched(neutral, logit_scale)) @ white
         response, goal = self.response.double() @ white, unit(wanted)
@@ -157,14 +157,16 @@ class StyleStatistics:
         A picture's weight is the softmax of its logits, as in the encoder's training. Where that leaves fewer than
         LEAST_MATCHES (effective number 1 / sum w^2; of few pictures a quarter), the scale is lowered.
         """
-        seen = self.embeddings.double()
-        least = min(LEAST_MATCHES, len(seen) / 4)
-        cosine = seen @ text.to(seen)
+        if self.embeddings is None:
+            raise InputError("This file holds no embeddings of pictures to match a text with; use relevance.")
+        embeddings = self.embeddings.double()
+        least = min(LEAST_MATCHES, len(embeddings) / 4)
+        cosine = embeddings @ text.to(embeddings)
         weight = (logit_scale * cosine).softmax(dim=0)
         while float(1.0 / weight.square().sum()) < least:
             logit_scale *= 0.9
             weight = (logit_scale * cosine).softmax(dim=0)
-        return weight @ seen
+        return weight @ embeddings
 
     @staticmethod
     def _solve(response: Tensor, goal: Tensor, ridge: float) -> Tensor:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from .common import amounts, ensure_folder, print_json
 
 if TYPE_CHECKING:
     from ..editing import EditValue
-    from .parameters import Portraits
+    from ..portraits import Portraits
 
 __all__ = ["add_arguments", "changes", "run"]
 
@@ -60,16 +61,13 @@ def changes(people: Portraits, edits: Mapping[str, EditValue]) -> dict[str, Any]
     """Edits as the command line writes them (amounts, absolute targets, on/off) as amounts for `portraits.edit`."""
     from ..editing import Target
     from ..editing.ranges import check_range
-    from .controls import CONTROLS, attributes
+    from ..portraits import CONTROLS
 
-    now, amounts = attributes(people), {}
     known = {control.name: control for control in CONTROLS}
     for name, value in edits.items():
         if name in known and not isinstance(value, bool):
             check_range(known[name], getattr(value, "value", value), isinstance(value, Target))
-        goal = value.value if isinstance(value, Target) else float(value) if isinstance(value, bool) else None
-        amounts[name] = goal - now[name] if goal is not None and name in now else value
-    return amounts
+    return amounts(people, edits)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -114,8 +112,7 @@ def _check(args: argparse.Namespace) -> None:
 def _batches(args: argparse.Namespace, items: tuple[str, ...]) -> Iterator[tuple[int, Portraits]]:
     """(first seed, people) in batches, edits applied."""
     from ..editing import parse_edits
-    from .controls import edit
-    from .parameters import sample
+    from ..portraits import edit, sample
 
     edits = parse_edits(", ".join(args.edit))
     for start in range(args.seed, args.seed + args.count, BATCH):
@@ -124,10 +121,9 @@ def _batches(args: argparse.Namespace, items: tuple[str, ...]) -> Iterator[tuple
 
 
 def _sheet(args: argparse.Namespace, items: tuple[str, ...], out: Path) -> None:
-    from ..cli.common import ensure_folder
     from ..images import save_image
+    from ..portraits import render
     from ..sheets import contact_sheet
-    from .render import render
 
     pictures = [image for _, people in _batches(args, items) for image in render(people, args.size)]
     rows = [pictures[i:i + args.columns] for i in range(0, len(pictures), args.columns)]
@@ -139,9 +135,8 @@ def _sheet(args: argparse.Namespace, items: tuple[str, ...], out: Path) -> None:
 def _folder(args: argparse.Namespace, items: tuple[str, ...], out: Path) -> None:
     from PIL import Image
 
-    from ..cli.common import ensure_folder
     from ..images import save_image
-    from .render import render
+    from ..portraits import render
 
     ensure_folder(out)
     for start, people in _batches(args, items):
@@ -154,9 +149,8 @@ def _folder(args: argparse.Namespace, items: tuple[str, ...], out: Path) -> None
 
 
 def _table(args: argparse.Namespace, items: tuple[str, ...], target: Path) -> None:
-    from ..cli.common import ensure_folder
     from ..paths import atomic_write
-    from .controls import attributes
+    from ..portraits import attributes
 
     rows = []
     for start, people in _batches(args, items):
@@ -177,8 +171,6 @@ def _table(args: argparse.Namespace, items: tuple[str, ...], target: Path) -> No
 
 
 def _list() -> None:
-    from ..cli.common import print_json
-    from .controls import CONTROLS
-    from .parameters import ITEMS, STYLES
+    from ..portraits import CONTROLS, ITEMS, STYLES
 
     print_json({"controls": [asdict(control) for control in CONTROLS], "items": ITEMS, "styles": STYLES})
