@@ -46,7 +46,8 @@ def test_killed_runs_leave_a_whole_state_and_reach_the_end(tmp_path: Path) -> No
 
 
 def test_the_soak_knows_every_stage() -> None:
-    assert set(soak_stages.OPTIONS) == set(STAGES) - {"joint"}  # which needs a network that is not always installed
+    # joint needs a network that is not always installed, the face detector labelled photographs
+    assert set(soak_stages.OPTIONS) == set(STAGES) - {"joint", "face_detector"}
 
 
 def test_what_killed_writers_leave_is_swept(tmp_path: Path) -> None:

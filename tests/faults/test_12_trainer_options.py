@@ -52,7 +52,7 @@ def test_no_number_of_any_stage_may_be_nan_or_below_zero(stage: str) -> None:
     cls = stage_class(stage).config_class
     kinds = typing.get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls) if kinds[f.name] in (int, float, tuple[int, ...])]
-    assert len(names) > 15
+    assert len(names) > 13                              # those that every stage has
     config = cls(**NEEDED.get(stage, {}))
     config.validate()
     for name in names:
