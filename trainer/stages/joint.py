@@ -31,6 +31,7 @@ from ..loop.ema import make_average, update_average
 from ..loop.optimisation import descend, dtype_of
 from ..loop.randomness import generator_at
 from ..sheets import compared, grid
+from .joint_mapping import move_codes, normal_mapping
 from .joint_networks import FeatureHeads, Features, ImageNetFeatures, augment, jitter
 
 HELD_OUT = 20          # one picture in so many, by the hash of its name, is never trained on
@@ -113,6 +114,8 @@ class JointStage:
                 own = {k: torch.zeros_like(v) if k.endswith(("torgb.weight", "torgb.bias")) else v
                        for k, v in own.items()}
             network.load_state_dict({**own, **fitting})
+        move_codes(self.G, -self.G.w_avg)      # codes begin with a mean of 0, as those of a new encoder
+        self.G.w_avg.zero_()
 
     def step(self, seen: int) -> dict[str, Tensor]:
         """One step of D, then one of G and E together, on ``batch`` pictures."""
@@ -184,14 +187,16 @@ class JointStage:
 
     @torch.inference_mode()
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
-        """Both averaged networks. Codes are written relative to their mean, which is also the generator's w_avg."""
+        """Both averaged networks, and a mapping network for their codes; see `normal_mapping`.
+
+        The mean code is w_avg, and the encoder's ``latent_avg``.
+        """
         G, E = (make_average(network).cpu() for network in self.averages)
         some = self.trained[:: max(1, len(self.trained) // 2000)]
         codes = torch.cat([E(self.pictures.batch(part)) for part in some.split(50)])
         mean = codes.mean((0, 1))
-        E.latent_avg += mean
+        E.latent_avg += mean + normal_mapping(G, codes.mean(1))
         E.base.bias -= mean
-        G.w_avg.copy_(mean)
         save_checkpoint(path, "generator", describe(G), dict(G.state_dict()), provenance, dtype=torch.float16)
         prints = {"generator": load_generator(path).fingerprint}
         beside = path.with_name(path.name.replace("generator", "encoder", 1))
@@ -202,8 +207,8 @@ class JointStage:
 def enlarged(tensors: dict[str, Tensor], config: JointEncoderConfig) -> dict[str, Tensor]:
     """A smaller encoder's tensors for a larger one.
 
-    Blocks are numbered from the input's size, which may have grown; layers that are new get the last one's difference;
-    the mean code goes back from ``latent_avg``, where export puts it, into the bias that learns.
+    Blocks are numbered from the input's size, which may have grown; layers that are new get the last one's difference.
+    The mean code, ``latent_avg``, is left out.
     """
     ahead = len(config.channels) - len({key.split(".")[1] for key in tensors if key.startswith("blocks.")})
     out = {}
@@ -216,9 +221,7 @@ def enlarged(tensors: dict[str, Tensor], config: JointEncoderConfig) -> dict[str
             new = layers[-1:].expand(max(config.num_ws - len(layers), 0), *layers.shape[1:])
             value = torch.cat([layers, new]).flatten(0, 1)
         out[key] = value
-    mean = out.pop("latent_avg", torch.zeros(1, 1))
-    if "base.bias" in out and out["base.bias"].shape[-1] == mean.shape[-1]:
-        out["base.bias"] = out["base.bias"] + mean.mean(0)
+    out.pop("latent_avg", None)
     return out
 
 
