@@ -16,7 +16,7 @@ from .choose import Found
 from .framing import FACES
 from .points import check_points
 from .warp import sample_square
-from .yunet import strongest
+from .yunet import non_maximum_suppression
 
 __all__ = ["PACKAGED_DETECTOR", "OwnDetector", "load_own_detector"]
 
@@ -62,7 +62,7 @@ class OwnDetector:
             copy = resize(image.to(device), shape, "bilinear")
             copies.append(copy)
             rows.append(self._search(copy, (width, height)))
-        found = strongest(torch.cat(rows), self.overlap)
+        found = non_maximum_suppression(torch.cat(rows), self.overlap)
         return [Found(check_points(points), float(row[14])) for row in found
                 if (points := self._refined(copies, row[4:14].view(5, 2), (width, height))) is not None]
 
