@@ -76,9 +76,21 @@ def test_labels_choose_labelled_directions_and_a_weak_encoder_does_not_stop_it(c
     for stage in domain.STAGES:
         (calls.folder / stage).mkdir(parents=True)
     calls.fail = "usual.py"
-    assert domain.main([*calls.arguments, "--labels", "labels.csv"]) == 0
+    labels = calls.folder / "labels.csv"
+    labels.write_text("file,x\n" + "".join(f"{i}.png,{i}\n" for i in range(40)))
+    assert domain.main([*calls.arguments, "--labels", str(labels)]) == 0
     assert [w[0] for w in calls.words] == ["train.py", "package.py", "usual.py", "label_directions.py", "package.py",
                                            "usual.py"]
+
+
+@pytest.mark.parametrize(("images", "text", "words"), [("pictures.zip", "file,x\n", "Unpack it"),
+                                                       ("pictures", "file,x\n0.png,1\n", "at least 20")])
+def test_labels_are_read_before_training(calls, capsys, tmp_path, images, text, words):
+    (tmp_path / "pictures.zip").touch()
+    (tmp_path / "labels.csv").write_text(text)
+    calls.arguments[1] = str(tmp_path / images)
+    assert domain.main([*calls.arguments, "--labels", str(tmp_path / "labels.csv")]) == 1
+    assert words in capsys.readouterr().err and not calls.words
 
 
 @pytest.mark.parametrize("option", ["total_kimg=5", "editor.lr=1", "joint.lr"])

@@ -30,6 +30,7 @@ from reganie_core.faces.framing import NAMES  # noqa: E402
 from reganie_core.paths import check_name  # noqa: E402
 from trainer.chain import finished  # noqa: E402
 from trainer.data.files import picture_names  # noqa: E402
+from trainer.label_directions import read_labels  # noqa: E402
 from trainer.stages.joint import split  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
@@ -135,6 +136,10 @@ def main(argv: list[str] | None = None) -> int:
         chain = Chain(args)
         if not Path(args.images).exists():
             raise InputError(f"There is no folder {args.images}.")
+        if args.labels:                         # now, not after hours of training
+            if not Path(args.images).is_dir():
+                raise InputError(f"Labels name the pictures of a folder; {args.images} is none. Unpack it first.")
+            read_labels(Path(args.labels), Path(args.images))
         chain.run()
     except (ReganieError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

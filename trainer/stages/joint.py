@@ -183,7 +183,8 @@ class JointStage:
         codes, inverted = self._inverted(images)
         between = self.averages[0].synthesis((codes + codes.roll(1, 0)) / 2.0, noise="const").float().clamp(-1, 1)
         pictures = compared([images, inverted.cpu(), between.cpu()])
-        grid(pictures, 6, ("picture", "inversion", "half-way") * 2).save(path)
+        people = min(2, len(images))            # in a row
+        grid(pictures, 3 * people, ("picture", "inversion", "half-way") * people).save(path)
 
     @torch.inference_mode()
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
