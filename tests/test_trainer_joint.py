@@ -14,10 +14,11 @@ from reganie_core.checkpoints import load_encoder, load_generator
 from reganie_core.errors import InputError, NotFoundError
 from reganie_core.faces.framing import FACES, Framing, framing_of
 from reganie_core.inversion.e4e import check_pair
+from reganie_core.networks.joint_encoder import JointEncoder, JointEncoderConfig
 from reganie_core.networks.stylegan2 import Generator, GeneratorConfig
 from trainer import label_directions
 from trainer.stages.joint import JointStage, JointStageConfig, split
-from trainer.stages.joint_mapping import normal_mapping
+from trainer.stages.joint_export import into_w
 from trainer.stages.joint_networks import ImageNetFeatures, augment, jitter
 
 SMALL = {"resolution": 16, "channels": (16, 16, 8), "encoder_channels": (8, 8, 16), "w_dim": 16, "batch": 4,
@@ -68,7 +69,7 @@ def test_what_it_writes_fits_together_and_grows(folder, tmp_path):
         picture, wanted = generator.synthesis(encoder(images), noise="const"), small._inverted(images)[1]
     assert (picture.clamp(-1, 1) - wanted).abs().max() < 0.02, "half precision, and codes that were moved"
     assert (generator.w_avg - encoder.latent_avg[0]).abs().max() < 1e-3
-    more = {"resolution": 32, "channels": (16, 16, 8, 8), "encoder_channels": (8, 8, 8, 16)}
+    more = {"resolution": 32, "channels": (16, 16, 8, 8), "encoder_channels": (8, 8, 8, 16), "w_dim": generator.w_dim}
     pictures = tmp_path / "larger"
     pictures.mkdir()
     for i in range(4):
@@ -97,33 +98,37 @@ def test_an_encoder_may_look_at_less_than_the_generator_draws_and_then_grows_alo
     small.step(0)
     small.export(tmp_path / "generator.safetensors", {})
     source = str(tmp_path / "generator.safetensors")
-    config = {**SMALL, "resolution": 32, "channels": (16, 16, 8, 8), "images": str(folder)}
+    exported = load_encoder(tmp_path / "encoder.safetensors")
+    config = {**SMALL, "resolution": 32, "channels": (16, 16, 8, 8), "images": str(folder), "w_dim": exported.w_dim}
     grown = JointStage(JointStageConfig(**config, init_from=source), features)
     assert grown.E.input_resolution == 16
     images = small.pictures.batch(small.trained[:3])
-    found, wanted = sum(grown.E.parts(images)), sum(small.averages[1].parts(images))
-    wanted = wanted - wanted.mean((0, 1))
-    found = found - found.mean((0, 1))
-    assert (found[:, :wanted.shape[1]] - wanted).abs().max() < 1e-2 and torch.equal(found[:, -1], found[:, -3])
+    found, wanted = sum(grown.E.parts(images)), exported(images) - exported.latent_avg
+    assert (found[:, :wanted.shape[1]] - wanted).abs().max() < 1e-3 and torch.equal(found[:, -1], found[:, -3])
     with pytest.raises(InputError, match="other widths"):
         JointStage(JointStageConfig(**{**config, "channels": (24, 16, 8, 8)}, init_from=source), features)
 
 
-def test_the_mapping_network_draws_codes_as_they_are_distributed():
+def test_in_w_the_pictures_are_the_same_and_the_mapping_network_draws_such_codes():
     torch.manual_seed(0)
-    generator = Generator(GeneratorConfig(16, (16, 16, 8), 32, 16, mapping_layers=2, mapping_lr_multiplier=1.0))
-    codes = 0.5 * torch.randn(4000, 16) @ torch.diag(torch.linspace(1.0, 0.05, 16)) + torch.linspace(-1, 1, 16)
-    before = generator.synthesis(codes[:2, None].repeat(1, 6, 1), noise="const")
-    shift = normal_mapping(generator, codes)
-    after = generator.synthesis((codes[:2] + shift)[:, None].repeat(1, 6, 1), noise="const")
-    torch.testing.assert_close(after, before, atol=1e-3, rtol=1e-3)
-    drawn = generator.mapping.w(torch.randn(4000, 32))
-    torch.testing.assert_close(drawn.mean(0), codes.mean(0) + shift, atol=0.05, rtol=0)
-    torch.testing.assert_close(generator.w_avg, codes.mean(0) + shift)
-    largest = torch.linalg.eigvalsh(torch.cov(codes.T)).flip(0)[:8]             # half of w_dim axes fit
-    found = torch.linalg.eigvalsh(torch.cov(drawn.T)).flip(0)
-    torch.testing.assert_close(found[:8], largest, rtol=0.15, atol=0)
-    assert found[8:].abs().max() < 1e-4
+    generator = Generator(GeneratorConfig(16, (16, 16, 8), 32, 24, mapping_layers=2)).eval()
+    encoder = JointEncoder(JointEncoderConfig(16, 6, 24, (8, 8, 16), 12)).eval()
+    torch.nn.init.normal_(encoder.differences.weight, std=0.3)
+    encoder.latent_avg.normal_()
+    images = torch.rand(300, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        drawn, found = into_w(generator, encoder, encoder.trunk(images))
+        codes = found(images)
+        assert torch.equal(codes, codes[:, :1].expand_as(codes)), "one w for all layers"
+        torch.testing.assert_close(drawn.synthesis(codes[:4], noise="const"),
+                                   generator.synthesis(encoder(images[:4]), noise="const"), atol=1e-3, rtol=1e-3)
+        before = (encoder(images[:1]) - encoder(images[1:2])).square().sum(-1).mean().sqrt()
+        torch.testing.assert_close((codes[0, 0] - codes[1, 0]).norm(), before, rtol=1e-3, atol=0)
+        w = drawn.mapping.w(torch.randn(20000, 12))
+    torch.testing.assert_close(drawn.w_avg, codes[:, 0].mean(0), rtol=1e-4, atol=1e-5)
+    scale = torch.cov(codes[:, 0].T).diagonal().max()
+    torch.testing.assert_close(torch.cov(w.T) / scale, torch.cov(codes[:, 0].T) / scale, atol=0.06, rtol=0)
+    torch.testing.assert_close(w.mean(0), drawn.w_avg, atol=0.05 * float(scale.sqrt()), rtol=0)
 
 
 def test_held_out_pictures_are_never_trained_on():

@@ -104,15 +104,19 @@ class JointEncoder(nn.Module):
         """Width of a style vector."""
         return self.config.w_dim
 
-    def parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The common code ``[B,1,w_dim]`` without ``latent_avg``, and each layer's difference ``[B,num_ws,w_dim]``."""
+    def trunk(self, images: Tensor) -> Tensor:
+        """The features ``[B,features]`` that all codes are made of."""
         x = fit_images(images, self.input_resolution).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, self.compute_dtype, enabled=self.compute_dtype != torch.float32):
             x = self.stem(x)
             for block in self.blocks:
                 x = block(x)
             x = F.silu(x).flatten(1)
-        x = self.features(x.to(self.features.weight.dtype))
+        return self.features(x.to(self.features.weight.dtype))
+
+    def parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The common code ``[B,1,w_dim]`` without ``latent_avg``, and each layer's difference ``[B,num_ws,w_dim]``."""
+        x = self.trunk(images)
         return self.base(x)[:, None], self.differences(x).unflatten(1, (self.num_ws, self.w_dim))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from ..loop.ema import make_average, update_average
 from ..loop.optimisation import descend, dtype_of
 from ..loop.randomness import generator_at
 from ..sheets import compared, grid
-from .joint_mapping import move_codes, normal_mapping
+from .joint_export import into_w, move_codes
 from .joint_networks import FeatureHeads, Features, ImageNetFeatures, augment, jitter
 
 HELD_OUT = 20          # one picture in so many, by the hash of its name, is never trained on
@@ -50,7 +50,7 @@ class JointStageConfig(StageConfig):
     channels: tuple[int, ...] = option((192, 192, 160, 96, 48), "of the generator at 4, 8, ... resolution")
     encoder_channels: tuple[int, ...] = option((48, 64, 128, 192, 256),
                                                "of the encoder, from its input's size down to 4")
-    w_dim: int = option(192, "width of a style vector")
+    w_dim: int = option(128, "width of a style vector")
     pixel_weight: float = option(6.0, "L1")
     feature_weight: float = option(3.0, "squared distance of unit features, four scales")
     difference_weight: float = option(0.03, "of the layers' differences from their common code, squared")
@@ -74,7 +74,7 @@ class JointStage:
         self.pictures = open_pictures(config.images, config.resolution, config.seed)
         self.trained, self.held_out = split([self.pictures.name(i) for i in range(len(self.pictures))])
         self.features: Any = ImageNetFeatures(device, dtype) if features is None else features
-        self.G = Generator(GeneratorConfig(config.resolution, config.channels, 128, config.w_dim, mapping_layers=2,
+        self.G = Generator(GeneratorConfig(config.resolution, config.channels, 128, config.w_dim, mapping_layers=1,
                                            mapping_lr_multiplier=1.0)).to(device)
         if dtype != torch.float32:
             self.G.synthesis.set_precision(dtype, len(config.channels))
@@ -102,8 +102,8 @@ class JointStage:
         for network, file, kind in ((self.G, path, "generator"),
                                     (self.E, path.with_name("encoder.safetensors"), "encoder")):
             known, own = read_checkpoint(file, kind=kind).tensors, network.state_dict()
-            if kind == "encoder":
-                known = enlarged(known, self.E.config)
+            known = (enlarged(known, self.E.config) if kind == "encoder" else        # no mapping network is trained
+                     {k: v for k, v in known.items() if not k.startswith("mapping.fc")})
             fitting = {k: v for k, v in known.items() if k in own and own[k].shape == v.shape}
             other = [k for k in known if k in own and k not in fitting and not k.startswith("stem.")]
             if other or not fitting:
@@ -188,16 +188,12 @@ class JointStage:
 
     @torch.inference_mode()
     def export(self, path: Path, provenance: dict[str, Any]) -> None:
-        """Both averaged networks, and a mapping network for their codes; see `normal_mapping`.
-
-        The mean code is w_avg, and the encoder's ``latent_avg``.
-        """
-        G, E = (make_average(network).cpu() for network in self.averages)
+        """Both averaged networks in W, with a mapping network; see `into_w`."""
         some = self.trained[:: max(1, len(self.trained) // 2000)]
-        codes = torch.cat([E(self.pictures.batch(part)) for part in some.split(50)])
-        mean = codes.mean((0, 1))
-        E.latent_avg += mean + normal_mapping(G, codes.mean(1))
-        E.base.bias -= mean
+        G, E = (make_average(network).cpu().float() for network in self.averages)
+        E.compute_dtype = self.E.compute_dtype
+        features = torch.cat([E.trunk(self.pictures.batch(part)) for part in some.split(50)])
+        G, E = into_w(G, E, features.float())
         save_checkpoint(path, "generator", describe(G), dict(G.state_dict()), provenance, dtype=torch.float16)
         prints = {"generator": load_generator(path).fingerprint}
         beside = path.with_name(path.name.replace("generator", "encoder", 1))
