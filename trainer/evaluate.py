@@ -8,6 +8,7 @@
     python trainer/evaluate.py editing --editor directions                      an editor unknown to the rectifier
     python trainer/evaluate.py editing --style toon                             another drawing style
     python trainer/evaluate.py ablation --rectifier "spatial only=FILE" --rectifier "global only=FILE"
+    python trainer/evaluate.py photographs --domain faces --pairs FOLDER        beside the same people's real smiles
     python trainer/evaluate.py doubt                       does the mask of doubt lie where the errors are?
     python trainer/evaluate.py networks                    can the networks that the tables rely on be relied on?
     python trainer/evaluate.py generator                   samples against renders: precision, recall, distances
@@ -41,7 +42,7 @@ import torch  # noqa: E402
 import reganie_core as rc  # noqa: E402
 from reganie_core.cli.common import check_device, escape_output  # noqa: E402
 from reganie_core.paths import atomic_write  # noqa: E402
-from trainer.evaluation import tables  # noqa: E402
+from trainer.evaluation import photographs, tables  # noqa: E402
 from trainer.evaluation.experiments import DEFAULT_EDITS, EXPERIMENTS, RUNNERS  # noqa: E402
 from trainer.evaluation.people import FIRST_VALIDATION_SEED, check_seed  # noqa: E402
 from trainer.loop import provenance  # noqa: E402
@@ -51,7 +52,7 @@ from trainer.portraits.renderer import FIRST_RESERVED_SEED  # noqa: E402
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python trainer/evaluate.py", description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("experiment", choices=(*EXPERIMENTS, "document"))
+    p.add_argument("experiment", choices=(*EXPERIMENTS, "photographs", "document"))
     p.add_argument("files", nargs="*", metavar="FILE.json", help="results that `document` puts together")
     p.add_argument("--out", default="docs/results.md", metavar="FILE", help="what `document` writes")
     p.add_argument("--template", default="", metavar="FILE",
@@ -76,6 +77,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rectifier", action="append", default=[], metavar="LABEL=FILE", help="another rectifier as a row")
     p.add_argument("--images", default="", metavar="FOLDER",
                    help="pictures of a folder instead of rendered ones (reconstruction, response)")
+    p.add_argument("--pairs", default="", metavar="FOLDER",
+                   help="photographs NAME_neutral and NAME_smiling of the same people (photographs)")
     p.add_argument("--weights", default="", metavar="FOLDER",
                    help="measure also with the networks whose files are there: LPIPS, ArcFace, CurricularFace, "
                    "HopeNet, DEX (for real faces; nothing is downloaded)")
@@ -171,7 +174,8 @@ def main(argv: list[str] | None = None) -> int:
         if args.experiment == "document":
             document(args)
             return 0
-        results, sheets = run(args, ["python", "trainer/evaluate.py", *argv])
+        measure = photographs.run if args.experiment == "photographs" else run
+        results, sheets = measure(args, ["python", "trainer/evaluate.py", *argv])
         if args.json:
             write(Path(args.json), results, sheets)
     except rc.ReganieError as error:

@@ -118,10 +118,15 @@ def _text(r: Mapping[str, Any]) -> list[str]:
     return parts
 
 
+def _photographs(r: Mapping[str, Any]) -> list[str]:
+    return [markdown(rows, f"{edit}, {r['count']} people: distance to the real picture")
+            for edit, rows in r["tables"].items()]
+
+
 #: Experiment -> its tables.
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "networks": _networks, "generator": _generator, "reconstruction": _reconstruction, "editing": _editing,
-    "doubt": _doubt, "response": _response, "editor": _editor, "text": _text,
+    "doubt": _doubt, "photographs": _photographs, "response": _response, "editor": _editor, "text": _text,
     "ablation": lambda r: [*_reconstruction(r["reconstruction"]), *_editing(r["editing"])],
 }
 
@@ -134,7 +139,7 @@ def section(results: Mapping[str, Any]) -> str:
 def report(results: Mapping[str, Any]) -> str:
     """The same with what was run."""
     about = results["about"]
-    parts = [f"`{about['command']}`: {about['count']} portraits, seeds from {about['seed']}; domain {about['domain']}, "
+    parts = [f"`{about['command']}`: {about['count']} pictures, seeds from {about['seed']}; domain {about['domain']}, "
              f"commit {about['commit'][:12]}, torch {about['torch']} on {about['machine']}, {about['date']}."]
     if about["validation"]:
         parts.append("**Validation seeds: for looking while developing, not for claims.**")
