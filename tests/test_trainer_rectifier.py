@@ -234,15 +234,15 @@ def test_edited_pictures_show_what_is_read_in_them(paths: list[str], monkeypatch
     assert made.number == 5 and made.by is extra
     torch.testing.assert_close(source, stage.synthesize(stage.E(x)), atol=1e-5, rtol=0)
     torch.testing.assert_close(delta, x - source)
-    assert torch.equal(made.more["region"], changed_region(source, primary)) and made.more["put_on"].shape == (4,)
-    nothing = {**made.more, "put_on": torch.zeros(4, dtype=torch.bool)}
+    assert torch.equal(made.more["region"], changed_region(source, primary)) and made.more["adds_object"].shape == (4,)
+    nothing = {**made.more, "adds_object": torch.zeros(4, dtype=torch.bool)}
     same = made._replace(triplet=Triplet(delta, primary, x, primary), more=nothing)     # an edit that changes nothing
     assert float(sum(extra.loss(same, x).values())) == pytest.approx(0, abs=1e-6)
     terms = extra.loss(made._replace(more=nothing), x * 0.5)
     assert terms["kept"] > 0 and terms["behind"] == 0
     assert float(terms["rest"]) == pytest.approx(3 * float(((x * 0.5).abs() * (1 - nothing["region"])).mean()))
     assert {"kept", "rest", "behind", "gradient_R"} <= set(stage.step(0))
-    everywhere = made._replace(more={"put_on": torch.ones(4, dtype=torch.bool),
+    everywhere = made._replace(more={"adds_object": torch.ones(4, dtype=torch.bool),
                                      "region": torch.ones_like(made.more["region"])})
     pasted = (primary + delta).clamp(-1, 1)
     terms = extra.loss(everywhere, pasted + 0.25)
@@ -258,7 +258,8 @@ def test_edited_pictures_show_what_is_read_in_them(paths: list[str], monkeypatch
 def test_only_an_object_is_put_on() -> None:
     controls = [rc.editing.Control("yaw", "numeric", -1, 1), rc.editing.Control("glasses", "binary", 0, 1)]
     changes = {"yaw": torch.tensor([1.0, 1, 0, 0]), "glasses": torch.tensor([0.0, 1, -1, 1])}
-    assert DrawnEdit(SimpleNamespace(controls=controls), changes).only_puts_on().tolist() == [False, False, False, True]
+    drawn = DrawnEdit(SimpleNamespace(controls=controls), changes)
+    assert drawn.only_adds_objects().tolist() == [False, False, False, True]
 
 
 class Colours:

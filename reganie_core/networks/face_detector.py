@@ -56,7 +56,6 @@ class FaceDetectorNet(nn.Module):
         self.blocks = nn.ModuleList(nn.Sequential(_conv(c, c), _conv(c, c, dilation=1 + i % 3))
                                     for i in range(config.blocks))
         self.answer = nn.Conv2d(c, 12, 1)
-        nn.init.constant_(self.answer.bias, 0.0)
         a, b = config.refiner
         self.refiner_stem = nn.Sequential(_conv(3, a, 2), _conv(a, a), _conv(a, b, 2))
         self.refiner_blocks = nn.ModuleList(nn.Sequential(_conv(b, b), _conv(b, b, dilation=1 + i % 3))

@@ -103,7 +103,7 @@ class Bench:
             out[method.label] = spread(edited, chosen, len(images)), spread(plain, chosen, len(images))
         return out
 
-    def repainted(self, edited: Tensor, inversion: Tensor, delta: Tensor, photo: Tensor) -> dict[str, Tensor]:
+    def other_rectifiers(self, edited: Tensor, inversion: Tensor, delta: Tensor, photo: Tensor) -> dict[str, Tensor]:
         """{label: picture} of the other rectifiers."""
         return {label: repaint(net, edited, inversion, delta, self.batch)
                 for label, net in self.rectifiers.items()}

@@ -55,8 +55,8 @@ def edited_rows(bench: Bench, images: Tensor, amounts: Mapping[str, Tensor], row
         return edit_latent(editor, latent, {name: value[chosen] for name, value in amounts.items()})
 
     shown.update(bench.others(images, total, rows, edit))
-    before = bench.repainted(x_hat, x_hat, delta, x0)
-    shown.update({k: (v, before[k]) for k, v in bench.repainted(y_hat, x_hat, delta, x0).items()})
+    before = bench.other_rectifiers(x_hat, x_hat, delta, x0)
+    shown.update({k: (v, before[k]) for k, v in bench.other_rectifiers(y_hat, x_hat, delta, x0).items()})
     return shown
 
 

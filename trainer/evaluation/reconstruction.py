@@ -29,7 +29,7 @@ def pictures(bench: Bench, people: People | Photos, rows: slice | list[int]) -> 
     indices = range(len(people))[rows] if isinstance(rows, slice) else rows
     shown = {X0: x0, X_HAT: x_hat, PASTED: (x_hat + delta).clamp(-1, 1), RECTIFIED: result.reconstruction}
     shown.update({label: plain for label, (_, plain) in bench.others(images, len(people), indices).items()})
-    return {**shown, **bench.repainted(x_hat, x_hat, delta, x0)}
+    return {**shown, **bench.other_rectifiers(x_hat, x_hat, delta, x0)}
 
 
 def measure(bench: Bench, people: People | Photos) -> dict[str, np.ndarray]:

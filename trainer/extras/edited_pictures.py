@@ -56,15 +56,15 @@ class EditedPictures(Extra):
             x = extra.pictures(x, draws) if isinstance(extra, CropError) else x
         codes, edit = stage.E(x), stage.drawn_edit(draws, switch_on=True)
         x_hat, y_hat = stage.synthesize(torch.cat([codes, edit(codes)])).chunk(2)
-        more = {"region": changed_region(x_hat, y_hat), "put_on": edit.only_puts_on()}
+        more = {"region": changed_region(x_hat, y_hat), "adds_object": edit.only_adds_objects()}
         return Made(Triplet(x - x_hat, y_hat, x, x_hat), 5, self, more)
 
     def loss(self, made: Made, picture: Tensor) -> dict[str, Tensor]:
         """See the module."""
         delta, primary, x, source = made.triplet
-        region, put_on = made.more["region"], made.more["put_on"]
+        region, rows = made.more["region"], made.more["adds_object"]
         pasted = (primary + self.behind_share * delta).clamp(-1, 1)
-        behind = regional_mean((picture - pasted).abs()[put_on], region[put_on]) if put_on.any() else x.new_zeros(())
+        behind = regional_mean((picture - pasted).abs()[rows], region[rows]) if rows.any() else x.new_zeros(())
         return {"kept": self.weight * self.ensemble.edit_error(picture, x, source, primary),
                 "rest": self.stage.config.l1_weight * ((picture - x).abs() * (1 - region)).mean(),
                 "behind": self.behind_weight * behind}

@@ -26,7 +26,7 @@ class DrawnEdit(NamedTuple):
         with unlimited():
             return self.editor.edit(codes, self.changes)
 
-    def only_puts_on(self) -> Tensor:
+    def only_adds_objects(self) -> Tensor:
         """[B] of true and false: whether binary controls are switched on and nothing else changes."""
         kinds = {c.name: c.kind for c in self.editor.controls}
         on = torch.stack([(v > 0) & (kinds[name] == "binary") for name, v in self.changes.items()])
