@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .inputs import fit_images
+from .inputs import SizedEncoder, fit_images
 from .irse import IRSE50
 from .layers import EqualLinear
 
@@ -50,34 +50,17 @@ class GradualStyleBlock(nn.Module):
         return self.linear(self.convs(x)[:, :, 0, 0])
 
 
-class _StyleEncoder(IRSE50):
+class _StyleEncoder(SizedEncoder, IRSE50):
     """What the three share: the trunk, ``latent_avg`` and the interface of every encoder of this library.
 
     ``E(images [B,3,H,W] in [-1,1]) -> [B,num_ws,w_dim]``; pictures are resized antialiased, ``latent_avg`` is added.
     Use it in eval mode: the trunk holds batch statistics.
     """
 
-    latent_avg: Tensor
-
     def __init__(self, config: StyleEncoderConfig) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("latent_avg", torch.zeros(config.num_ws, config.w_dim))
-
-    @property
-    def input_resolution(self) -> int:
-        """Size its input is resized to (its width, where height differs)."""
-        return self.config.input_resolution
-
-    @property
-    def num_ws(self) -> int:
-        """Number of style vectors."""
-        return self.config.num_ws
-
-    @property
-    def w_dim(self) -> int:
-        """Width of a style vector."""
-        return self.config.w_dim
 
     def codes(self, x: Tensor) -> Tensor:
         """Codes ``[B,num_ws,w_dim]`` without ``latent_avg`` for pictures of the input size."""

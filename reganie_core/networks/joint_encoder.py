@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .inputs import fit_images
+from .inputs import SizedEncoder, fit_images
 
 __all__ = ["JointEncoder", "JointEncoderConfig"]
 
@@ -66,13 +66,11 @@ class ResidualBlock(nn.Module):
         return F.avg_pool2d(x, 2) if self.down else x
 
 
-class JointEncoder(nn.Module):
+class JointEncoder(SizedEncoder):
     """``E(images [B,3,H,W] in [-1,1]) -> [B,num_ws,w_dim]``, ``latent_avg`` included.
 
     ``compute_dtype`` (float32) is the dtype of the trunk's convolutions; codes are float32.
     """
-
-    latent_avg: Tensor
 
     def __init__(self, config: JointEncoderConfig) -> None:
         super().__init__()
@@ -88,21 +86,6 @@ class JointEncoder(nn.Module):
         nn.init.zeros_(self.differences.bias)
         self.register_buffer("latent_avg", torch.zeros(config.num_ws, config.w_dim))
         self.compute_dtype = torch.float32
-
-    @property
-    def input_resolution(self) -> int:
-        """Size its input is resized to."""
-        return self.config.input_resolution
-
-    @property
-    def num_ws(self) -> int:
-        """Number of style vectors."""
-        return self.config.num_ws
-
-    @property
-    def w_dim(self) -> int:
-        """Width of a style vector."""
-        return self.config.w_dim
 
     def trunk(self, images: Tensor) -> Tensor:
         """The features ``[B,features]`` that all codes are made of."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .inputs import fit_images
+from .inputs import SizedEncoder, fit_images
 from .layers import SQRT2, EqualConv2d, EqualLinear, leaky
 from .rectifier_encoders import ResidualDown
 
@@ -69,7 +69,7 @@ class Tap(nn.Module):
         return leaky(self.linear(self.blocks(x).flatten(1)))
 
 
-class LightEncoder(nn.Module):
+class LightEncoder(SizedEncoder):
     """``E(images [B,3,H,W] in [-1,1]) -> [B,num_ws,w_dim]``, ``latent_avg`` included.
 
     ``stage`` is how many offsets are released: at 0 every layer gets w0, at ``num_ws - 1`` (the default, and
@@ -97,21 +97,6 @@ class LightEncoder(nn.Module):
         self.stage = c.num_ws - 1
         self.compute_dtype = torch.float32
         self.memory_format = torch.channels_last
-
-    @property
-    def input_resolution(self) -> int:
-        """Size its input is resized to."""
-        return self.config.input_resolution
-
-    @property
-    def num_ws(self) -> int:
-        """Number of style vectors."""
-        return self.config.num_ws
-
-    @property
-    def w_dim(self) -> int:
-        """Width of a style vector."""
-        return self.config.w_dim
 
     def _tap_of(self, layer: int) -> int:
         return 0 if layer < self.config.coarse else 1 if layer < self.config.middle else 2
