@@ -45,6 +45,15 @@ CHOOSE = f"""((editor) => {{
 MOVES = (-15, 10, -8, 12, -12, 7, -5)
 
 
+def portraits_graph(name: str = "quick_edit") -> str:
+    """The page's graph with the drawn portraits in place of the photographs: their DyStyle has a loader of its own."""
+    graph = path_of(name).read_text(encoding="utf-8")
+    for faces, portraits in (("faces (packaged)", "portraits (packaged)"), ("woman.jpg", "hat.png"),
+                             ("smile=+3", "yaw=+15")):
+        graph = graph.replace(json.dumps(faces), json.dumps(portraits))
+    return graph
+
+
 async def run(page: Page) -> float:
     """Queue the page's graph and wait; seconds until the page knows of the end."""
     await page.run("window.shot.done = null")
@@ -99,7 +108,7 @@ def check(what: str, holds: bool) -> bool:
 
 async def in_the_page(page: Page, address: str) -> tuple[list[bool], dict[str, Any], dict[str, np.ndarray]]:
     """What a person does; whether all held, the graph in API form and its pictures."""
-    graph = path_of("quick_edit").read_text(encoding="utf-8")
+    graph = portraits_graph()
     await start(page, address)
     await page.run(LOAD.format(graph=graph, name='"quick_edit"'))
     await page.until(f"({SLIDERS}).length > 0", 60, "the sliders")

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from browser_edit import check, run
-from screenshots import FIT, LOAD, QUIET, Page, browser, comfyui, path_of, serve_until_ready, start
+from browser_edit import check, portraits_graph, run
+from screenshots import FIT, LOAD, QUIET, Page, browser, comfyui, serve_until_ready, start
 
 FIND = "(type, graph = app.canvas.graph) => graph._nodes.find((node) => node.type === type)"
 EDITS = f"({FIND})('DyStyleEdit').widgets.find((widget) => widget.name === 'edits').value"
@@ -97,7 +97,7 @@ async def select(page: Page, kind: str) -> None:
 
 
 async def open_graph(page: Page, name: str = "quick_edit", title: str = "one") -> None:
-    graph = path_of(name).read_text(encoding="utf-8")
+    graph = portraits_graph(name)
     await page.run(LOAD.format(graph=graph, name=json.dumps(title)))
     await asyncio.sleep(1)
     await page.run(QUIET)

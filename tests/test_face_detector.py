@@ -149,3 +149,17 @@ def test_labels_that_are_missing_are_named(tmp_path):
     (tmp_path / "labels.csv").write_text("file,nose_x\n")
     with pytest.raises(InputError, match="right_eye_x"):
         face_scenes.read(tmp_path)
+
+
+def test_samples_of_the_packaged_faces_are_what_the_encoder_knows():
+    """The mapping network is written down, not trained: codes of its pictures are found again."""
+    domain = rc.load_domain("faces")
+    generator, encoder = domain.generator, domain.encoder
+    z = torch.randn(12, generator.z_dim, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        w = generator.mapping.w(z) - generator.w_avg
+        pictures = generator.synthesis(generator.mapping(z), noise="const").clamp(-1, 1)
+        found = encoder(pictures)[:, 0] - generator.w_avg
+    alike = torch.nn.functional.cosine_similarity(w[:, None], found[None], dim=-1)
+    assert alike.diagonal().mean() > 0.8 and (alike.argmax(1) == torch.arange(12)).all()
+    assert 0.2 < float(pictures.std()) < 0.9
