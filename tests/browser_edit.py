@@ -49,7 +49,7 @@ def portraits_graph(name: str = "quick_edit") -> str:
     """The page's graph with the drawn portraits in place of the photographs: their DyStyle has a loader of its own."""
     graph = path_of(name).read_text(encoding="utf-8")
     for faces, portraits in (("faces (packaged)", "portraits (packaged)"), ("woman.jpg", "hat.png"),
-                             ("smile=+3", "yaw=+15")):
+                             ("smile=+2.5", "yaw=+15")):
         graph = graph.replace(json.dumps(faces), json.dumps(portraits))
     return graph
 

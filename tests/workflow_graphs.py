@@ -45,7 +45,7 @@ def _card(pack: Any, number: int, name: str, edit: str, height: int, example: st
 def quick_edit(pack: Any) -> Graph:
     """Sliders. The edit node has room for its preview: growing would be an entry in the history."""
     return _card(pack, 1, "quick_edit", "DyStyleEdit", 760, "woman.jpg", "faces (packaged)",
-                 edits="smile=+3")
+                 edits="smile=+2.5")
 
 
 def text_edit(pack: Any) -> Graph:

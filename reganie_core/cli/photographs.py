@@ -1,4 +1,4 @@
-"""The demo's first sheet: the packaged photographs of people, edited at their own size by a generator of 64 pixels."""
+"""The demo's first sheet: the packaged photographs of people, edited at their own size by a generator of 128 pixels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DOMAIN = "faces"
-EDITS = (("smile", 4.0), ("yaw", 2.0), ("yaw", -2.0))  # standard deviations
-COLUMNS = ("photograph", "inversion", "edited inversion: smile", "result: smile +4", "result: yaw +2",
-           "result: yaw -2")
+EDITS = (("smile", 2.5), ("yaw", 1.2), ("yaw", -1.2))  # standard deviations
+COLUMNS = ("photograph", "inversion", "edited inversion: smile", "result: smile +2.5", "result: yaw +1.2",
+           "result: yaw -1.2")
 
 
 def photographs_sheet(device: str | torch.device = "cpu", cell: int = 256) -> Image.Image | None:
@@ -29,4 +29,4 @@ def photographs_sheet(device: str | torch.device = "cpu", cell: int = 256) -> Im
         results = [edit(inverted, {name: amount}, domain=domain) for name, amount in EDITS]
         rows.append([inverted.image[0], inverted.inversion[0], results[0].edited[0],
                      *(result.rectified[0] for result in results)])
-    return contact_sheet(rows, COLUMNS, title="Photographs of people, edited by a generator of 64 pixels", cell=cell)
+    return contact_sheet(rows, COLUMNS, title="Photographs of people, edited by a generator of 128 pixels", cell=cell)
