@@ -85,7 +85,7 @@ function slider(node, state, control) {
   number.addEventListener("change", () => Number.isFinite(number.valueAsNumber) && set(number.valueAsNumber));
   range.addEventListener("dblclick", () => put(node, control.name, null));
   mode.addEventListener("click", () => put(node, control.name, row.absolute ? null : { mode: "absolute", value: control.default }));
-  row.append(range, number, make("span", { textContent: control.unit === "degrees" ? "\u00b0" : control.unit.slice(0, 4) }, { width: "14px" }), mode);
+  row.append(range, number, make("span", { textContent: control.unit === "degrees" ? "\u00b0" : control.unit.slice(0, 4) }, { width: "20px" }), mode);
   state.rows.set(control.name, show);
   return row;
 }
