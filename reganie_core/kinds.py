@@ -72,7 +72,7 @@ KINDS: dict[str, Kind] = {
     "attributes": Kind(networks=_one("AttributeNet", "attribute_net")),
     "identity": Kind(networks=_one("IdentityNet", "identity_net")),
     "text_image": Kind(networks=_one("TextImageNet", "text_image")),
-    "face_detector": Kind("load_detector", _one("FaceDetectorNet", "face_detector")),
+    "face_detector": Kind("load_face_detector", _one("FaceDetectorNet", "face_detector")),
     "latent": Kind(),
     "training": Kind(),
 }

@@ -71,7 +71,7 @@ def test_several_photos_one_without_a_face(photo, tiny_domain, tmp_path, capfd):
 
 @pytest.mark.parametrize(("options", "said"), [
     (("--paste-back",), "--align"),
-    (("--align", "auto"), "yunet_final.pth"),
+    (("--align", "auto", "--detector", "none.pth"), "none.pth"),
     (("--align", "nowhere.txt"), "no points at"),
     (("--align", "photo.png"), "no number"),
     (("--align", "photo.txt", "--face", "7"), "no face 7"),

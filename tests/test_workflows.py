@@ -51,7 +51,7 @@ def _in_range(api: dict[str, Any]) -> dict[str, Any]:
     """The faces' smile is counted in standard deviations, the tiny domain's from -1 to 1."""
     for node in api.values():
         if node["class_type"] == "DyStyleEdit":
-            node["inputs"]["edits"] = node["inputs"]["edits"].replace("smile=+3", "smile=+0.5")
+            node["inputs"]["edits"] = node["inputs"]["edits"].replace("smile=+2.5", "smile=+0.5")
     return api
 
 
