@@ -125,7 +125,7 @@ def document(trips: list[dict[str, object]], results: dict[str, list[Errors]], p
     yield "# Photos: aligned, edited, put back\n"
     yield f"`{command}`\n"
     yield ("Rendered scenes (`reganie_core/portraits/scenes.py`), so that every answer is known exactly. The points "
-           "are the exact ones, or off by a known amount: no weights of a face detector are shipped.\n")
+           "are the exact ones, or off by a known amount: no face detector takes part.\n")
     yield "## Nothing edited\n"
     yield ("PSNR inside the square, over the range of the picture. `auto` is Paste Face's own mode: an unchanged crop "
            "changes nothing. `replace` covers the photo with the crop whatever it holds, so its figure is what two "
